@@ -1,0 +1,349 @@
+//! Answering checks: from memory, at one revision, saying how fresh the answer is.
+//!
+//! The order of looks is what makes the promise of freshness: the clock, then where the pod stands,
+//! then the view. A check that starts more than two seconds after a write was acknowledged and says
+//! it is fresh includes that write, on any pod.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use smallvec::SmallVec;
+use tokio::time::timeout;
+
+use crate::{
+    domain::{
+        ban::MAX_IDENTITIES,
+        caller::{Caller, Reach, Scope},
+        channel::{Channel, Channels},
+        clock::{Reading, Timestamp},
+        decide::{Match, Query, Stage, Verdict, decide},
+        fields,
+        identity::{self, Given, IdentityKind, MAX_VALUE_BYTES},
+        ids::TenantId,
+        list::Treatment,
+        policy::FailureMode,
+        refusal::{Reason, Refusal},
+        revision::{BadToken, Position},
+        view::TenantView,
+    },
+    feed::{Feed, LEASE_MICROS, LoadEnd, Standing},
+    telemetry::Counters,
+    views::Views,
+};
+
+/// How long a check waits for a view that is not in memory.
+const LOAD_PATIENCE: Duration = Duration::from_secs(1);
+/// How long a check waits for news that its token asks for.
+const NEWS_PATIENCE: Duration = Duration::from_millis(150);
+
+/// How fresh an answer has to be.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Consistency<'a> {
+    /// As fresh as can be told at once.
+    #[default]
+    MinimizeLatency,
+    /// Not older than this token.
+    AtLeastAsFresh(&'a str),
+    /// As of after the question was asked.
+    Fully,
+}
+
+/// A question as it came in, nothing of it trusted yet.
+#[derive(Clone, Debug)]
+pub struct Question<'a> {
+    /// The tenant's id.
+    pub tenant: &'a str,
+    /// The channel.
+    pub channel: Channel,
+    /// Where in its life the interaction is; `None` = told by whether there is a queue.
+    pub stage: Option<Stage>,
+    /// The queue, if any; empty = none.
+    pub queue: &'a str,
+    /// Who it is, in up to eight ways.
+    pub identities: &'a [Given<'a>],
+    /// How fresh the answer has to be.
+    pub consistency: Consistency<'a>,
+    /// How long the caller waits in all.
+    pub deadline: Duration,
+}
+
+/// What an answer rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Basis {
+    /// Everything acknowledged two seconds ago or earlier, anywhere.
+    Fresh = 1,
+    /// What was known when news ceased.
+    Stale = 2,
+    /// Nothing: the tenant's failure mode.
+    FailureMode = 3,
+}
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The verdict; for a failure mode, without a match.
+    pub verdict: Verdict,
+    /// Whether it is a denial.
+    pub denied: bool,
+    /// What to do about a denial.
+    pub treatment: Option<Treatment>,
+    /// What it rests on.
+    pub basis: Basis,
+    /// How old the newest news is, when not fresh.
+    pub stale_for: Option<Duration>,
+    /// The longest it may be used again; `None` when not fresh.
+    pub reuse_until: Option<Timestamp>,
+    /// The state it was given in.
+    pub token: Arc<str>,
+    /// An id by which logs tell of it.
+    pub decision_id: String,
+    /// Codes, each with the identity it is about; `None` = the question as a whole.
+    pub warnings: SmallVec<[(Option<u8>, &'static str); 2]>,
+}
+
+impl Answer {
+    /// The deciding ban, if one decided.
+    pub fn deciding(&self) -> Option<&Match> {
+        self.verdict.deny.as_ref().map(|(found, _)| found)
+    }
+}
+
+/// Answers checks.
+pub struct Checker {
+    feed: Feed,
+    views: Views,
+    counters: Arc<Counters>,
+    pod: u32,
+    answered: AtomicU64,
+}
+
+impl Checker {
+    /// A checker that looks at these views.
+    pub fn new(feed: Feed, views: Views, counters: Arc<Counters>) -> Self {
+        let mut pod = [0; 4];
+        // Without randomness ids of two pods may coincide, which costs a moment in a log.
+        let _ = getrandom::fill(&mut pod);
+        let pod = u32::from_be_bytes(pod);
+        Self { feed, views, counters, pod, answered: AtomicU64::new(0) }
+    }
+
+    /// Answers one check.
+    ///
+    /// A deny is an answer. Refused are only malformed questions, unknown tenants, and tokens that
+    /// cannot be honoured.
+    pub async fn check(&self, caller: &Caller, question: &Question<'_>) -> Result<Answer, Refusal> {
+        let (tenant, stage) = read_question(question)?;
+        caller.needs(Scope::Check, Reach::Tenant(&tenant))?;
+        self.await_freshness(question).await?;
+
+        let reading = self.feed.clock().read();
+        let standing = self.feed.standing().ok_or_else(not_ready)?;
+        let Some(failure_mode) = self.feed.tenants().get(&tenant).map(|t| t.failure_mode) else {
+            let message = "there is no tenant of this id; tenants are made with CreateTenant";
+            return Err(Refusal::of_field(Reason::TenantNotFound, "tenant", message));
+        };
+        let answer = match self.views.get(&tenant) {
+            Some(view) => self.judge(&view, question, stage, reading, &standing),
+            None => {
+                let end = timeout(LOAD_PATIENCE.min(question.deadline / 2), self.feed.load(&tenant));
+                match (end.await, self.views.get(&tenant)) {
+                    (Ok(LoadEnd::Done), Some(view)) => {
+                        // The view may be newer than the first look, so all is looked at again.
+                        let reading = self.feed.clock().read();
+                        self.judge(&view, question, stage, reading, &standing)
+                    }
+                    _ => self.fail(failure_mode, reading, &standing),
+                }
+            }
+        };
+        self.counters.checked(question.channel, answer.denied, answer.basis);
+        if answer.denied {
+            tracing::info!(
+                decision_id = answer.decision_id,
+                %tenant,
+                channel = question.channel.name(),
+                stage = stage.name(),
+                ban_id = answer.deciding().map(|found| tracing::field::display(found.ban)),
+                basis = ?answer.basis,
+                "denied"
+            );
+        }
+        Ok(answer)
+    }
+
+    /// Waits for the news that the question's token, or its wish for all, asks for.
+    async fn await_freshness(&self, question: &Question<'_>) -> Result<(), Refusal> {
+        let patience = NEWS_PATIENCE.min(question.deadline / 2);
+        let late = |_| {
+            let message = "the news that was asked for did not arrive in time; ask again, or with \
+                           minimize_latency";
+            Refusal::new(Reason::StoreUnavailable, message)
+        };
+        match question.consistency {
+            Consistency::MinimizeLatency => Ok(()),
+            Consistency::Fully => {
+                let asked = self.feed.clock().read().boot;
+                timeout(patience, self.feed.heard_since(asked)).await.map_err(late)
+            }
+            Consistency::AtLeastAsFresh(token) => {
+                let wanted = Position::read(token, self.feed.seal()).map_err(bad_token)?;
+                let here = self.feed.standing().ok_or_else(not_ready)?.position;
+                if wanted.epoch == here.epoch && wanted.anchor.revision <= here.anchor.revision {
+                    return Ok(());
+                }
+                let asked = self.feed.clock().read().boot;
+                if wanted.epoch < here.epoch {
+                    return timeout(patience, self.feed.heard_since(asked)).await.map_err(late);
+                }
+                let arrives = async {
+                    tokio::select! {
+                        () = self.feed.reaches(wanted) => true,
+                        () = self.feed.heard_since(asked) => {
+                            let here = self.feed.standing().map(|standing| standing.position);
+                            here.is_some_and(|here| {
+                                (here.epoch, here.anchor.revision)
+                                    >= (wanted.epoch, wanted.anchor.revision)
+                            })
+                        }
+                    }
+                };
+                if timeout(patience, arrives).await.map_err(late)? {
+                    return Ok(());
+                }
+                let message = "this token is newer than all that the database holds: what it speaks \
+                               of was lost in a restore or a failover";
+                let field = "consistency.at_least_as_fresh.token";
+                Err(Refusal::of_field(Reason::TokenHistoryLost, field, message))
+            }
+        }
+    }
+
+    fn judge(
+        &self,
+        view: &TenantView,
+        question: &Question<'_>,
+        stage: Stage,
+        reading: Reading,
+        standing: &Standing,
+    ) -> Answer {
+        let queue = Some(question.queue).filter(|queue| !queue.is_empty());
+        let mut query = Query::new(question.channel, stage, queue);
+        let mut warnings = SmallVec::new();
+        let region = Some(view.tenant.default_region.as_str()).filter(|region| !region.is_empty());
+        for (at, given) in (0u8..).zip(question.identities) {
+            match identity::read(given, Channels::of(&[question.channel]), region) {
+                Ok(identity) => {
+                    warnings.extend(identity.cautions.iter().map(|c| (Some(at), c.code())));
+                    if identity.kind != IdentityKind::Withheld {
+                        query.ask_for(view, at, &identity);
+                    }
+                }
+                Err(unreadable) => warnings.push((Some(at), unreadable.caution.code())),
+            }
+        }
+        if let Some(queue) = queue
+            && view.relates_queues()
+            && view.lists_at(queue).is_empty()
+        {
+            warnings.push((None, "UNKNOWN_QUEUE"));
+        }
+        let verdict = decide(view, &query, reading.now);
+        let treatment = verdict.deny.as_ref().map(|(_, treatment)| *treatment);
+        let fresh = standing.is_fresh(reading.boot);
+        let lease_end =
+            reading.now.plus_micros(standing.heard_at + LEASE_MICROS - reading.boot);
+        Answer {
+            denied: verdict.deny.is_some(),
+            treatment,
+            basis: if fresh { Basis::Fresh } else { Basis::Stale },
+            stale_for: (!fresh).then(|| age(standing, reading)),
+            reuse_until: fresh
+                .then(|| verdict.flips.map_or(lease_end, |flips| flips.min(lease_end))),
+            verdict,
+            token: Arc::clone(&standing.token),
+            decision_id: self.next_id(),
+            warnings,
+        }
+    }
+
+    fn fail(&self, mode: FailureMode, reading: Reading, standing: &Standing) -> Answer {
+        let denied = mode == FailureMode::Closed;
+        Answer {
+            verdict: Verdict::default(),
+            denied,
+            treatment: denied.then_some(Treatment::EndInteraction),
+            basis: Basis::FailureMode,
+            stale_for: Some(age(standing, reading)),
+            reuse_until: None,
+            token: Arc::clone(&standing.token),
+            decision_id: self.next_id(),
+            warnings: SmallVec::new(),
+        }
+    }
+
+    /// Unique among pods, and cheap: a check has no time for a UUID.
+    fn next_id(&self) -> String {
+        let number = self.answered.fetch_add(1, Ordering::Relaxed);
+        format!("{:08x}-{number:x}", self.pod)
+    }
+}
+
+fn age(standing: &Standing, reading: Reading) -> Duration {
+    Duration::from_micros(u64::try_from(reading.boot - standing.heard_at).unwrap_or_default())
+}
+
+fn not_ready() -> Refusal {
+    Refusal::new(Reason::NotReady, "this pod has not heard of its database yet; try another")
+}
+
+fn bad_token(bad: BadToken) -> Refusal {
+    let field = "consistency.at_least_as_fresh.token";
+    match bad {
+        BadToken::Malformed => {
+            let message = "a token is 48 hexadecimal digits, handed back as it was received";
+            Refusal::of_field(Reason::TokenMalformed, field, message)
+        }
+        BadToken::Foreign => {
+            let message = "this token was made by another deployment";
+            Refusal::of_field(Reason::TokenForeign, field, message)
+        }
+    }
+}
+
+/// The tenant and the stage of a well-formed question.
+fn read_question(question: &Question<'_>) -> Result<(TenantId, Stage), Refusal> {
+    let tenant = fields::tenant(question.tenant)?;
+    fields::callers_id("queue", question.queue)?;
+    let stage = match question.stage {
+        None if question.queue.is_empty() => Stage::Connect,
+        None => Stage::QueueEntry,
+        Some(Stage::QueueEntry) if question.queue.is_empty() => {
+            return Err(Refusal::required("queue"));
+        }
+        Some(stage) => stage,
+    };
+    match question.identities.len() {
+        0 => return Err(Refusal::required("identities")),
+        n if n > MAX_IDENTITIES => {
+            let message = format!("{n} identities; at most {MAX_IDENTITIES} are judged together");
+            return Err(Refusal::of_field(Reason::TooManyItems, "identities", message));
+        }
+        _ => {}
+    }
+    for (at, given) in question.identities.iter().enumerate() {
+        for (part, text) in [("value", given.value), ("issuer", given.issuer)] {
+            if text.len() > MAX_VALUE_BYTES {
+                let message = format!("{} bytes; at most {MAX_VALUE_BYTES} are read", text.len());
+                let field = format!("identities[{at}].{part}");
+                return Err(Refusal::of_field(Reason::ValueTooLong, field, message));
+            }
+        }
+    }
+    Ok((tenant, stage))
+}

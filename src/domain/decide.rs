@@ -1,0 +1,187 @@
+//! The decision: a pure function of a view, a question and an instant.
+
+use smallvec::SmallVec;
+
+use super::{
+    ban::Enforcement,
+    channel::Channel,
+    clock::Timestamp,
+    identity::{Identity, IdentityKind, MatchKind},
+    ids::{BanId, ListId},
+    keys::Space,
+    list::Treatment,
+    view::{
+        TenantView,
+        index::{Entry, Key},
+    },
+};
+
+/// Where in its life the interaction is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Stage {
+    /// The widget loads, or the connector is about to hand over.
+    Connect = 1,
+    /// The interaction is about to enter a queue.
+    QueueEntry = 2,
+    /// The contact centre is about to call or write.
+    Outbound = 3,
+}
+
+impl Stage {
+    /// The stage with this number.
+    pub fn from_number(number: i32) -> Option<Self> {
+        [Self::Connect, Self::QueueEntry, Self::Outbound]
+            .into_iter()
+            .find(|stage| *stage as i32 == number)
+    }
+
+    /// The name used on the wire, without its prefix.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Connect => "CONNECT",
+            Self::QueueEntry => "QUEUE_ENTRY",
+            Self::Outbound => "OUTBOUND",
+        }
+    }
+}
+
+/// One key to look up, and which of the question's identities it comes from.
+#[derive(Clone, Copy, Debug)]
+struct Probe {
+    identity: u8,
+    space: Space,
+    key: Key,
+}
+
+/// A question, canonicalised for one view.
+#[derive(Debug)]
+pub struct Query<'a> {
+    channel: Channel,
+    stage: Stage,
+    queue: Option<&'a str>,
+    probes: SmallVec<[Probe; 8]>,
+}
+
+impl<'a> Query<'a> {
+    /// A question without identities; [`Self::ask_for`] adds them.
+    pub const fn new(channel: Channel, stage: Stage, queue: Option<&'a str>) -> Self {
+        Self { channel, stage, queue, probes: SmallVec::new_const() }
+    }
+
+    /// Adds the identity that stands at `position` in the request.
+    pub fn ask_for(&mut self, view: &TenantView, position: u8, identity: &Identity) {
+        view.key().probes(identity, view.widths(), |space, key| {
+            self.probes.push(Probe { identity: position, space, key });
+        });
+    }
+}
+
+/// A ban that applies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Match {
+    /// Which ban.
+    pub ban: BanId,
+    /// The list it is in; `None` = the whole tenant.
+    pub list_id: Option<ListId>,
+    /// How it was matched.
+    pub match_kind: MatchKind,
+    /// Which of the question's identities it was.
+    pub identity: u8,
+    /// When the ban ends; `None` = when somebody lifts it.
+    pub expire: Option<Timestamp>,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// The deciding ban: the one that ends last, then the one made first. `None` = allowed.
+    pub deny: Option<(Match, Treatment)>,
+    /// The bans that would have denied, were they more than watching.
+    pub shadows: SmallVec<[Match; 2]>,
+    /// The next instant at which time alone could turn the answer round.
+    pub flips: Option<Timestamp>,
+}
+
+/// Judges a question at an instant.
+///
+/// A ban holds where it has no list, where it is on a visitor's token (the widget is off whatever
+/// queue it would lead to: D11, D12, D32), at the queues its list is related to (D14, D28), and
+/// outwards where its list says so (P2); nowhere else (D33).
+pub fn decide(view: &TenantView, query: &Query<'_>, now: Timestamp) -> Verdict {
+    let checked = match (query.stage, query.queue) {
+        (Stage::QueueEntry, Some(queue)) => view.lists_at(queue),
+        _ => &[],
+    };
+    let holds = |entry: &Entry| {
+        entry.list == 0
+            || match view.list(entry.list) {
+                None => false,
+                Some(_) if entry.kind == IdentityKind::VisitorToken as u8 => true,
+                Some(list) => match query.stage {
+                    Stage::QueueEntry => checked.contains(&entry.list),
+                    Stage::Outbound => list.enforce_outbound,
+                    Stage::Connect => false,
+                },
+            }
+    };
+
+    let mut deciding: Option<(&Entry, u8)> = None;
+    let mut shadows: SmallVec<[(&Entry, u8); 2]> = SmallVec::new();
+    let mut next_start = Timestamp::MAX.micros();
+    for probe in &query.probes {
+        for entry in view.find(probe.space, probe.key) {
+            if !entry.channels().contains(query.channel)
+                || entry.ends <= now.micros()
+                || !holds(entry)
+            {
+                continue;
+            }
+            let shadow = entry.is_shadow()
+                || view.list(entry.list).is_some_and(|l| l.enforcement == Enforcement::Shadow);
+            if now.micros() < entry.starts {
+                if !shadow {
+                    next_start = next_start.min(entry.starts);
+                }
+            } else if shadow {
+                if shadows.iter().all(|(seen, _)| seen.ban != entry.ban) {
+                    shadows.push((entry, probe.identity));
+                }
+            } else if deciding.is_none_or(|(best, _)| outlasts(entry, best)) {
+                deciding = Some((entry, probe.identity));
+            }
+        }
+    }
+
+    let flips = deciding.map_or(next_start, |(entry, _)| entry.ends);
+    Verdict {
+        deny: deciding.map(|(entry, at)| (matched(view, entry, at), treatment(view, entry))),
+        shadows: shadows.into_iter().map(|(entry, at)| matched(view, entry, at)).collect(),
+        flips: (flips != Timestamp::MAX.micros()).then_some(Timestamp::from_micros(flips)),
+    }
+}
+
+/// Whether a ban is to be reported rather than another: lifting the other would change nothing.
+fn outlasts(one: &Entry, other: &Entry) -> bool {
+    (other.ends, one.ban) < (one.ends, other.ban)
+}
+
+fn matched(view: &TenantView, entry: &Entry, identity: u8) -> Match {
+    Match {
+        ban: entry.ban,
+        list_id: view.list(entry.list).map(|list| list.list_id.clone()),
+        match_kind: entry.match_kind(),
+        identity,
+        expire: (entry.ends != Timestamp::MAX.micros())
+            .then_some(Timestamp::from_micros(entry.ends)),
+    }
+}
+
+fn treatment(view: &TenantView, entry: &Entry) -> Treatment {
+    let default = if entry.kind == IdentityKind::VisitorToken as u8 {
+        Treatment::DisableWidget
+    } else {
+        Treatment::EndInteraction
+    };
+    view.list(entry.list).and_then(|list| list.treatment).unwrap_or(default)
+}

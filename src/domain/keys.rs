@@ -1,0 +1,343 @@
+//! What an identity is found by: keyed digests, and ranges by their leading bits.
+//!
+//! A digest is HMAC-SHA-256 under a key of the tenant's own, cut to 16 bytes, so neither the store
+//! nor a memory dump tells whom a ban is on. A range is kept in the clear: it is found by its own
+//! leading bits, one probe for each width that the tenant's bans use.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use hkdf::Hkdf;
+use hmac::{Hmac, KeyInit, Mac};
+use ipnet::IpNet;
+use sha2::Sha256;
+
+use super::{
+    ids::TenantId,
+    identity::{Form, Identity, IdentityKind, MatchKind},
+    view::index::Key,
+};
+
+/// Where a key is looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Space {
+    /// Among the digests.
+    Digest = 1,
+    /// Among the ranges.
+    Range = 2,
+}
+
+/// One form that a ban is found by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MatchKey {
+    /// Where it is looked up.
+    pub space: Space,
+    /// How many leading bits count, for addresses; 0 for all else.
+    pub width: u8,
+    /// The key itself.
+    pub key: Key,
+    /// What kind of identity it comes from.
+    pub kind: IdentityKind,
+    /// What a hit is called.
+    pub matches: MatchKind,
+}
+
+/// The widths of a view's address keys: a check probes these and no others.
+///
+/// A width stays once seen; a stale one costs a probe and never a wrong answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Widths {
+    /// Of IPv6 digests; bit n stands for n + 1 leading bits.
+    digests: u128,
+    /// Of ranges, IPv4 counted as mapped into IPv6.
+    ranges: u128,
+}
+
+impl Widths {
+    /// Notes that a key is in use.
+    pub fn note(&mut self, space: Space, width: u8) {
+        let Some(bit) = width.checked_sub(1) else { return };
+        match space {
+            Space::Digest => self.digests |= 1 << bit,
+            Space::Range => self.ranges |= 1 << bit,
+        }
+    }
+}
+
+fn each_width(mut bits: u128) -> impl Iterator<Item = u8> {
+    std::iter::from_fn(move || {
+        (bits != 0).then(|| {
+            let bit = bits.trailing_zeros();
+            bits &= bits - 1;
+            u8::try_from(bit + 1).unwrap_or(u8::MAX)
+        })
+    })
+}
+
+/// The secret that every other key of a deployment is derived from.
+#[derive(Clone)]
+pub struct MasterKey(Hkdf<Sha256>);
+
+impl MasterKey {
+    /// The key made of these 32 bytes.
+    pub fn new(secret: &[u8; 32]) -> Self {
+        Self(Hkdf::new(Some(b"bancheck.v1"), secret))
+    }
+
+    fn derive(&self, purpose: &str, of: &str) -> [u8; 32] {
+        let mut key = [0; 32];
+        self.0
+            .expand_multi_info(&[purpose.as_bytes(), b"/", of.as_bytes()], &mut key)
+            .expect("32 bytes are within what HKDF-SHA-256 gives");
+        key
+    }
+
+    /// The key of one tenant's digests.
+    pub fn tenant(&self, tenant: &TenantId) -> TenantKey {
+        TenantKey(mac(&self.derive("match", tenant.as_str())))
+    }
+
+    /// The key that signs consistency tokens and page tokens.
+    pub fn seal(&self, purpose: &str) -> Seal {
+        Seal(mac(&self.derive("seal", purpose)))
+    }
+
+    /// What a store keeps to recognise the key by: a wrong key would find nobody banned.
+    pub fn fingerprint(&self) -> String {
+        self.derive("check", "")[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+impl std::fmt::Debug for MasterKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("MasterKey(…)")
+    }
+}
+
+fn mac(key: &[u8; 32]) -> Hmac<Sha256> {
+    Hmac::new_from_slice(key).expect("HMAC takes a key of any length")
+}
+
+/// Signs what callers carry for us.
+#[derive(Clone, Debug)]
+pub struct Seal(Hmac<Sha256>);
+
+impl Seal {
+    /// Eight bytes that only this deployment can make of `text`.
+    pub fn sign(&self, text: &[u8]) -> [u8; 8] {
+        let mut mac = self.0.clone();
+        mac.update(text);
+        first(&mac.finalize().into_bytes())
+    }
+
+    /// Whether `signature` was made here of `text`; takes the same time whatever the answer.
+    pub fn verify(&self, text: &[u8], signature: &[u8]) -> bool {
+        let mut mac = self.0.clone();
+        mac.update(text);
+        signature.len() == 8 && mac.verify_truncated_left(signature).is_ok()
+    }
+}
+
+fn first<const N: usize>(bytes: &[u8]) -> [u8; N] {
+    bytes[..N].try_into().expect("a digest is longer than any part we take")
+}
+
+/// The key of one tenant's digests, its state prepared once.
+#[derive(Clone, Debug)]
+pub struct TenantKey(Hmac<Sha256>);
+
+impl TenantKey {
+    /// The digest of some parts, told apart by their lengths.
+    pub fn digest_of(&self, parts: &[&[u8]]) -> [u8; 16] {
+        let mut mac = self.0.clone();
+        for part in parts {
+            mac.update(&(part.len() as u64).to_be_bytes());
+            mac.update(part);
+        }
+        first(&mac.finalize().into_bytes())
+    }
+
+    fn digest(&self, identity: &Identity, canonical: &str) -> Key {
+        let mut mac = self.0.clone();
+        mac.update(&[identity.kind as u8]);
+        if !identity.issuer.is_empty() {
+            mac.update(identity.issuer.as_bytes());
+        }
+        mac.update(&[0]);
+        mac.update(canonical.as_bytes());
+        Key::from(u128::from_be_bytes(first(&mac.finalize().into_bytes())))
+    }
+
+    fn v6_digest(&self, identity: &Identity, address: Ipv6Addr, width: u8) -> Key {
+        self.digest(identity, &prefix_text(address, width))
+    }
+
+    /// The forms a ban on `identity` is found by, with their readable texts.
+    ///
+    /// An IPv6 address stands for its network of `ipv6_prefix` bits, since one customer has it all.
+    pub fn keys(&self, identity: &Identity, ipv6_prefix: u8) -> Vec<(MatchKey, String)> {
+        let key = |space, width, key, matches| MatchKey {
+            space,
+            width,
+            key,
+            kind: identity.kind,
+            matches,
+        };
+        let (found, text) = match identity.form {
+            Form::Network(net) if net.prefix_len() < net.max_prefix_len() => {
+                let (bits, width) = range_of(net);
+                (key(Space::Range, width, bits, MatchKind::Cidr), identity.canonical.clone())
+            }
+            Form::Network(IpNet::V6(net)) => {
+                let digest = self.v6_digest(identity, net.addr(), 128);
+                (key(Space::Digest, 128, digest, MatchKind::Cidr), identity.canonical.clone())
+            }
+            Form::Network(IpNet::V4(net)) => {
+                let digest = self.digest(identity, &net.addr().to_string());
+                (key(Space::Digest, 0, digest, MatchKind::Cidr), identity.canonical.clone())
+            }
+            Form::Address(IpAddr::V6(address)) => {
+                let digest = self.v6_digest(identity, address, ipv6_prefix);
+                let text = prefix_text(address, ipv6_prefix);
+                (key(Space::Digest, ipv6_prefix, digest, MatchKind::Exact), text)
+            }
+            Form::Address(IpAddr::V4(_)) | Form::Text => {
+                let digest = self.digest(identity, &identity.canonical);
+                (key(Space::Digest, 0, digest, MatchKind::Exact), identity.canonical.clone())
+            }
+        };
+        vec![(found, text)]
+    }
+
+    /// Everything that a ban on `identity` could be filed under, one look-up each.
+    pub fn probes(&self, identity: &Identity, widths: &Widths, mut each: impl FnMut(Space, Key)) {
+        match identity.form {
+            Form::Address(address) => {
+                match address {
+                    IpAddr::V4(_) => each(Space::Digest, self.digest(identity, &identity.canonical)),
+                    IpAddr::V6(v6) => {
+                        for width in each_width(widths.digests) {
+                            each(Space::Digest, self.v6_digest(identity, v6, width));
+                        }
+                    }
+                }
+                let (mapped, least) = mapped(address);
+                for width in each_width(widths.ranges).filter(|width| *width > least) {
+                    each(Space::Range, range_key(mapped, width));
+                }
+            }
+            Form::Text => each(Space::Digest, self.digest(identity, &identity.canonical)),
+            Form::Network(_) => {
+                for (key, _) in self.keys(identity, 128) {
+                    each(key.space, key.key);
+                }
+            }
+        }
+    }
+}
+
+fn prefix_text(address: Ipv6Addr, width: u8) -> String {
+    let bits = address.to_bits() & u128::MAX.checked_shl(128 - u32::from(width)).unwrap_or(0);
+    format!("{}/{width}", Ipv6Addr::from_bits(bits))
+}
+
+/// The address as IPv6, and how many bits its family fixes.
+fn mapped(address: IpAddr) -> (u128, u8) {
+    match address {
+        IpAddr::V4(v4) => (v4.to_ipv6_mapped().to_bits(), 96),
+        IpAddr::V6(v6) => (v6.to_bits(), 0),
+    }
+}
+
+fn range_of(net: IpNet) -> (Key, u8) {
+    let (bits, fixed) = mapped(net.network());
+    let width = fixed + net.prefix_len();
+    (range_key(bits, width), width)
+}
+
+/// One key for one network of 0 to 127 bits, and no other.
+///
+/// The leading bits are closed with a one and padded with zeros, which no two networks share; then
+/// they are mixed, without loss, because the index wants its keys spread evenly.
+fn range_key(address: u128, width: u8) -> Key {
+    const ODD: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
+    let closing = 1u128 << (127 - width);
+    let mut bits = (address & !(closing | (closing - 1))) | closing;
+    for _ in 0..2 {
+        bits = (bits ^ (bits >> 64)).wrapping_mul(ODD);
+    }
+    Key::from(bits ^ (bits >> 64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{
+        channel::{Channel, Channels},
+        identity::{Given, read, read_network},
+    };
+
+    const CHAT: Channels = Channels::of(&[Channel::WebChat]);
+
+    fn key() -> TenantKey {
+        MasterKey::new(&[7; 32]).tenant(&TenantId::parse("t").unwrap())
+    }
+
+    fn given(value: &str) -> Given<'_> {
+        Given { kind: Some(IdentityKind::IpAddress), value, issuer: "", region_hint: "" }
+    }
+
+    fn matches(ban: &Identity, met: &str, prefix: u8) -> bool {
+        let keys = key().keys(ban, prefix);
+        let mut widths = Widths::default();
+        for (one, _) in &keys {
+            widths.note(one.space, one.width);
+        }
+        let mut hit = false;
+        key().probes(&read(&given(met), CHAT, None).unwrap(), &widths, |space, probe| {
+            hit |= keys.iter().any(|(one, _)| one.space == space && one.key == probe);
+        });
+        hit
+    }
+
+    #[test]
+    fn a_range_holds_the_addresses_inside_it_and_no_others() {
+        for (net, inside, outside) in [
+            ("203.0.113.0/24", "203.0.113.255", "203.0.114.0"),
+            ("203.0.113.7/32", "203.0.113.7", "203.0.113.6"),
+            ("128.0.0.0/1", "255.1.2.3", "127.255.255.255"),
+            ("2001:db8::/32", "2001:db8:ffff::1", "2001:db9::"),
+            ("2001:db8::/127", "2001:db8::1", "2001:db8::2"),
+            ("2001:db8::5/128", "2001:db8::5", "2001:db8::4"),
+            ("::ffff:192.0.2.0/120", "192.0.2.9", "192.0.3.9"),
+        ] {
+            let ban = read_network(&given(net), CHAT).unwrap();
+            assert!(matches(&ban, inside, 64), "{net} {inside}");
+            assert!(!matches(&ban, outside, 64), "{net} {outside}");
+        }
+    }
+
+    #[test]
+    fn an_ipv6_address_stands_for_the_network_that_one_customer_has() {
+        let ban = read(&given("2001:db8:1:2:3::4"), CHAT, None).unwrap();
+        assert!(matches(&ban, "2001:db8:1:2:ffff::9", 64));
+        assert!(!matches(&ban, "2001:db8:1:3::1", 64));
+        assert!(!matches(&ban, "2001:db8:1:2:ffff::9", 128));
+    }
+
+    #[test]
+    fn the_digests_of_two_tenants_have_nothing_in_common() {
+        let other = MasterKey::new(&[7; 32]).tenant(&TenantId::parse("u").unwrap());
+        let identity = read(&given("192.0.2.1"), CHAT, None).unwrap();
+        assert_ne!(key().keys(&identity, 64), other.keys(&identity, 64));
+    }
+
+    #[test]
+    fn a_seal_recognises_its_own_signature_and_no_other() {
+        let seal = MasterKey::new(&[7; 32]).seal("page");
+        let signature = seal.sign(b"text");
+        assert!(seal.verify(b"text", &signature));
+        assert!(!seal.verify(b"texts", &signature));
+        assert!(!MasterKey::new(&[7; 32]).seal("token").verify(b"text", &signature));
+    }
+}

@@ -1,0 +1,92 @@
+//! Decision records: what a view needs to know of each thing, and the news that brings them.
+//!
+//! A record tells how things stand after a change, so hearing it twice does no harm. None holds an
+//! identity, a reason or a name: erasing a person leaves the feed alone.
+
+use super::{
+    ban::Enforcement,
+    channel::Channels,
+    clock::Timestamp,
+    ids::{BanId, ListId, TenantId},
+    keys::MatchKey,
+    list::Treatment,
+    policy::FailureMode,
+    revision::Anchor,
+};
+
+/// A ban, as far as a decision needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BanRecord {
+    /// Which.
+    pub ban: BanId,
+    /// All that it was ever found by, so that a view can take it out again.
+    pub keys: Vec<MatchKey>,
+    /// When it begins; `None` = at once.
+    pub start: Option<Timestamp>,
+    /// When it ends; `None` = never.
+    pub expire: Option<Timestamp>,
+    /// The generation of its list; 0 = holds in the whole tenant.
+    pub generation: u32,
+    /// Where it holds.
+    pub channels: Channels,
+    /// Whether it holds or only watches.
+    pub enforcement: Enforcement,
+    /// Whether it is out for good.
+    pub ended: bool,
+}
+
+/// A list, as far as a decision needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListRecord {
+    /// Which.
+    pub list_id: ListId,
+    /// The number its bans carry.
+    pub generation: u32,
+    /// Whether it is gone, its bans with it.
+    pub deleted: bool,
+    /// What connectors should do, where the list has a say.
+    pub treatment: Option<Treatment>,
+    /// Whether its bans hold or only watch.
+    pub enforcement: Enforcement,
+    /// Whether its bans stop outgoing interactions.
+    pub enforce_outbound: bool,
+    /// The queues that check it.
+    pub queues: Vec<String>,
+}
+
+/// A tenant, as far as a decision needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TenantRecord {
+    /// What happens while bans cannot be known.
+    pub failure_mode: FailureMode,
+    /// Where a number without a country code is from; empty = nowhere.
+    pub default_region: String,
+    /// Whether e-mail tags and provider dots are folded.
+    pub email_fold: bool,
+    /// Whether it is gone.
+    pub deleted: bool,
+}
+
+/// What a feed row tells of one tenant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// How these bans stand now.
+    Bans(Vec<BanRecord>),
+    /// How this list stands now.
+    List(ListRecord),
+    /// How the tenant stands now.
+    Tenant(TenantRecord),
+    /// Something this binary cannot read: only the store knows.
+    Reload,
+}
+
+/// A row of the feed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct News {
+    /// Its place and mark.
+    pub anchor: Anchor,
+    /// Whom it is about; `None` only in the row that opened the feed.
+    pub tenant: Option<TenantId>,
+    /// What it tells.
+    pub change: Change,
+}

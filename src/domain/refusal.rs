@@ -1,0 +1,161 @@
+//! Why something was not done: the one vocabulary of errors, from the desk to the wire.
+
+use thiserror::Error;
+
+/// The reasons a caller can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "each is a word of the contract, explained there")]
+pub enum Reason {
+    FieldRequired,
+    FieldInvalid,
+    ValueTooLong,
+    TooManyItems,
+    InvalidIdentifier,
+    MissingIssuer,
+    KindChannelMismatch,
+    InvalidTimeout,
+    TimeoutOutOfRange,
+    ExpireTimeInPast,
+    ExpireBeforeStart,
+    RangeTooBroad,
+    ReasonRequired,
+    InvalidFilter,
+    InvalidFieldMask,
+    PageTokenMismatch,
+    TokenMalformed,
+    TokenForeign,
+    TenantNotFound,
+    BanNotFound,
+    BanListNotFound,
+    DuplicateActiveBan,
+    DuplicateTitle,
+    DuplicateList,
+    TenantExists,
+    RequestIdReused,
+    BanEnded,
+    TokenHistoryLost,
+    ScopeMissing,
+    ActorMismatch,
+    EtagMismatch,
+    Quota,
+    Overloaded,
+    StoreUnavailable,
+    NotReady,
+    CommitOutcomeUnknown,
+    DeadlineExceeded,
+    UnknownMethod,
+    Internal,
+}
+
+/// What kind of failure a reason is; the wire has one status code for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// The request itself is wrong.
+    Argument,
+    /// What it names is not there.
+    Missing,
+    /// What it would make is there already.
+    Exists,
+    /// Things stand otherwise than the request needs.
+    State,
+    /// The caller may not.
+    Denied,
+    /// Somebody else was faster.
+    Conflict,
+    /// Too much at once.
+    Exhausted,
+    /// Not now.
+    Unavailable,
+    /// The caller's time is up.
+    Late,
+    /// There is no such thing here.
+    Unknown,
+    /// Our own fault.
+    Fault,
+}
+
+impl Reason {
+    /// The word on the wire, and what kind of failure it is.
+    pub const fn word(self) -> (&'static str, Class) {
+        match self {
+            Self::FieldRequired => ("FIELD_REQUIRED", Class::Argument),
+            Self::FieldInvalid => ("FIELD_INVALID", Class::Argument),
+            Self::ValueTooLong => ("VALUE_TOO_LONG", Class::Argument),
+            Self::TooManyItems => ("TOO_MANY_ITEMS", Class::Argument),
+            Self::InvalidIdentifier => ("INVALID_IDENTIFIER", Class::Argument),
+            Self::MissingIssuer => ("MISSING_ISSUER", Class::Argument),
+            Self::KindChannelMismatch => ("KIND_CHANNEL_MISMATCH", Class::Argument),
+            Self::InvalidTimeout => ("INVALID_TIMEOUT", Class::Argument),
+            Self::TimeoutOutOfRange => ("TIMEOUT_OUT_OF_RANGE", Class::Argument),
+            Self::ExpireTimeInPast => ("EXPIRE_TIME_IN_PAST", Class::Argument),
+            Self::ExpireBeforeStart => ("EXPIRE_BEFORE_START", Class::Argument),
+            Self::RangeTooBroad => ("RANGE_TOO_BROAD", Class::Argument),
+            Self::ReasonRequired => ("REASON_REQUIRED", Class::Argument),
+            Self::InvalidFilter => ("INVALID_FILTER", Class::Argument),
+            Self::InvalidFieldMask => ("INVALID_FIELD_MASK", Class::Argument),
+            Self::PageTokenMismatch => ("PAGE_TOKEN_MISMATCH", Class::Argument),
+            Self::TokenMalformed => ("TOKEN_MALFORMED", Class::Argument),
+            Self::TokenForeign => ("TOKEN_FOREIGN", Class::Argument),
+            Self::TenantNotFound => ("TENANT_NOT_FOUND", Class::Missing),
+            Self::BanNotFound => ("BAN_NOT_FOUND", Class::Missing),
+            Self::BanListNotFound => ("BAN_LIST_NOT_FOUND", Class::Missing),
+            Self::DuplicateActiveBan => ("DUPLICATE_ACTIVE_BAN", Class::Exists),
+            Self::DuplicateTitle => ("DUPLICATE_TITLE", Class::Exists),
+            Self::DuplicateList => ("DUPLICATE_LIST", Class::Exists),
+            Self::TenantExists => ("TENANT_EXISTS", Class::Exists),
+            Self::RequestIdReused => ("REQUEST_ID_REUSED", Class::Exists),
+            Self::BanEnded => ("BAN_ENDED", Class::State),
+            Self::TokenHistoryLost => ("TOKEN_HISTORY_LOST", Class::State),
+            Self::ScopeMissing => ("SCOPE_MISSING", Class::Denied),
+            Self::ActorMismatch => ("ACTOR_MISMATCH", Class::Denied),
+            Self::EtagMismatch => ("ETAG_MISMATCH", Class::Conflict),
+            Self::Quota => ("QUOTA", Class::Exhausted),
+            Self::Overloaded => ("OVERLOADED", Class::Exhausted),
+            Self::StoreUnavailable => ("STORE_UNAVAILABLE", Class::Unavailable),
+            Self::NotReady => ("NOT_READY", Class::Unavailable),
+            Self::CommitOutcomeUnknown => ("COMMIT_OUTCOME_UNKNOWN", Class::Unavailable),
+            Self::DeadlineExceeded => ("DEADLINE_EXCEEDED", Class::Late),
+            Self::UnknownMethod => ("UNKNOWN_METHOD", Class::Unknown),
+            Self::Internal => ("INTERNAL", Class::Fault),
+        }
+    }
+}
+
+/// A refusal: what a caller is told, never with an identifier in it.
+#[derive(Clone, Debug, Error)]
+#[error("{}: {message}", reason.word().0)]
+pub struct Refusal {
+    /// The word for it.
+    pub reason: Reason,
+    /// What is wrong and what to do, for people.
+    pub message: String,
+    /// The path of the field at fault, like `identities[2].value`; empty where no field is.
+    pub field: String,
+    /// One more fact for machines, like the id of the ban that stands.
+    pub fact: Option<(&'static str, String)>,
+}
+
+impl Refusal {
+    /// A refusal that no single field is to blame for.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into(), field: String::new(), fact: None }
+    }
+
+    /// A refusal of one field.
+    pub fn of_field(reason: Reason, field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { field: field.into(), ..Self::new(reason, message) }
+    }
+
+    /// A required field is empty.
+    pub fn required(field: impl Into<String>) -> Self {
+        let field = field.into();
+        let message = format!("{field} is required");
+        Self::of_field(Reason::FieldRequired, field, message)
+    }
+
+    /// The same refusal with a fact for machines.
+    #[must_use]
+    pub fn with_fact(self, name: &'static str, value: impl Into<String>) -> Self {
+        Self { fact: Some((name, value.into())), ..self }
+    }
+}

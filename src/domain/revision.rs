@@ -1,0 +1,125 @@
+//! Where a pod stands in the feed, and the token that tells it.
+
+use std::fmt::Write as _;
+
+use super::keys::Seal;
+
+/// A place in the feed: dense, in commit order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Revision(pub u64);
+
+/// A random mark of one feed row, by which two histories with the same revision are told apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Nonce(pub u32);
+
+/// One history of the feed; grows when a restore or a failover forked it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Epoch(pub u32);
+
+/// A row of the feed: which, and its mark.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Anchor {
+    /// Its place.
+    pub revision: Revision,
+    /// Its mark.
+    pub nonce: Nonce,
+}
+
+/// What a token says: this row of this history has been seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Position {
+    /// The history.
+    pub epoch: Epoch,
+    /// The row.
+    pub anchor: Anchor,
+}
+
+/// Why a token cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadToken {
+    /// It is not a token at all.
+    Malformed,
+    /// It was not made by this deployment.
+    Foreign,
+}
+
+const BYTES: usize = 16;
+const SIGNED: usize = BYTES + 8;
+
+impl Position {
+    /// The token: 24 bytes in hexadecimal, so that the greater text is the newer position.
+    pub fn token(&self, seal: &Seal) -> String {
+        let bytes = self.bytes();
+        bytes.iter().chain(&seal.sign(&bytes)).fold(
+            String::with_capacity(2 * SIGNED),
+            |mut text, byte| {
+                let _ = write!(text, "{byte:02x}");
+                text
+            },
+        )
+    }
+
+    /// Reads a token that [`Self::token`] made under the same key.
+    pub fn read(token: &str, seal: &Seal) -> Result<Self, BadToken> {
+        let lower_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        if token.len() != 2 * SIGNED || !token.bytes().all(lower_hex) {
+            return Err(BadToken::Malformed);
+        }
+        let mut bytes = [0; SIGNED];
+        for (byte, pair) in bytes.iter_mut().zip(token.as_bytes().chunks_exact(2)) {
+            let pair = std::str::from_utf8(pair).map_err(|_| BadToken::Malformed)?;
+            *byte = u8::from_str_radix(pair, 16).map_err(|_| BadToken::Malformed)?;
+        }
+        let (said, signature) = bytes.split_at(BYTES);
+        if !seal.verify(said, signature) {
+            return Err(BadToken::Foreign);
+        }
+        let number = |range: std::ops::Range<usize>| {
+            said[range].iter().fold(0u64, |number, byte| number << 8 | u64::from(*byte))
+        };
+        let short = |range| u32::try_from(number(range)).map_err(|_| BadToken::Malformed);
+        Ok(Self {
+            epoch: Epoch(short(0..4)?),
+            anchor: Anchor { revision: Revision(number(4..12)), nonce: Nonce(short(12..16)?) },
+        })
+    }
+
+    fn bytes(&self) -> [u8; BYTES] {
+        let mut bytes = [0; BYTES];
+        bytes[..4].copy_from_slice(&self.epoch.0.to_be_bytes());
+        bytes[4..12].copy_from_slice(&self.anchor.revision.0.to_be_bytes());
+        bytes[12..].copy_from_slice(&self.anchor.nonce.0.to_be_bytes());
+        bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::keys::MasterKey;
+
+    fn at(epoch: u32, revision: u64) -> Position {
+        let anchor = Anchor { revision: Revision(revision), nonce: Nonce(0xfeed) };
+        Position { epoch: Epoch(epoch), anchor }
+    }
+
+    #[test]
+    fn a_newer_token_is_the_greater_text() {
+        let seal = MasterKey::new(&[1; 32]).seal("token");
+        let tokens = [at(1, 9), at(1, 10), at(1, 4_000_000_000), at(2, 1)].map(|p| p.token(&seal));
+        assert!(tokens.is_sorted());
+        assert_eq!(tokens[0].len(), 48);
+    }
+
+    #[test]
+    fn a_token_reads_back_and_another_deployments_is_foreign() {
+        let seal = MasterKey::new(&[1; 32]).seal("token");
+        let token = at(3, 77).token(&seal);
+        assert_eq!(Position::read(&token, &seal), Ok(at(3, 77)));
+        let other = MasterKey::new(&[2; 32]).seal("token");
+        assert_eq!(Position::read(&token, &other), Err(BadToken::Foreign));
+        for bad in ["", "zz", &token[1..], &token.to_uppercase(), &"é".repeat(24)] {
+            assert_eq!(Position::read(bad, &seal), Err(BadToken::Malformed), "{bad}");
+        }
+    }
+}

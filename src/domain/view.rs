@@ -1,0 +1,225 @@
+//! A tenant's bans at one revision, laid out for the question "is this one banned here?".
+//!
+//! A view never changes. News makes a new one that shares nearly all of its memory with the old,
+//! so readers hold theirs as long as they like and nobody waits.
+
+pub mod index;
+
+use std::{collections::HashMap, sync::Arc};
+
+use self::index::{Change as Edit, Entry, Index, Key};
+use super::{
+    ban::Enforcement,
+    channel::Channels,
+    clock::Timestamp,
+    identity::MatchKind,
+    ids::ListId,
+    keys::{Space, TenantKey, Widths},
+    list::Treatment,
+    record::{BanRecord, Change, ListRecord, News, TenantRecord},
+    revision::Revision,
+};
+
+const SHADOW: u8 = 1;
+const MATCH_SHIFT: u8 = 1;
+
+impl Entry {
+    /// Whether the ban only watches.
+    pub const fn is_shadow(&self) -> bool {
+        self.flags & SHADOW != 0
+    }
+
+    /// How the ban was matched when this entry is hit.
+    pub fn match_kind(&self) -> MatchKind {
+        MatchKind::from_number(i32::from(self.flags >> MATCH_SHIFT)).unwrap_or(MatchKind::Exact)
+    }
+
+    /// The channels that the ban holds on.
+    pub fn channels(&self) -> Channels {
+        Channels::from_bits(self.channels)
+    }
+}
+
+/// What a list means to a decision.
+#[derive(Debug)]
+pub struct ListRules {
+    /// Which list.
+    pub list_id: ListId,
+    /// What connectors should do, where the list has a say.
+    pub treatment: Option<Treatment>,
+    /// Whether its bans hold or only watch.
+    pub enforcement: Enforcement,
+    /// Whether its bans stop outgoing interactions.
+    pub enforce_outbound: bool,
+}
+
+/// The tenant's lists, compiled two ways: by the number that bans carry, and by queue.
+#[derive(Debug, Default)]
+struct Lists {
+    records: HashMap<ListId, Arc<ListRecord>>,
+    rules: HashMap<u32, ListRules>,
+    queues: HashMap<String, Vec<u32>>,
+}
+
+impl Lists {
+    fn compile(records: HashMap<ListId, Arc<ListRecord>>) -> Self {
+        let mut lists = Self::default();
+        for record in records.values() {
+            let rules = ListRules {
+                list_id: record.list_id.clone(),
+                treatment: record.treatment,
+                enforcement: record.enforcement,
+                enforce_outbound: record.enforce_outbound,
+            };
+            lists.rules.insert(record.generation, rules);
+            for queue in &record.queues {
+                lists.queues.entry(queue.clone()).or_default().push(record.generation);
+            }
+        }
+        Self { records, ..lists }
+    }
+
+    fn with(&self, record: &ListRecord) -> Self {
+        let mut records = self.records.clone();
+        if record.deleted {
+            records.remove(&record.list_id);
+        } else {
+            records.insert(record.list_id.clone(), Arc::new(record.clone()));
+        }
+        Self::compile(records)
+    }
+}
+
+/// All that one tenant's checks need, at one revision.
+#[derive(Clone)]
+pub struct TenantView {
+    /// The newest feed row of this tenant that the view includes.
+    pub revision: Revision,
+    /// The tenant's own settings.
+    pub tenant: Arc<TenantRecord>,
+    key: TenantKey,
+    lists: Arc<Lists>,
+    digests: Index,
+    ranges: Index,
+    widths: Widths,
+}
+
+impl TenantView {
+    /// The view of a tenant without lists and bans.
+    pub fn empty(revision: Revision, tenant: TenantRecord, key: TenantKey) -> Self {
+        Self {
+            revision,
+            tenant: Arc::new(tenant),
+            key,
+            lists: Arc::default(),
+            digests: Index::default(),
+            ranges: Index::default(),
+            widths: Widths::default(),
+        }
+    }
+
+    /// Puts the lists of a load in.
+    #[must_use]
+    pub fn with_lists(self, lists: Vec<ListRecord>) -> Self {
+        let records =
+            lists.into_iter().map(|list| (list.list_id.clone(), Arc::new(list))).collect();
+        Self { lists: Arc::new(Lists::compile(records)), ..self }
+    }
+
+    /// The view after a feed row; `None` where only a load can tell.
+    pub fn after(&self, news: &News) -> Option<Self> {
+        let mut next = Self { revision: news.anchor.revision, ..self.clone() };
+        match &news.change {
+            Change::Bans(bans) => next.file(bans),
+            Change::List(list) => next.lists = Arc::new(self.lists.with(list)),
+            Change::Tenant(tenant) => next.tenant = Arc::new(tenant.clone()),
+            Change::Reload => return None,
+        }
+        Some(next)
+    }
+
+    /// Files bans as they stand now, replacing what was known of them.
+    pub fn file(&mut self, bans: &[BanRecord]) {
+        let (mut digests, mut ranges) = (Vec::with_capacity(bans.len()), Vec::new());
+        for ban in bans {
+            for key in &ban.keys {
+                let edits = match key.space {
+                    Space::Digest => &mut digests,
+                    Space::Range => &mut ranges,
+                };
+                if ban.ended {
+                    edits.push(Edit::Remove(key.key, ban.ban));
+                    continue;
+                }
+                self.widths.note(key.space, key.width);
+                let shadow = if ban.enforcement == Enforcement::Shadow { SHADOW } else { 0 };
+                edits.push(Edit::Put(Entry {
+                    key: key.key,
+                    ban: ban.ban,
+                    starts: ban.start.unwrap_or(Timestamp::MIN).micros(),
+                    ends: ban.expire.unwrap_or(Timestamp::MAX).micros(),
+                    list: ban.generation,
+                    channels: ban.channels.bits(),
+                    kind: key.kind as u8,
+                    flags: shadow | (key.matches as u8) << MATCH_SHIFT,
+                }));
+            }
+        }
+        self.digests.apply(&mut digests);
+        self.ranges.apply(&mut ranges);
+    }
+
+    /// The key of this tenant's digests.
+    pub const fn key(&self) -> &TenantKey {
+        &self.key
+    }
+
+    /// The widths of address keys in use.
+    pub const fn widths(&self) -> &Widths {
+        &self.widths
+    }
+
+    /// What is filed under a key.
+    pub fn find(&self, space: Space, key: Key) -> &[Entry] {
+        match space {
+            Space::Digest => self.digests.get(key),
+            Space::Range => self.ranges.get(key),
+        }
+    }
+
+    /// The rules of the list that a ban carries the number of; `None` where that list is no more.
+    pub fn list(&self, generation: u32) -> Option<&ListRules> {
+        self.lists.rules.get(&generation)
+    }
+
+    /// The numbers of the lists that a queue checks; empty for a queue nobody has heard of.
+    pub fn lists_at(&self, queue: &str) -> &[u32] {
+        self.lists.queues.get(queue).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether this tenant relates its lists to queues, so that an unheard-of queue is worth a word.
+    pub fn relates_queues(&self) -> bool {
+        !self.lists.queues.is_empty()
+    }
+
+    /// How many keys are filed.
+    pub fn len(&self) -> usize {
+        self.digests.len() + self.ranges.len()
+    }
+
+    /// Whether nobody is banned.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The memory that the view holds, in bytes, lists reckoned roughly.
+    pub fn bytes(&self) -> usize {
+        const LIST: usize = 512;
+        const QUEUE: usize = 160;
+        self.digests.bytes()
+            + self.ranges.bytes()
+            + self.lists.records.len() * LIST
+            + self.lists.queues.len() * QUEUE
+            + size_of::<Self>()
+    }
+}

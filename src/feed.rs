@@ -1,0 +1,226 @@
+//! The feed: how news reaches this pod's views, and how fresh they are.
+//!
+//! One task follows the store's feed and alone publishes views, on the writer's own pod as on any
+//! other, also when they are loaded: one road for news. Everybody else holds a [`Feed`], which can
+//! look at where the pod stands, ask for a load, and wait for news.
+
+mod bell;
+mod clock;
+mod follow;
+mod task;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+
+pub use self::{
+    clock::PodClock,
+    follow::{Follower, Heard, Loaded, Shelf, Tenants},
+    task::{Options, run},
+};
+use crate::domain::{
+    clock::Clock,
+    ids::TenantId,
+    keys::MasterKey,
+    keys::Seal,
+    revision::{Nonce, Position},
+};
+
+/// For how long after a complete tail was sent the pod may call itself fresh, in microseconds.
+pub const LEASE_MICROS: i64 = 2_000_000;
+
+/// Where the pod stands: what it has applied, and until when that counts as fresh.
+///
+/// Published after the views it speaks of, so whoever reads it first and a view next never has a
+/// view older than it says (C-1).
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// The newest row that is in every view.
+    pub position: Position,
+    /// The token that says so; made once a revision.
+    pub token: Arc<str>,
+    /// Boot time at which the last complete tail was sent.
+    pub heard_at: i64,
+}
+
+impl Standing {
+    /// Whether the pod is fresh at this boot time (C-4).
+    pub const fn is_fresh(&self, boot: i64) -> bool {
+        boot < self.heard_at + LEASE_MICROS
+    }
+}
+
+/// How a load that was asked for ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoadEnd {
+    /// The view is there.
+    Done,
+    /// There is no such tenant.
+    NoTenant,
+    /// The store did not give it, or it is too heavy.
+    Failed,
+}
+
+type Commands = mpsc::UnboundedSender<(TenantId, oneshot::Sender<LoadEnd>)>;
+
+struct Shared {
+    clock: PodClock,
+    seal: Seal,
+    keys: MasterKey,
+    standing: ArcSwapOption<Standing>,
+    tenants: ArcSwap<Tenants>,
+    /// Ticks whenever `standing` has changed.
+    moved: watch::Sender<()>,
+    /// True once the tenants that fit have been loaded.
+    warm: watch::Sender<bool>,
+    nudge: Notify,
+    bell: Arc<Notify>,
+    loads: Commands,
+    /// Who waits for which row to be applied.
+    expected: Mutex<HashMap<Nonce, oneshot::Sender<Position>>>,
+}
+
+/// A hold on the feed, for everybody but the task that follows it.
+#[derive(Clone)]
+pub struct Feed {
+    shared: Arc<Shared>,
+}
+
+/// A row that this pod has committed or will, and wants to hear of.
+pub struct Expected {
+    feed: Feed,
+    nonce: Nonce,
+    heard: oneshot::Receiver<Position>,
+}
+
+/// What [`run`] needs besides the store: made together with the [`Feed`] by [`Feed::new`].
+pub struct Source {
+    feed: Feed,
+    loads: mpsc::UnboundedReceiver<(TenantId, oneshot::Sender<LoadEnd>)>,
+}
+
+impl Feed {
+    /// A feed that nobody follows yet, and what following it takes.
+    pub fn new(keys: MasterKey) -> (Self, Source) {
+        let (loads, asked) = mpsc::unbounded_channel();
+        let shared = Shared {
+            clock: PodClock::new(),
+            seal: keys.seal("token"),
+            keys,
+            standing: ArcSwapOption::empty(),
+            tenants: ArcSwap::default(),
+            moved: watch::Sender::default(),
+            warm: watch::Sender::new(false),
+            nudge: Notify::new(),
+            bell: Arc::default(),
+            loads,
+            expected: Mutex::default(),
+        };
+        let feed = Self { shared: Arc::new(shared) };
+        (feed.clone(), Source { feed, loads: asked })
+    }
+
+    /// The pod's clock.
+    pub fn clock(&self) -> &dyn Clock {
+        &self.shared.clock
+    }
+
+    /// The key that signs consistency tokens.
+    pub fn seal(&self) -> &Seal {
+        &self.shared.seal
+    }
+
+    /// Where the pod stands; `None` until it has heard of the store for the first time.
+    pub fn standing(&self) -> Option<Arc<Standing>> {
+        self.shared.standing.load_full()
+    }
+
+    /// The tenants there are, as of the applied revision.
+    pub fn tenants(&self) -> arc_swap::Guard<Arc<Tenants>> {
+        self.shared.tenants.load()
+    }
+
+    /// Waits until the pod is warm.
+    pub async fn warm(&self) {
+        let mut warm = self.shared.warm.subscribe();
+        // The sender lives in `shared`, which this borrows: it cannot be gone.
+        let _ = warm.wait_for(|warm| *warm).await;
+    }
+
+    /// Whether the pod is warm.
+    pub fn is_warm(&self) -> bool {
+        *self.shared.warm.borrow()
+    }
+
+    /// Has a tenant's view loaded, with whoever else asks for it.
+    pub async fn load(&self, tenant: &TenantId) -> LoadEnd {
+        let (reply, end) = oneshot::channel();
+        if self.shared.loads.send((tenant.clone(), reply)).is_err() {
+            return LoadEnd::Failed;
+        }
+        end.await.unwrap_or(LoadEnd::Failed)
+    }
+
+    /// Waits until a complete tail that was sent at or after this boot time has been applied.
+    pub async fn heard_since(&self, boot: i64) {
+        self.stands(|standing| standing.heard_at >= boot).await;
+    }
+
+    /// Waits until the pod has applied a position or is in a newer history.
+    pub async fn reaches(&self, position: Position) {
+        self.stands(|standing| {
+            let here = standing.position;
+            (here.epoch, here.anchor.revision) >= (position.epoch, position.anchor.revision)
+        })
+        .await;
+    }
+
+    async fn stands(&self, enough: impl Fn(&Standing) -> bool) {
+        let mut moved = self.shared.moved.subscribe();
+        self.shared.nudge.notify_one();
+        loop {
+            moved.mark_unchanged();
+            if self.standing().is_some_and(|standing| enough(&standing)) {
+                return;
+            }
+            if moved.changed().await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    }
+
+    /// Announces a row before it is committed, so that it cannot be missed.
+    pub fn expect(&self, nonce: Nonce) -> Expected {
+        let (tell, heard) = oneshot::channel();
+        self.expected().insert(nonce, tell);
+        Expected { feed: self.clone(), nonce, heard }
+    }
+
+    /// Says that something was committed: this pod looks at once, the others are rung for.
+    pub fn committed(&self) {
+        self.shared.nudge.notify_one();
+        self.shared.bell.notify_one();
+    }
+
+    fn expected(&self) -> std::sync::MutexGuard<'_, HashMap<Nonce, oneshot::Sender<Position>>> {
+        self.shared.expected.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Expected {
+    /// Waits until this pod has applied the row; `None` = it was not heard of in time.
+    pub async fn applied(mut self, patience: Duration) -> Option<Position> {
+        tokio::time::timeout(patience, &mut self.heard).await.ok()?.ok()
+    }
+}
+
+impl Drop for Expected {
+    fn drop(&mut self) {
+        self.feed.expected().remove(&self.nonce);
+    }
+}

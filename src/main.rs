@@ -1,0 +1,2 @@
+use {moka as _, tonic as _, sqlx as _};
+fn main(){}

@@ -1,0 +1,356 @@
+//! The store: where bans are kept, and what it promises.
+//!
+//! | clause | promise |
+//! |---|---|
+//! | S-0 | (assumed) one writable primary at a time; SQLite on a local disk |
+//! | S-1 | a load is one snapshot: the rows and the head of the feed belong together |
+//! | S-2 | a tenant without bans is an empty view; no tenant is `None` |
+//! | S-3 | rows, event and feed row commit together or not at all |
+//! | S-4 | if revision r is visible, so is every smaller one |
+//! | S-5 | every acknowledged write is later seen in the feed, exactly once |
+//! | S-6 | a tail is a pure function of where it starts, until the feed is pruned |
+//! | S-7 | asking below the floor tells the floor; never a short list passed off as whole |
+//! | S-8 | instants survive to the microsecond |
+//! | S-9 | the same request twice is one effect and the same answer; with another body an error |
+//! | S-10 | a duplicate is refused by the database, not by a read before a write |
+//! | S-11 | the payload of a feed row equals the rows: read back under the tenant's row lock |
+//!
+//! Both databases keep it by the same statements (`sql`, `shared`, `work`, `read`); `postgres` and
+//! `sqlite` add what only they can do: connect, migrate, ring and hear the bell.
+//! **Invariant:** `sqlx` lives on this floor only.
+
+mod payload;
+mod postgres;
+mod read;
+mod rows;
+mod shared;
+mod sql;
+mod sqlite;
+mod work;
+
+use std::{path::PathBuf, sync::Arc};
+
+use async_trait::async_trait;
+use thiserror::Error;
+
+pub use self::{
+    read::{BanFilter, BanOrder, BanPage, Cursor, EventFilter},
+    rows::Answer,
+};
+use crate::domain::{
+    ban::Ban,
+    clock::Timestamp,
+    ids::{BanId, ListId, TenantId},
+    keys::MatchKey,
+    list::BanList,
+    policy::TenantSettings,
+    record::{BanRecord, ListRecord, News, TenantRecord},
+    revision::{Anchor, Epoch, Nonce, Revision},
+};
+
+/// The most bans of one transaction, and of one feed row.
+pub const MAX_CHUNK: usize = 1_000;
+
+/// What can go wrong with a store.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// The database cannot be reached, or did not answer as one that works.
+    #[error("the database is not available")]
+    Unavailable(#[source] sqlx::Error),
+    /// A unique constraint stood in the way.
+    #[error("something alike exists already")]
+    Taken,
+    /// A row holds what no version of this program writes.
+    #[error("the database holds something unreadable: {0}")]
+    Corrupt(&'static str),
+    /// The schema could not be brought up to date.
+    #[error("the database schema could not be migrated")]
+    Migration(#[source] sqlx::migrate::MigrateError),
+    /// The database was filled under another master key.
+    #[error(
+        "this database was filled under another master key: with this one nobody would be found \
+         banned; start with the key it was made with"
+    )]
+    WrongKey,
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        match &error {
+            sqlx::Error::Database(cause) if cause.is_unique_violation() => Self::Taken,
+            _ => Self::Unavailable(error),
+        }
+    }
+}
+
+/// Shorthand of this floor.
+pub type Result<T, E = StoreError> = std::result::Result<T, E>;
+
+/// Where a store is.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// A database file in this folder.
+    Sqlite(PathBuf),
+    /// A database server.
+    Postgres {
+        /// Where it is and who we are there.
+        url: String,
+        /// Whether commits ring the bell; off, every pod hears by polling alone.
+        bell: bool,
+    },
+}
+
+/// Opens a store; the schema is brought up to date only by [`Store::migrate`].
+///
+/// Nothing is asked of a server yet, so this succeeds while it is away.
+pub async fn open(place: &Place) -> Result<Arc<dyn Store>> {
+    Ok(match place {
+        Place::Sqlite(folder) => Arc::new(sqlite::open(folder).await?),
+        Place::Postgres { url, bell } => Arc::new(postgres::open(url, *bell)?),
+    })
+}
+
+/// One intended write: whose it is, and what makes a second try recognisable.
+#[derive(Clone, Debug)]
+pub struct Intent {
+    /// The tenant that is written to.
+    pub tenant: TenantId,
+    /// The operation, so that ids of different ones do not collide.
+    pub rpc: &'static str,
+    /// The caller's id of this request, or one made for it.
+    pub request_id: String,
+    /// A digest of all that was asked for.
+    pub body: [u8; 16],
+    /// The mark that the feed row will bear.
+    pub nonce: Nonce,
+    /// The instant of the write.
+    pub now: Timestamp,
+}
+
+/// How a write begins.
+pub enum Begun {
+    /// The tenant is locked and the work can be done.
+    Open(Box<dyn Work>),
+    /// It was done before; this was the answer (S-9).
+    Replay(Answer),
+    /// The request's id was used for something else (S-9).
+    Reused,
+    /// There is no such tenant.
+    NoTenant,
+}
+
+/// A ban to be kept, with all that it is found by.
+#[derive(Clone, Debug)]
+pub struct NewBan {
+    /// The ban.
+    pub ban: Ban,
+    /// The generation of its list; 0 without one.
+    pub generation: u32,
+    /// One digest of list, match kind, enforcement, channels and targets.
+    pub likeness: [u8; 16],
+    /// Its keys: of which target, the key, and its readable form.
+    pub keys: Vec<(u8, MatchKey, String)>,
+}
+
+/// What became of a ban that was to be added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Added {
+    /// It is kept.
+    Made,
+    /// One just like it stands (S-10).
+    Alike(BanId),
+}
+
+/// Something that happened, for the history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Its id; sorts by time.
+    pub event_id: [u8; 16],
+    /// The ban it is about; `None` = the tenant's configuration.
+    pub ban: Option<BanId>,
+    /// What was done.
+    pub action: String,
+    /// Who did it.
+    pub actor: String,
+    /// When.
+    pub at: Timestamp,
+    /// In words.
+    pub comment: String,
+    /// Where in the feed it stands, while the feed still holds it.
+    pub anchor: Option<Anchor>,
+}
+
+/// One transaction on one tenant, whose row is locked while it lasts (S-11).
+///
+/// Dropped without [`Self::commit`], nothing of it remains.
+#[async_trait]
+pub trait Work: Send {
+    /// The tenant's settings, as locked.
+    fn settings(&self) -> &TenantSettings;
+
+    /// A list that is not deleted.
+    async fn list(&mut self, list_id: &ListId) -> Result<Option<BanList>>;
+
+    /// How many lists, and how many pairs of list and queue, the tenant has.
+    async fn list_counts(&mut self) -> Result<(i64, i64)>;
+
+    /// A number no list of the tenant has carried yet.
+    async fn next_generation(&mut self) -> Result<u32>;
+
+    /// Keeps up to [`MAX_CHUNK`] bans, one answer each in their order.
+    ///
+    /// Bans alike whose time is over are marked ended first, so that one can be made again at the
+    /// very instant the old one expires.
+    async fn add_bans(&mut self, bans: &[NewBan]) -> Result<Vec<Added>>;
+
+    /// A ban.
+    async fn ban(&mut self, ban: BanId) -> Result<Option<Ban>>;
+
+    /// Writes a ban's changed fields; its targets stay. [`StoreError::Taken`]: it became like another.
+    async fn set_ban(&mut self, ban: &Ban, likeness: [u8; 16]) -> Result<()>;
+
+    /// The bans carried over from this one.
+    async fn children(&mut self, ban: BanId) -> Result<Vec<BanId>>;
+
+    /// Other bans in force that share a key with this one and hold on one of its channels.
+    async fn overlapping(&mut self, ban: BanId) -> Result<Vec<BanId>>;
+
+    /// Writes the tenant's settings.
+    async fn set_settings(&mut self, settings: &TenantSettings) -> Result<()>;
+
+    /// Makes a list. [`StoreError::Taken`]: its id or title is in use.
+    async fn add_list(&mut self, list: &BanList) -> Result<()>;
+
+    /// Writes a list, its queues apart. [`StoreError::Taken`]: its title is in use.
+    async fn set_list(&mut self, list: &BanList) -> Result<()>;
+
+    /// Writes the whole set of queues that check a list.
+    async fn set_list_queues(&mut self, list: &BanList) -> Result<()>;
+
+    /// Notes what happened, in the same transaction (S-3).
+    async fn note(&mut self, event: &Event) -> Result<()>;
+
+    /// Tells the feed how things stand now, remembers the answer, and commits (S-3, S-9, S-11).
+    async fn commit(self: Box<Self>, answer: &Answer) -> Result<()>;
+
+    /// Undoes everything.
+    async fn abandon(self: Box<Self>) -> Result<()>;
+}
+
+/// What a tail brought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tail {
+    /// The oldest row still kept.
+    pub floor: Revision,
+    /// The newest row there is.
+    pub head: Revision,
+    /// The rows from the one asked for on, itself included, as many as fit.
+    pub news: Vec<News>,
+    /// Whether this database only follows another one.
+    pub in_recovery: bool,
+    /// What the database's clock said.
+    pub clock: Timestamp,
+}
+
+/// Every tenant, at one place in the feed.
+#[derive(Clone, Debug)]
+pub struct Directory {
+    /// The newest row of the snapshot.
+    pub head: Anchor,
+    /// The history it belongs to.
+    pub epoch: Epoch,
+    /// The tenants and what decisions need to know of them.
+    pub tenants: Vec<(TenantId, TenantRecord)>,
+}
+
+/// What a load tells before its bans come, page by page.
+#[derive(Clone, Debug)]
+pub struct LoadedTenant {
+    /// The newest row of the snapshot.
+    pub head: Anchor,
+    /// The tenant.
+    pub tenant: TenantRecord,
+    /// Its lists.
+    pub lists: Vec<ListRecord>,
+}
+
+/// Who takes the pages of a load.
+pub trait LoadSink: Send {
+    /// The tenant itself; comes first.
+    fn open(&mut self, tenant: LoadedTenant);
+    /// Some of its bans; a ban with several keys may come in several records.
+    fn page(&mut self, bans: &[BanRecord]);
+}
+
+/// A connection of the feed's own.
+#[async_trait]
+pub trait FeedLink: Send {
+    /// Waits until the bell rings. An error: the link is broken, make another.
+    async fn bell(&mut self) -> Result<()>;
+    /// See [`Store::tail`].
+    async fn tail(&mut self, from: Revision) -> Result<Tail>;
+}
+
+/// The promise; see the module's clauses.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Brings the schema up to date, one process at a time.
+    async fn migrate(&self) -> Result<()>;
+
+    /// Compares the master key's fingerprint with the store's, or leaves it there first.
+    async fn check_key(&self, fingerprint: &str) -> Result<()>;
+
+    /// Begins the write that makes a tenant. [`StoreError::Taken`]: it exists.
+    async fn begin_tenant(&self, intent: &Intent, settings: &TenantSettings) -> Result<Begun>;
+
+    /// Begins a write on a tenant, and locks its row.
+    async fn begin(&self, intent: &Intent) -> Result<Begun>;
+
+    /// What became of a write whose commit got no answer; `None` = it is not known to have been done.
+    async fn outcome(&self, intent: &Intent) -> Result<Option<Answer>>;
+
+    /// Every tenant, and the head that belongs to them (S-1).
+    async fn directory(&self) -> Result<Directory>;
+
+    /// Reads a tenant in one snapshot (S-1); `false` = there is none (S-2).
+    async fn load(&self, tenant: &TenantId, sink: &mut dyn LoadSink) -> Result<bool>;
+
+    /// The feed from a row on, that row included (S-6, S-7).
+    async fn tail(&self, from: Revision) -> Result<Tail>;
+
+    /// Opens a connection for the feed.
+    async fn link(&self) -> Result<Box<dyn FeedLink>>;
+
+    /// Wakes every pod's feed. Lost, it costs half a second.
+    async fn ring(&self) -> Result<()>;
+
+    /// Raises the epoch to at least this one, and tells what it is then.
+    async fn raise_epoch(&self, least: Epoch) -> Result<Epoch>;
+
+    /// Forgets feed rows and answers older than this; the newest row stays.
+    async fn prune(&self, before: Timestamp) -> Result<()>;
+
+    /// A tenant's settings.
+    async fn settings(&self, tenant: &TenantId) -> Result<Option<TenantSettings>>;
+
+    /// Tenants from one on, in the order of their ids.
+    async fn tenants(&self, after: &str, limit: i64) -> Result<Vec<(TenantId, TenantSettings)>>;
+
+    /// A list.
+    async fn list(&self, tenant: &TenantId, list_id: &ListId) -> Result<Option<BanList>>;
+
+    /// Lists from one on, in the order of their ids.
+    async fn lists(&self, tenant: &TenantId, after: &str, limit: i64) -> Result<Vec<BanList>>;
+
+    /// A ban.
+    async fn ban(&self, tenant: &TenantId, ban: BanId) -> Result<Option<Ban>>;
+
+    /// The ban in being that is alike.
+    async fn alike(&self, tenant: &TenantId, likeness: [u8; 16]) -> Result<Option<BanId>>;
+
+    /// A page of bans.
+    async fn bans(&self, tenant: &TenantId, filter: &BanFilter) -> Result<BanPage>;
+
+    /// A page of events, oldest first.
+    async fn events(&self, tenant: &TenantId, filter: &EventFilter) -> Result<Vec<Event>>;
+}

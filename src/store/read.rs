@@ -1,0 +1,228 @@
+//! What can be asked of a store about bans and events, besides one by its id.
+
+use sqlx::{Any, Row, any::AnyArguments, query::Query};
+
+use super::{Event, Result, StoreError, rows, rows::BanRow, shared::SqlStore};
+use crate::domain::{
+    ban::{Ban, Origin, State},
+    channel::Channels,
+    clock::Timestamp,
+    ids::{BanId, ListId, TenantId},
+    revision::{Anchor, Nonce, Revision},
+    view::index::Key,
+};
+
+/// In which order bans are listed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BanOrder {
+    /// The newest first.
+    #[default]
+    Creation,
+    /// The one that ends soonest first, permanent ones last.
+    Expiry,
+}
+
+/// The last ban of a page, after which the next page begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    /// The value that the order goes by.
+    pub place: i64,
+    /// The ban's id, which settles ties.
+    pub ban: BanId,
+}
+
+/// Which bans, in which order, from where, how many. Empty parts do not narrow.
+#[derive(Clone, Debug, Default)]
+pub struct BanFilter {
+    /// The states looked for; empty = active ones only (M21).
+    pub states: Vec<State>,
+    /// The instant at which states are told.
+    pub now: Option<Timestamp>,
+    /// Bans that hold on one of these.
+    pub channels: Channels,
+    /// Bans in one of these lists.
+    pub lists: Vec<ListId>,
+    /// Bans that came about in one of these ways.
+    pub origins: Vec<Origin>,
+    /// Bans of this import.
+    pub import_id: String,
+    /// Bans found by this key.
+    pub key: Option<Key>,
+    /// Bans with a target that ends so.
+    pub ends_with: String,
+    /// Bans whose reason holds this text.
+    pub text: String,
+    /// Bans that this person made.
+    pub created_by: String,
+    /// Bans made then or later.
+    pub created_from: Option<Timestamp>,
+    /// Bans made earlier.
+    pub created_to: Option<Timestamp>,
+    /// Bans that end earlier.
+    pub expire_before: Option<Timestamp>,
+    /// In which order.
+    pub order: BanOrder,
+    /// From where; `None` = from the first.
+    pub after: Option<Cursor>,
+    /// How many at the most.
+    pub limit: i64,
+    /// Whether all that match are to be counted as well.
+    pub count: bool,
+}
+
+/// Some bans, and where to go on.
+#[derive(Clone, Debug)]
+pub struct BanPage {
+    /// The bans.
+    pub bans: Vec<Ban>,
+    /// The last one, where there may be more.
+    pub next: Option<Cursor>,
+    /// How many match in all, where that was asked for.
+    pub total: Option<i64>,
+}
+
+/// Which events, from where, how many.
+#[derive(Clone, Debug, Default)]
+pub struct EventFilter {
+    /// Of this ban only.
+    pub ban: Option<BanId>,
+    /// By this actor only.
+    pub actor: String,
+    /// Then or later.
+    pub from: Option<Timestamp>,
+    /// Earlier.
+    pub to: Option<Timestamp>,
+    /// After this event.
+    pub after: Option<[u8; 16]>,
+    /// How many at the most.
+    pub limit: i64,
+}
+
+type Asked = Query<'static, Any, AnyArguments>;
+
+/// Text in which nothing has a meaning of its own to LIKE.
+fn literally(text: &str) -> String {
+    text.replace('!', "!!").replace('%', "!%").replace('_', "!_")
+}
+
+impl BanFilter {
+    fn bind(&self, query: Asked, tenant: &TenantId) -> Result<Asked> {
+        let states = if self.states.is_empty() { &[State::Active][..] } else { &self.states };
+        let bits = |numbers: &mut dyn Iterator<Item = i32>| -> i64 {
+            numbers.fold(0, |bits, number| bits | 1 << number)
+        };
+        let lists: Vec<&str> = self.lists.iter().map(ListId::as_str).collect();
+        let ends_with = match self.ends_with.as_str() {
+            "" => String::new(),
+            ending => format!("%{}", literally(ending)),
+        };
+        let text = match self.text.as_str() {
+            "" => String::new(),
+            text => format!("%{}%", literally(&text.to_lowercase())),
+        };
+        let key = self.key.map(|key| key.bits().to_be_bytes().to_vec());
+        Ok(query
+            .bind(tenant.as_str().to_owned())
+            .bind(bits(&mut states.iter().map(|state| *state as i32)))
+            .bind(self.now.map_or(0, Timestamp::micros))
+            .bind(i64::from(self.channels.bits()))
+            .bind(rows::to_json(&lists)?)
+            .bind(bits(&mut self.origins.iter().map(|origin| *origin as i32)))
+            .bind(self.import_id.clone())
+            .bind(i64::from(key.is_some()))
+            .bind(key.unwrap_or_default())
+            .bind(ends_with)
+            .bind(text)
+            .bind(self.created_by.clone())
+            .bind(self.created_from.map_or(i64::MIN, Timestamp::micros))
+            .bind(self.created_to.map_or(i64::MAX, Timestamp::micros))
+            .bind(self.expire_before.map_or(0, Timestamp::micros)))
+    }
+}
+
+pub(super) async fn bans(
+    store: &SqlStore,
+    tenant: &TenantId,
+    filter: &BanFilter,
+) -> Result<BanPage> {
+    let say = &store.say;
+    let total = if filter.count {
+        let count = filter.bind(sqlx::query(say.count_bans.clone()), tenant)?;
+        Some(count.fetch_one(&store.readers).await?.try_get("total")?)
+    } else {
+        None
+    };
+    let text = match filter.order {
+        BanOrder::Creation => &say.bans_newest_first,
+        BanOrder::Expiry => &say.bans_soonest_over,
+    };
+    let after = filter.after;
+    let found = filter
+        .bind(sqlx::query(text.clone()), tenant)?
+        .bind(i64::from(after.is_some()))
+        .bind(after.map_or(0, |cursor| cursor.place))
+        .bind(after.map_or_else(Vec::new, |cursor| cursor.ban.bytes().to_vec()))
+        .bind(filter.limit)
+        .fetch_all(&store.readers)
+        .await?;
+    let bans = found
+        .iter()
+        .map(|row| BanRow::read(row)?.into_ban(tenant))
+        .collect::<Result<Vec<_>>>()?;
+    let full = i64::try_from(bans.len()).is_ok_and(|found| found == filter.limit);
+    let next = match (full, bans.last(), found.last()) {
+        (true, Some(ban), Some(row)) => {
+            Some(Cursor { place: row.try_get("place")?, ban: ban.ban_id })
+        }
+        _ => None,
+    };
+    Ok(BanPage { bans, next, total })
+}
+
+pub(super) async fn events(
+    store: &SqlStore,
+    tenant: &TenantId,
+    filter: &EventFilter,
+) -> Result<Vec<Event>> {
+    let found = sqlx::query(store.say.events.clone())
+        .bind(tenant.as_str().to_owned())
+        .bind(i64::from(filter.ban.is_some()))
+        .bind(filter.ban.map_or_else(Vec::new, |ban| ban.bytes().to_vec()))
+        .bind(filter.actor.clone())
+        .bind(filter.from.map_or(i64::MIN, Timestamp::micros))
+        .bind(filter.to.map_or(i64::MAX, Timestamp::micros))
+        .bind(filter.after.map_or_else(Vec::new, |event| event.to_vec()))
+        .bind(filter.limit)
+        .fetch_all(&store.readers)
+        .await?;
+    found
+        .iter()
+        .map(|row| {
+            let nonce: i64 = row.try_get("nonce")?;
+            let revision: Option<i64> = row.try_get("rev")?;
+            let event_id: Vec<u8> = row.try_get("event_id")?;
+            Ok(Event {
+                event_id: event_id
+                    .try_into()
+                    .map_err(|_| StoreError::Corrupt("the length of an event id"))?,
+                ban: row
+                    .try_get::<Option<Vec<u8>>, _>("ban_id")?
+                    .map(|ban| rows::ban_id(&ban))
+                    .transpose()?,
+                action: row.try_get("action")?,
+                actor: row.try_get("actor")?,
+                at: Timestamp::from_micros(row.try_get("at")?),
+                comment: row.try_get("comment")?,
+                anchor: revision
+                    .map(|revision| {
+                        let wrong = |_| StoreError::Corrupt("a feed row");
+                        Ok::<_, StoreError>(Anchor {
+                            revision: Revision(u64::try_from(revision).map_err(wrong)?),
+                            nonce: Nonce(u32::try_from(nonce).map_err(wrong)?),
+                        })
+                    })
+                    .transpose()?,
+            })
+        })
+        .collect()
+}

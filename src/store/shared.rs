@@ -1,0 +1,391 @@
+//! What both databases do alike: the promise itself, over statements of one dialect.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::TryStreamExt;
+use sqlx::{
+    Any, AnyConnection, AnyPool, Row,
+    any::AnyRow,
+};
+
+use super::{
+    Answer, BanFilter, BanPage, Begun, Directory, Event, EventFilter, FeedLink, Intent, LoadSink,
+    LoadedTenant, Result, Store, StoreError, Tail, payload, read,
+    rows::{self, BanRow, ListRow, SettingsRow, number},
+    sql::{Dialect, Statements},
+    work::SqlWork,
+};
+use crate::domain::{
+    ban::{Ban, Enforcement},
+    channel::Channels,
+    clock::Timestamp,
+    ids::{BanId, ListId, TenantId},
+    list::BanList,
+    policy::TenantSettings,
+    record::{BanRecord, News},
+    revision::{Anchor, Epoch, Nonce, Revision},
+};
+
+/// The most rows of one tail, and about the most bytes of their payloads together.
+const TAIL_ROWS: i64 = 512;
+const TAIL_BYTES: i64 = 1 << 20;
+/// How many keys of a load are filed at once.
+const LOAD_PAGE: usize = 4_096;
+
+/// What only one kind of database can do.
+#[async_trait]
+pub(super) trait Engine: Send + Sync + 'static {
+    /// Brings the schema up to date, one process at a time.
+    async fn migrate(&self) -> Result<()>;
+    /// Opens a connection for the feed.
+    async fn link(&self, say: &Arc<Statements>) -> Result<Box<dyn FeedLink>>;
+    /// Wakes every pod's feed.
+    async fn ring(&self) -> Result<()>;
+}
+
+/// A store of either kind.
+pub(super) struct SqlStore {
+    pub(super) engine: Box<dyn Engine>,
+    pub(super) dialect: &'static Dialect,
+    pub(super) say: Arc<Statements>,
+    pub(super) writers: AnyPool,
+    pub(super) readers: AnyPool,
+}
+
+impl SqlStore {
+    pub(super) fn new(
+        engine: Box<dyn Engine>,
+        dialect: &'static Dialect,
+        writers: AnyPool,
+        readers: AnyPool,
+    ) -> Self {
+        let say = Arc::new(Statements::of(dialect));
+        Self { engine, dialect, say, writers, readers }
+    }
+
+    async fn replayed(&self, intent: &Intent, conn: &mut AnyConnection) -> Result<Option<Begun>> {
+        let found = sqlx::query(self.say.request.clone())
+            .bind(intent.tenant.as_str().to_owned())
+            .bind(intent.rpc)
+            .bind(intent.request_id.clone())
+            .fetch_optional(conn)
+            .await?;
+        let Some(row) = found else { return Ok(None) };
+        if row.try_get::<Vec<u8>, _>("body")? != intent.body {
+            return Ok(Some(Begun::Reused));
+        }
+        let answer: String = row.try_get("answer")?;
+        Ok(Some(Begun::Replay(Answer::from_text(&answer, &intent.tenant)?)))
+    }
+}
+
+pub(super) fn head(row: &AnyRow) -> Result<Anchor> {
+    Ok(Anchor {
+        revision: Revision(number(row, "rev")?),
+        nonce: Nonce(number(row, "nonce")?),
+    })
+}
+
+/// One row of a join of bans and keys, as a record with a single key.
+pub(super) fn ban_record(row: &AnyRow) -> Result<BanRecord> {
+    let start: Option<i64> = row.try_get("start_at")?;
+    let expire: Option<i64> = row.try_get("expire_at")?;
+    Ok(BanRecord {
+        ban: rows::ban_id(row.try_get::<&[u8], _>("ban_id")?)?,
+        keys: vec![rows::match_key(row)?],
+        start: start.map(Timestamp::from_micros),
+        expire: expire.map(Timestamp::from_micros),
+        generation: number(row, "generation")?,
+        channels: Channels::from_bits(number(row, "channels")?),
+        enforcement: rows::known(
+            Enforcement::from_number(number(row, "enforcement")?),
+            "an enforcement",
+        )?,
+        ended: number::<i32>(row, "ended")? != 0,
+    })
+}
+
+/// A tail from the rows that a statement of this name gave.
+pub(super) fn tail_of(found: &[AnyRow]) -> Result<Tail> {
+    let first = found.first().ok_or(StoreError::Corrupt("an empty feed"))?;
+    let mut news = Vec::with_capacity(found.len());
+    for row in found {
+        if row.try_get::<Option<i64>, _>("rev")?.is_none() {
+            continue;
+        }
+        let tenant: String = row.try_get("tenant")?;
+        let tenant = TenantId::parse(&tenant);
+        let change = payload::read(row.try_get("kind")?, row.try_get::<&[u8], _>("payload")?);
+        news.push(News { anchor: head(row)?, tenant, change });
+    }
+    Ok(Tail {
+        floor: Revision(number(first, "lowest")?),
+        head: Revision(number(first, "highest")?),
+        news,
+        in_recovery: number::<i32>(first, "in_recovery")? != 0,
+        clock: Timestamp::from_micros(first.try_get("clock")?),
+    })
+}
+
+pub(super) async fn tail_with<'e, E>(conn: E, say: &Statements, from: Revision) -> Result<Tail>
+where
+    E: sqlx::Executor<'e, Database = Any>,
+{
+    let found = sqlx::query(say.tail.clone())
+        .bind(row_number(from)?)
+        .bind(TAIL_ROWS)
+        .bind(TAIL_BYTES)
+        .fetch_all(conn)
+        .await?;
+    tail_of(&found)
+}
+
+/// The tail's parameters, for those who run it on a connection of their own.
+pub(super) fn tail_bounds(from: Revision) -> Result<(i64, i64, i64)> {
+    Ok((row_number(from)?, TAIL_ROWS, TAIL_BYTES))
+}
+
+fn row_number(revision: Revision) -> Result<i64> {
+    i64::try_from(revision.0).map_err(|_| StoreError::Corrupt("a revision"))
+}
+
+#[async_trait]
+impl Store for SqlStore {
+    async fn migrate(&self) -> Result<()> {
+        self.engine.migrate().await
+    }
+
+    async fn check_key(&self, fingerprint: &str) -> Result<()> {
+        let mut conn = self.writers.acquire().await?;
+        sqlx::query(self.say.set_meta_once.clone())
+            .bind("key-check")
+            .bind(fingerprint.to_owned())
+            .execute(&mut *conn)
+            .await?;
+        let kept: String = sqlx::query(self.say.meta.clone())
+            .bind("key-check")
+            .fetch_one(&mut *conn)
+            .await?
+            .try_get("value")?;
+        if kept == fingerprint { Ok(()) } else { Err(StoreError::WrongKey) }
+    }
+
+    async fn begin_tenant(&self, intent: &Intent, settings: &TenantSettings) -> Result<Begun> {
+        let mut tx = self.writers.begin_with(self.dialect.begin_write).await?;
+        if let Some(begun) = self.replayed(intent, &mut tx).await? {
+            return Ok(begun);
+        }
+        let row = SettingsRow::of(settings);
+        let made = sqlx::query(self.say.add_tenant.clone())
+            .bind(intent.tenant.as_str().to_owned())
+            .bind(row.display_name)
+            .bind(row.operator_banning_enabled)
+            .bind(row.default_region)
+            .bind(row.time_zone)
+            .bind(row.failure_mode)
+            .bind(row.default_record_to)
+            .bind(i64::from(row.ended_ban_retention_days))
+            .bind(row.email_fold)
+            .bind(i32::from(row.ipv6_prefix))
+            .bind(row.version)
+            .bind(intent.now.micros())
+            .fetch_optional(&mut *tx)
+            .await?;
+        if made.is_none() {
+            return Err(StoreError::Taken);
+        }
+        let say = self.say.clone();
+        Ok(Begun::Open(Box::new(SqlWork::new(tx, say, intent.clone(), settings.clone()).told())))
+    }
+
+    async fn begin(&self, intent: &Intent) -> Result<Begun> {
+        let mut tx = self.writers.begin_with(self.dialect.begin_write).await?;
+        let locked = sqlx::query(self.say.lock_tenant.clone())
+            .bind(intent.tenant.as_str().to_owned())
+            .fetch_optional(&mut *tx)
+            .await?;
+        let Some(row) = locked else { return Ok(Begun::NoTenant) };
+        if let Some(begun) = self.replayed(intent, &mut tx).await? {
+            return Ok(begun);
+        }
+        let settings = SettingsRow::read(&row)?.into_settings()?;
+        Ok(Begun::Open(Box::new(SqlWork::new(tx, self.say.clone(), intent.clone(), settings))))
+    }
+
+    async fn outcome(&self, intent: &Intent) -> Result<Option<Answer>> {
+        let found = sqlx::query(self.say.outcome.clone())
+            .bind(intent.tenant.as_str().to_owned())
+            .bind(intent.rpc)
+            .bind(intent.request_id.clone())
+            .fetch_optional(&self.writers)
+            .await?;
+        found
+            .map(|row| Answer::from_text(&row.try_get::<String, _>("answer")?, &intent.tenant))
+            .transpose()
+    }
+
+    async fn directory(&self) -> Result<Directory> {
+        let mut tx = self.readers.begin_with(self.dialect.begin_read).await?;
+        let head = head(&sqlx::query(self.say.head.clone()).fetch_one(&mut *tx).await?)?;
+        let found = sqlx::query(self.say.tenants.clone())
+            .bind("")
+            .bind(i64::MAX)
+            .fetch_all(&mut *tx)
+            .await?;
+        let epoch: String = sqlx::query(self.say.meta.clone())
+            .bind("epoch")
+            .fetch_one(&mut *tx)
+            .await?
+            .try_get("value")?;
+        tx.commit().await?;
+        let tenants = found
+            .iter()
+            .map(|row| {
+                let tenant: String = row.try_get("tenant")?;
+                Ok((rows::tenant_id(&tenant)?, rows::tenant_record(row)?))
+            })
+            .collect::<Result<_>>()?;
+        let epoch = Epoch(epoch.parse().map_err(|_| StoreError::Corrupt("the epoch"))?);
+        Ok(Directory { head, epoch, tenants })
+    }
+
+    async fn load(&self, tenant: &TenantId, sink: &mut dyn LoadSink) -> Result<bool> {
+        let name = tenant.as_str().to_owned();
+        let mut tx = self.readers.begin_with(self.dialect.begin_read).await?;
+        let head = head(&sqlx::query(self.say.head.clone()).fetch_one(&mut *tx).await?)?;
+        let found = sqlx::query(self.say.settings.clone())
+            .bind(name.clone())
+            .fetch_optional(&mut *tx)
+            .await?;
+        let Some(row) = found else { return Ok(false) };
+        let lists = sqlx::query(self.say.list_records.clone())
+            .bind(name.clone())
+            .fetch_all(&mut *tx)
+            .await?;
+        let lists = lists.iter().map(rows::list_record).collect::<Result<_>>()?;
+        sink.open(LoadedTenant { head, tenant: rows::tenant_record(&row)?, lists });
+
+        let mut page = Vec::with_capacity(LOAD_PAGE);
+        {
+            let mut rows = sqlx::query(self.say.load.clone()).bind(name).fetch(&mut *tx);
+            while let Some(row) = rows.try_next().await? {
+                page.push(ban_record(&row)?);
+                if page.len() == LOAD_PAGE {
+                    sink.page(&page);
+                    page.clear();
+                }
+            }
+        }
+        sink.page(&page);
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    async fn tail(&self, from: Revision) -> Result<Tail> {
+        tail_with(&self.readers, &self.say, from).await
+    }
+
+    async fn link(&self) -> Result<Box<dyn FeedLink>> {
+        self.engine.link(&self.say).await
+    }
+
+    async fn ring(&self) -> Result<()> {
+        self.engine.ring().await
+    }
+
+    async fn raise_epoch(&self, least: Epoch) -> Result<Epoch> {
+        let mut tx = self.writers.begin_with(self.dialect.begin_write).await?;
+        let kept: String = sqlx::query(self.say.lock_epoch.clone())
+            .fetch_one(&mut *tx)
+            .await?
+            .try_get("value")?;
+        let kept: u32 = kept.parse().map_err(|_| StoreError::Corrupt("the epoch"))?;
+        let epoch = kept.saturating_add(1).max(least.0);
+        sqlx::query(self.say.set_meta.clone())
+            .bind("epoch")
+            .bind(epoch.to_string())
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        Ok(Epoch(epoch))
+    }
+
+    async fn prune(&self, before: Timestamp) -> Result<()> {
+        for statement in [&self.say.prune_feed, &self.say.prune_requests] {
+            sqlx::query(statement.clone())
+                .bind(before.micros())
+                .execute(&self.writers)
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn settings(&self, tenant: &TenantId) -> Result<Option<TenantSettings>> {
+        let found = sqlx::query(self.say.settings.clone())
+            .bind(tenant.as_str().to_owned())
+            .fetch_optional(&self.readers)
+            .await?;
+        found.map(|row| SettingsRow::read(&row)?.into_settings()).transpose()
+    }
+
+    async fn tenants(&self, after: &str, limit: i64) -> Result<Vec<(TenantId, TenantSettings)>> {
+        let found = sqlx::query(self.say.tenants.clone())
+            .bind(after.to_owned())
+            .bind(limit)
+            .fetch_all(&self.readers)
+            .await?;
+        found
+            .iter()
+            .map(|row| {
+                let tenant: String = row.try_get("tenant")?;
+                Ok((rows::tenant_id(&tenant)?, SettingsRow::read(row)?.into_settings()?))
+            })
+            .collect()
+    }
+
+    async fn list(&self, tenant: &TenantId, list_id: &ListId) -> Result<Option<BanList>> {
+        let found = sqlx::query(self.say.list.clone())
+            .bind(tenant.as_str().to_owned())
+            .bind(list_id.as_str().to_owned())
+            .fetch_optional(&self.readers)
+            .await?;
+        found.map(|row| ListRow::read(&row)?.into_list()).transpose()
+    }
+
+    async fn lists(&self, tenant: &TenantId, after: &str, limit: i64) -> Result<Vec<BanList>> {
+        let found = sqlx::query(self.say.lists.clone())
+            .bind(tenant.as_str().to_owned())
+            .bind(after.to_owned())
+            .bind(limit)
+            .fetch_all(&self.readers)
+            .await?;
+        found.iter().map(|row| ListRow::read(row)?.into_list()).collect()
+    }
+
+    async fn ban(&self, tenant: &TenantId, ban: BanId) -> Result<Option<Ban>> {
+        let found = sqlx::query(self.say.ban.clone())
+            .bind(tenant.as_str().to_owned())
+            .bind(ban.bytes().to_vec())
+            .fetch_optional(&self.readers)
+            .await?;
+        found.map(|row| BanRow::read(&row)?.into_ban(tenant)).transpose()
+    }
+
+    async fn alike(&self, tenant: &TenantId, likeness: [u8; 16]) -> Result<Option<BanId>> {
+        let found = sqlx::query(self.say.alike.clone())
+            .bind(tenant.as_str().to_owned())
+            .bind(rows::to_json(&[rows::hex(&likeness)])?)
+            .fetch_optional(&self.readers)
+            .await?;
+        found.map(|row| rows::ban_id(row.try_get::<&[u8], _>("ban_id")?)).transpose()
+    }
+
+    async fn bans(&self, tenant: &TenantId, filter: &BanFilter) -> Result<BanPage> {
+        read::bans(self, tenant, filter).await
+    }
+
+    async fn events(&self, tenant: &TenantId, filter: &EventFilter) -> Result<Vec<Event>> {
+        read::events(self, tenant, filter).await
+    }
+}

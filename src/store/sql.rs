@@ -1,0 +1,284 @@
+//! The statements both databases share, and the few words in which they differ.
+//!
+//! Texts are put together once, when a store is opened, from constants of this program: no text of
+//! a caller ever becomes part of one. Rows come in as one JSON parameter, so a chunk of a thousand
+//! bans is three statements, not three thousand.
+
+use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
+
+/// The words in which two databases differ.
+#[derive(Debug)]
+pub(super) struct Dialect {
+    /// Opens a transaction that writes.
+    pub(super) begin_write: &'static str,
+    /// Opens a transaction that reads one snapshot.
+    pub(super) begin_read: &'static str,
+    /// Locks the rows of a SELECT till the end of the transaction.
+    lock: &'static str,
+    /// Gathers JSON values into an array.
+    gather: &'static str,
+    /// Makes a JSON object of names and values.
+    object: &'static str,
+    /// Makes a JSON array of values.
+    array: &'static str,
+    /// Whether this server only follows another.
+    recovery: &'static str,
+    /// The server's clock, in microseconds.
+    clock: &'static str,
+    /// The strings of a JSON array, as a table `r(value)`.
+    texts: fn(parameter: &str) -> String,
+    /// The objects of a JSON array, as a table `r` of these columns.
+    rows: fn(parameter: &str, columns: &str) -> String,
+}
+
+pub(super) static POSTGRES: Dialect = Dialect {
+    begin_write: "BEGIN ISOLATION LEVEL READ COMMITTED",
+    begin_read: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+    lock: "FOR NO KEY UPDATE",
+    gather: "json_agg",
+    object: "json_build_object",
+    array: "json_build_array",
+    recovery: "(pg_is_in_recovery())::int",
+    clock: "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
+    texts: |parameter| format!("json_array_elements_text(CAST({parameter} AS json)) AS r(value)"),
+    rows: |parameter, columns| {
+        format!("json_to_recordset(CAST({parameter} AS json)) AS r({columns})")
+    },
+};
+
+pub(super) static SQLITE: Dialect = Dialect {
+    begin_write: "BEGIN IMMEDIATE",
+    begin_read: "BEGIN",
+    lock: "",
+    gather: "json_group_array",
+    object: "json_object",
+    array: "json_array",
+    recovery: "0",
+    clock: "CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
+    texts: |parameter| format!("json_each({parameter}) AS r"),
+    rows: |parameter, columns| {
+        let names = columns.split(", ").filter_map(|column| column.split(' ').next());
+        let fields: Vec<_> = names.map(|name| format!("value ->> '{name}' AS {name}")).collect();
+        format!("(SELECT {} FROM json_each({parameter})) AS r", fields.join(", "))
+    },
+};
+
+const BAN_COLUMNS: &str = "ban_id text, list_id text, generation bigint, channels bigint, \
+    match_kind bigint, reason text, reason_code text, enforcement bigint, origin bigint, \
+    start_at bigint, expire_at bigint, ended bigint, created_at bigint, updated_at bigint, \
+    created_by text, source_interaction text, source_queue text, parent text, import_id text, \
+    likeness text, version bigint";
+const TARGET_COLUMNS: &str = "ban_id text, position bigint, kind bigint, input text, \
+    canonical text, issuer text, version bigint";
+const KEY_COLUMNS: &str = "ban_id text, ordinal bigint, position bigint, space bigint, \
+    width bigint, match_key text, kind bigint, matches bigint, key_text text, version bigint";
+
+/// A ban with its targets and the readable forms of its keys, as two JSON columns.
+const WHOLE_BAN: &str = "b.*,
+    coalesce((SELECT CAST({gather}({object}('kind', t.kind, 'input', t.input,
+                  'canonical', t.canonical, 'issuer', t.issuer,
+                  'version', t.canonicaliser_version) ORDER BY t.position) AS TEXT)
+              FROM ban_targets t WHERE t.tenant = b.tenant AND t.ban_id = b.ban_id), '[]')
+        AS targets,
+    coalesce((SELECT CAST({gather}({array}(k.position, k.key_text) ORDER BY k.ordinal) AS TEXT)
+              FROM ban_keys k WHERE k.tenant = b.tenant AND k.ban_id = b.ban_id), '[]')
+        AS key_texts";
+
+/// A list with the queues that check it, as a JSON column.
+const WHOLE_LIST: &str = "l.*,
+    coalesce((SELECT CAST({gather}(q.queue ORDER BY q.queue) AS TEXT)
+              FROM ban_list_queues q WHERE q.tenant = l.tenant AND q.list_id = l.list_id), '[]')
+        AS queues";
+
+/// What a list of bans is narrowed by; $1 to $15.
+const BAN_FILTER: &str = "b.tenant = $1
+    AND ((CASE WHEN b.deactivated_at IS NOT NULL THEN 16
+               WHEN b.ended = 1 OR b.expire_at <= $3 THEN 8
+               WHEN b.start_at > $3 THEN 2 ELSE 4 END) & $2) <> 0
+    AND ($4 = 0 OR (b.channels & $4) <> 0)
+    AND ($5 = '[]' OR b.list_id IN (SELECT r.value FROM {texts:$5}))
+    AND ($6 = 0 OR ((1 << b.origin) & $6) <> 0)
+    AND ($7 = '' OR b.import_id = $7)
+    AND ($8 = 0 OR EXISTS (SELECT 1 FROM ban_keys k WHERE k.tenant = $1
+                             AND k.ban_id = b.ban_id AND k.match_key = $9))
+    AND ($10 = '' OR EXISTS (SELECT 1 FROM ban_targets t WHERE t.tenant = $1
+                               AND t.ban_id = b.ban_id AND t.canonical LIKE $10 ESCAPE '!'))
+    AND ($11 = '' OR lower(b.reason) LIKE $11 ESCAPE '!')
+    AND ($12 = '' OR b.created_by = $12)
+    AND b.created_at >= $13 AND b.created_at < $14
+    AND ($15 = 0 OR b.expire_at < $15)";
+
+/// Where a permanent ban stands among ends: after all others.
+const END: &str = "coalesce(b.expire_at, 9223372036854775807)";
+
+macro_rules! statements {
+    ($($(#[$doc:meta])* $name:ident = $text:expr;)+) => {
+        /// The statements of one store, in its own dialect.
+        pub(super) struct Statements {
+            $($(#[$doc])* pub(super) $name: SqlStr,)+
+        }
+
+        impl Statements {
+            pub(super) fn of(dialect: &Dialect) -> Self {
+                Self { $($name: AssertSqlSafe(dialect.say($text)).into_sql_str(),)+ }
+            }
+        }
+    };
+}
+
+statements! {
+    lock_tenant = "SELECT * FROM tenants WHERE tenant = $1 AND deleted = 0 {lock}";
+    /// Keeps the bans that are like no other, and tells which those are.
+    add_bans = "INSERT INTO bans (tenant, ban_id, list_id, generation, channels, match_kind,
+            reason, reason_code, enforcement, origin, start_at, expire_at, ended, created_at,
+            updated_at, created_by, deactivated_by, deactivate_reason, source_interaction,
+            source_queue, parent, import_id, likeness, version)
+        SELECT $1, unhex(r.ban_id), r.list_id, r.generation, r.channels, r.match_kind, r.reason,
+            r.reason_code, r.enforcement, r.origin, r.start_at, r.expire_at, r.ended, r.created_at,
+            r.updated_at, r.created_by, '', '', r.source_interaction, r.source_queue,
+            unhex(r.parent), r.import_id, unhex(r.likeness), r.version
+        FROM {bans:$2} WHERE true
+        ON CONFLICT (tenant, likeness) WHERE ended = 0 DO NOTHING
+        RETURNING ban_id";
+    add_targets = "INSERT INTO ban_targets
+            (tenant, ban_id, position, kind, input, canonical, issuer, canonicaliser_version)
+        SELECT $1, unhex(r.ban_id), r.position, r.kind, r.input, r.canonical, r.issuer, r.version
+        FROM {targets:$2}";
+    add_keys = "INSERT INTO ban_keys (tenant, ban_id, ordinal, position, space, width, match_key,
+            kind, matches, key_text, canonicaliser_version)
+        SELECT $1, unhex(r.ban_id), r.ordinal, r.position, r.space, r.width, unhex(r.match_key),
+            r.kind, r.matches, r.key_text, r.version
+        FROM {keys:$2}";
+    /// Marks ended what is alike and over.
+    retire = "UPDATE bans SET ended = 1, version = version + 1
+        WHERE tenant = $1 AND ended = 0 AND expire_at <= $3
+            AND likeness IN (SELECT unhex(r.value) FROM {texts:$2})
+        RETURNING ban_id";
+    alike = "SELECT ban_id, likeness FROM bans WHERE tenant = $1 AND ended = 0
+            AND likeness IN (SELECT unhex(r.value) FROM {texts:$2})";
+    set_ban = "UPDATE bans SET channels = $3, reason = $4, reason_code = $5, enforcement = $6,
+            start_at = $7, expire_at = $8, ended = $9, updated_at = $10, deactivated_at = $11,
+            deactivated_by = $12, deactivate_reason = $13, likeness = $14, version = $15
+        WHERE tenant = $1 AND ban_id = $2";
+    children = "SELECT ban_id FROM bans WHERE tenant = $1 AND parent = $2 AND ended = 0
+        ORDER BY ban_id";
+    overlapping = "SELECT DISTINCT o.ban_id FROM bans b
+        JOIN ban_keys k ON k.tenant = b.tenant AND k.ban_id = b.ban_id
+        JOIN ban_keys other ON other.tenant = k.tenant AND other.match_key = k.match_key
+            AND other.space = k.space AND other.ban_id <> k.ban_id
+        JOIN bans o ON o.tenant = other.tenant AND o.ban_id = other.ban_id
+        WHERE b.tenant = $1 AND b.ban_id = $2 AND o.ended = 0
+            AND (o.expire_at IS NULL OR o.expire_at > $3)
+            AND (o.start_at IS NULL OR o.start_at <= $3) AND (o.channels & b.channels) <> 0
+        ORDER BY o.ban_id LIMIT 100";
+    /// What a view needs of these bans, a row a key.
+    records = "SELECT b.ban_id, b.start_at, b.expire_at, b.generation, b.channels, b.enforcement,
+            b.ended, k.space, k.width, k.match_key, k.kind, k.matches
+        FROM bans b JOIN ban_keys k ON k.tenant = b.tenant AND k.ban_id = b.ban_id
+        WHERE b.tenant = $1 AND b.ban_id IN (SELECT unhex(r.value) FROM {texts:$2})
+        ORDER BY b.ban_id, k.ordinal";
+    /// What a view needs of every ban that can still hold, a row a key.
+    load = "SELECT b.ban_id, b.start_at, b.expire_at, b.generation, b.channels, b.enforcement,
+            b.ended, k.space, k.width, k.match_key, k.kind, k.matches
+        FROM bans b JOIN ban_keys k ON k.tenant = b.tenant AND k.ban_id = b.ban_id
+        WHERE b.tenant = $1 AND b.ended = 0";
+    ban = "SELECT {whole_ban} FROM bans b WHERE b.tenant = $1 AND b.ban_id = $2";
+    count_bans = "SELECT count(*) AS total FROM bans b WHERE {filter}";
+    /// $16 asks for what comes after $17 and $18; $19 is how many.
+    bans_newest_first = "SELECT b.created_at AS place, {whole_ban} FROM bans b WHERE {filter}
+            AND ($16 = 0 OR b.created_at < $17 OR (b.created_at = $17 AND b.ban_id < $18))
+        ORDER BY b.created_at DESC, b.ban_id DESC LIMIT $19";
+    bans_soonest_over = "SELECT {end} AS place, {whole_ban} FROM bans b WHERE {filter}
+            AND ($16 = 0 OR {end} > $17 OR ({end} = $17 AND b.ban_id > $18))
+        ORDER BY {end}, b.ban_id LIMIT $19";
+    add_event = "INSERT INTO ban_events
+            (tenant, event_id, ban_id, action, actor, at, comment, nonce)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+    events = "SELECT e.*, f.rev FROM ban_events e LEFT JOIN feed f ON f.nonce = e.nonce
+            AND f.tenant = e.tenant
+        WHERE e.tenant = $1 AND ($2 = 0 OR e.ban_id = $3) AND ($4 = '' OR e.actor = $4)
+            AND e.at >= $5 AND e.at < $6 AND e.event_id > $7
+        ORDER BY e.event_id LIMIT $8";
+    add_tenant = "INSERT INTO tenants (tenant, display_name, operator_banning_enabled,
+            default_region, time_zone, failure_mode, default_record_to, ended_ban_retention_days,
+            email_fold, ipv6_prefix, version, created_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+        ON CONFLICT (tenant) DO NOTHING RETURNING tenant";
+    set_settings = "UPDATE tenants SET display_name = $2, operator_banning_enabled = $3,
+            default_region = $4, time_zone = $5, failure_mode = $6, default_record_to = $7,
+            ended_ban_retention_days = $8, email_fold = $9, ipv6_prefix = $10, version = $11
+        WHERE tenant = $1";
+    settings = "SELECT * FROM tenants WHERE tenant = $1 AND deleted = 0";
+    tenant_record = "SELECT * FROM tenants WHERE tenant = $1";
+    tenants = "SELECT * FROM tenants WHERE tenant > $1 AND deleted = 0 ORDER BY tenant LIMIT $2";
+    next_generation = "UPDATE tenants SET next_generation = next_generation + 1 WHERE tenant = $1
+        RETURNING next_generation - 1 AS generation";
+    add_list = "INSERT INTO ban_lists (tenant, list_id, generation, title, title_key, description,
+            default_timeout_text, webchat_ban_type, ban_contact_phones, treatment, enforcement,
+            enforce_outbound, repeat_ladder, version)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
+    set_list = "UPDATE ban_lists SET generation = $3, title = $4, title_key = $5, description = $6,
+            default_timeout_text = $7, webchat_ban_type = $8, ban_contact_phones = $9,
+            treatment = $10, enforcement = $11, enforce_outbound = $12, repeat_ladder = $13,
+            version = $14
+        WHERE tenant = $1 AND list_id = $2";
+    clear_list_queues = "DELETE FROM ban_list_queues WHERE tenant = $1 AND list_id = $2";
+    add_list_queues = "INSERT INTO ban_list_queues (tenant, list_id, queue)
+        SELECT $1, $2, r.value FROM {texts:$3}";
+    touch_list = "UPDATE ban_lists SET version = $3 WHERE tenant = $1 AND list_id = $2";
+    list_counts = "SELECT (SELECT count(*) FROM ban_lists WHERE tenant = $1 AND deleted = 0) AS lists,
+        (SELECT count(*) FROM ban_list_queues WHERE tenant = $1) AS relations";
+    list = "SELECT {whole_list} FROM ban_lists l
+        WHERE l.tenant = $1 AND l.list_id = $2 AND l.deleted = 0";
+    lists = "SELECT {whole_list} FROM ban_lists l
+        WHERE l.tenant = $1 AND l.list_id > $2 AND l.deleted = 0 ORDER BY l.list_id LIMIT $3";
+    list_record = "SELECT {whole_list} FROM ban_lists l WHERE l.tenant = $1 AND l.list_id = $2";
+    list_records = "SELECT {whole_list} FROM ban_lists l WHERE l.tenant = $1 AND l.deleted = 0";
+    request = "SELECT body, answer FROM requests WHERE tenant = $1 AND rpc = $2 AND request_id = $3";
+    add_request = "INSERT INTO requests (tenant, rpc, request_id, body, answer, at)
+        VALUES ($1, $2, $3, $4, $5, $6)";
+    /// Touches the row in a commit of its own: if this is seen, so will be what came before.
+    outcome = "UPDATE requests SET at = at WHERE tenant = $1 AND rpc = $2 AND request_id = $3
+        RETURNING answer";
+    tell = "INSERT INTO feed_intents (nonce, tenant, kind, payload) VALUES ($1, $2, $3, $4)";
+    head = "SELECT rev, nonce FROM feed ORDER BY rev DESC LIMIT 1";
+    /// Floor, head, the server's state and the rows from $1 on, all of one instant.
+    tail = "SELECT h.lowest, h.highest, {recovery} AS in_recovery, {clock} AS clock,
+            f.rev, f.nonce, f.tenant, f.kind, f.payload
+        FROM (SELECT min(rev) AS lowest, max(rev) AS highest FROM feed) h
+        LEFT JOIN (SELECT rev, nonce, tenant, kind, payload, sum(length(payload))
+                       OVER (ORDER BY rev) - length(payload) AS before
+                   FROM (SELECT * FROM feed WHERE rev >= $1 ORDER BY rev LIMIT $2) next) f
+            ON f.before < $3
+        ORDER BY f.rev";
+    prune_feed = "DELETE FROM feed WHERE at < $1 AND rev < (SELECT max(rev) FROM feed)";
+    prune_requests = "DELETE FROM requests WHERE at < $1";
+    meta = "SELECT value FROM meta WHERE name = $1";
+    lock_epoch = "SELECT value FROM meta WHERE name = 'epoch' {lock}";
+    set_meta_once = "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING";
+    set_meta = "UPDATE meta SET value = $2 WHERE name = $1";
+}
+
+impl Dialect {
+    fn say(&self, text: &str) -> String {
+        let mut said = text
+            .replace("{whole_ban}", WHOLE_BAN)
+            .replace("{whole_list}", WHOLE_LIST)
+            .replace("{filter}", BAN_FILTER)
+            .replace("{end}", END)
+            .replace("{lock}", self.lock)
+            .replace("{gather}", self.gather)
+            .replace("{object}", self.object)
+            .replace("{array}", self.array)
+            .replace("{recovery}", self.recovery)
+            .replace("{clock}", self.clock)
+            .replace("{bans:$2}", &(self.rows)("$2", BAN_COLUMNS))
+            .replace("{targets:$2}", &(self.rows)("$2", TARGET_COLUMNS))
+            .replace("{keys:$2}", &(self.rows)("$2", KEY_COLUMNS));
+        for parameter in ["$2", "$3", "$5"] {
+            said = said.replace(&format!("{{texts:{parameter}}}"), &(self.texts)(parameter));
+        }
+        debug_assert!(!said.contains('{'), "a word was left unsaid: {said}");
+        said
+    }
+}

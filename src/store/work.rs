@@ -1,0 +1,382 @@
+//! One transaction on one tenant.
+
+use async_trait::async_trait;
+use sqlx::{Any, Row, Transaction};
+
+use super::{
+    Added, Answer, Event, Intent, MAX_CHUNK, NewBan, Result, StoreError, Work, payload,
+    payload::Kind,
+    rows::{self, BanRow, ListRow, SettingsRow, number},
+    shared::ban_record,
+    sql::Statements,
+};
+use crate::domain::{
+    ban::Ban,
+    clock::Timestamp,
+    ids::{BanId, ListId},
+    list::BanList,
+    policy::TenantSettings,
+    record::BanRecord,
+};
+
+/// What the feed row of this transaction will be about.
+#[derive(Debug, Default)]
+enum Touched {
+    #[default]
+    Nothing,
+    Bans(Vec<BanId>),
+    List(ListId),
+    Tenant,
+}
+
+/// An open transaction that holds its tenant's row.
+pub(super) struct SqlWork {
+    tx: Transaction<'static, Any>,
+    say: std::sync::Arc<Statements>,
+    intent: Intent,
+    settings: TenantSettings,
+    touched: Touched,
+}
+
+impl SqlWork {
+    pub(super) fn new(
+        tx: Transaction<'static, Any>,
+        say: std::sync::Arc<Statements>,
+        intent: Intent,
+        settings: TenantSettings,
+    ) -> Self {
+        Self { tx, say, intent, settings, touched: Touched::Nothing }
+    }
+
+    /// The same work, whose feed row will tell of the tenant itself.
+    pub(super) fn told(self) -> Self {
+        Self { touched: Touched::Tenant, ..self }
+    }
+
+    fn tenant(&self) -> String {
+        self.intent.tenant.as_str().to_owned()
+    }
+
+    fn touch_ban(&mut self, ban: BanId) {
+        match &mut self.touched {
+            Touched::Bans(bans) => bans.push(ban),
+            touched => *touched = Touched::Bans(vec![ban]),
+        }
+    }
+
+    /// The payload, read back from what was written (S-11).
+    async fn payload(&mut self) -> Result<Option<(Kind, Vec<u8>)>> {
+        let tenant = self.tenant();
+        Ok(match std::mem::take(&mut self.touched) {
+            Touched::Nothing => None,
+            Touched::Bans(mut bans) => {
+                bans.sort_unstable();
+                bans.dedup();
+                let ids: Vec<String> = bans.iter().map(|ban| rows::hex(ban.bytes())).collect();
+                let found = sqlx::query(self.say.records.clone())
+                    .bind(tenant)
+                    .bind(rows::to_json(&ids)?)
+                    .fetch_all(&mut *self.tx)
+                    .await?;
+                let mut records: Vec<BanRecord> = Vec::with_capacity(bans.len());
+                for row in &found {
+                    let mut record = ban_record(row)?;
+                    match records.last_mut().filter(|last| last.ban == record.ban) {
+                        Some(last) => last.keys.append(&mut record.keys),
+                        None => records.push(record),
+                    }
+                }
+                Some((Kind::Bans, payload::bans(&records)?))
+            }
+            Touched::List(list_id) => {
+                let row = sqlx::query(self.say.list_record.clone())
+                    .bind(tenant)
+                    .bind(list_id.as_str().to_owned())
+                    .fetch_one(&mut *self.tx)
+                    .await?;
+                Some((Kind::List, payload::list(&rows::list_record(&row)?)?))
+            }
+            Touched::Tenant => {
+                let row = sqlx::query(self.say.tenant_record.clone())
+                    .bind(tenant)
+                    .fetch_one(&mut *self.tx)
+                    .await?;
+                Some((Kind::Tenant, payload::tenant(&rows::tenant_record(&row)?)?))
+            }
+        })
+    }
+
+    /// The bans in being that are alike one of these, each with its likeness.
+    async fn alike(&mut self, likenesses: &str) -> Result<Vec<(Vec<u8>, BanId)>> {
+        let found = sqlx::query(self.say.alike.clone())
+            .bind(self.tenant())
+            .bind(likenesses.to_owned())
+            .fetch_all(&mut *self.tx)
+            .await?;
+        found
+            .iter()
+            .map(|row| Ok((row.try_get("likeness")?, ban_id(row)?)))
+            .collect()
+    }
+}
+
+fn ban_id(row: &sqlx::any::AnyRow) -> Result<BanId> {
+    rows::ban_id(row.try_get::<&[u8], _>("ban_id")?)
+}
+
+#[async_trait]
+impl Work for SqlWork {
+    fn settings(&self) -> &TenantSettings {
+        &self.settings
+    }
+
+    async fn list(&mut self, list_id: &ListId) -> Result<Option<BanList>> {
+        let found = sqlx::query(self.say.list.clone())
+            .bind(self.tenant())
+            .bind(list_id.as_str().to_owned())
+            .fetch_optional(&mut *self.tx)
+            .await?;
+        found.map(|row| ListRow::read(&row)?.into_list()).transpose()
+    }
+
+    async fn list_counts(&mut self) -> Result<(i64, i64)> {
+        let row = sqlx::query(self.say.list_counts.clone())
+            .bind(self.tenant())
+            .fetch_one(&mut *self.tx)
+            .await?;
+        Ok((row.try_get("lists")?, row.try_get("relations")?))
+    }
+
+    async fn next_generation(&mut self) -> Result<u32> {
+        let row = sqlx::query(self.say.next_generation.clone())
+            .bind(self.tenant())
+            .fetch_one(&mut *self.tx)
+            .await?;
+        number(&row, "generation")
+    }
+
+    async fn add_bans(&mut self, bans: &[NewBan]) -> Result<Vec<Added>> {
+        debug_assert!(bans.len() <= MAX_CHUNK, "a chunk holds at most {MAX_CHUNK} bans");
+        let likenesses: Vec<_> = bans.iter().map(|new| rows::hex(&new.likeness)).collect();
+        let likenesses = rows::to_json(&likenesses)?;
+        let retired = sqlx::query(self.say.retire.clone())
+            .bind(self.tenant())
+            .bind(likenesses.clone())
+            .bind(self.intent.now.micros())
+            .fetch_all(&mut *self.tx)
+            .await?;
+        for row in &retired {
+            self.touch_ban(ban_id(row)?);
+        }
+
+        let rows: Vec<_> = bans.iter().map(BanRow::of_new).collect();
+        let made = sqlx::query(self.say.add_bans.clone())
+            .bind(self.tenant())
+            .bind(rows::to_json(&rows)?)
+            .fetch_all(&mut *self.tx)
+            .await?;
+        let made = made.iter().map(ban_id).collect::<Result<std::collections::HashSet<_>>>()?;
+
+        let (mut targets, mut keys) = (Vec::new(), Vec::new());
+        for new in bans.iter().filter(|new| made.contains(&new.ban.ban_id)) {
+            let (its_targets, its_keys) = rows::parts(new);
+            targets.extend(its_targets);
+            keys.extend(its_keys);
+        }
+        for (statement, rows) in [
+            (&self.say.add_targets, rows::to_json(&targets)?),
+            (&self.say.add_keys, rows::to_json(&keys)?),
+        ] {
+            sqlx::query(statement.clone())
+                .bind(self.intent.tenant.as_str().to_owned())
+                .bind(rows)
+                .execute(&mut *self.tx)
+                .await?;
+        }
+
+        let standing =
+            if made.len() < bans.len() { self.alike(&likenesses).await? } else { Vec::new() };
+        bans.iter()
+            .map(|new| {
+                if made.contains(&new.ban.ban_id) {
+                    self.touch_ban(new.ban.ban_id);
+                    return Ok(Added::Made);
+                }
+                standing
+                    .iter()
+                    .find(|(likeness, _)| *likeness == new.likeness)
+                    .map(|(_, ban)| Added::Alike(*ban))
+                    .ok_or(StoreError::Taken)
+            })
+            .collect()
+    }
+
+    async fn ban(&mut self, ban: BanId) -> Result<Option<Ban>> {
+        let found = sqlx::query(self.say.ban.clone())
+            .bind(self.tenant())
+            .bind(ban.bytes().to_vec())
+            .fetch_optional(&mut *self.tx)
+            .await?;
+        found.map(|row| BanRow::read(&row)?.into_ban(&self.intent.tenant)).transpose()
+    }
+
+    async fn set_ban(&mut self, ban: &Ban, likeness: [u8; 16]) -> Result<()> {
+        sqlx::query(self.say.set_ban.clone())
+            .bind(self.tenant())
+            .bind(ban.ban_id.bytes().to_vec())
+            .bind(i32::from(ban.channels.bits()))
+            .bind(ban.reason.clone())
+            .bind(ban.reason_code.clone())
+            .bind(ban.enforcement as i32)
+            .bind(ban.start.map(Timestamp::micros))
+            .bind(ban.expire.map(Timestamp::micros))
+            .bind(i32::from(ban.ended))
+            .bind(ban.updated.micros())
+            .bind(ban.deactivated.map(Timestamp::micros))
+            .bind(ban.deactivated_by.clone())
+            .bind(ban.deactivate_reason.clone())
+            .bind(likeness.to_vec())
+            .bind(ban.version)
+            .execute(&mut *self.tx)
+            .await?;
+        self.touch_ban(ban.ban_id);
+        Ok(())
+    }
+
+    async fn children(&mut self, ban: BanId) -> Result<Vec<BanId>> {
+        let found = sqlx::query(self.say.children.clone())
+            .bind(self.tenant())
+            .bind(ban.bytes().to_vec())
+            .fetch_all(&mut *self.tx)
+            .await?;
+        found.iter().map(ban_id).collect()
+    }
+
+    async fn overlapping(&mut self, ban: BanId) -> Result<Vec<BanId>> {
+        let found = sqlx::query(self.say.overlapping.clone())
+            .bind(self.tenant())
+            .bind(ban.bytes().to_vec())
+            .bind(self.intent.now.micros())
+            .fetch_all(&mut *self.tx)
+            .await?;
+        found.iter().map(ban_id).collect()
+    }
+
+    async fn set_settings(&mut self, settings: &TenantSettings) -> Result<()> {
+        let row = SettingsRow::of(settings);
+        sqlx::query(self.say.set_settings.clone())
+            .bind(self.tenant())
+            .bind(row.display_name)
+            .bind(row.operator_banning_enabled)
+            .bind(row.default_region)
+            .bind(row.time_zone)
+            .bind(row.failure_mode)
+            .bind(row.default_record_to)
+            .bind(i64::from(row.ended_ban_retention_days))
+            .bind(row.email_fold)
+            .bind(i32::from(row.ipv6_prefix))
+            .bind(row.version)
+            .execute(&mut *self.tx)
+            .await?;
+        self.settings = settings.clone();
+        self.touched = Touched::Tenant;
+        Ok(())
+    }
+
+    async fn add_list(&mut self, list: &BanList) -> Result<()> {
+        self.write_list(self.say.add_list.clone(), list).await
+    }
+
+    async fn set_list(&mut self, list: &BanList) -> Result<()> {
+        self.write_list(self.say.set_list.clone(), list).await
+    }
+
+    async fn set_list_queues(&mut self, list: &BanList) -> Result<()> {
+        let (tenant, list_id) = (self.tenant(), list.list_id.as_str().to_owned());
+        sqlx::query(self.say.clear_list_queues.clone())
+            .bind(tenant.clone())
+            .bind(list_id.clone())
+            .execute(&mut *self.tx)
+            .await?;
+        sqlx::query(self.say.add_list_queues.clone())
+            .bind(tenant.clone())
+            .bind(list_id.clone())
+            .bind(rows::to_json(&list.queues)?)
+            .execute(&mut *self.tx)
+            .await?;
+        sqlx::query(self.say.touch_list.clone())
+            .bind(tenant)
+            .bind(list_id)
+            .bind(list.version)
+            .execute(&mut *self.tx)
+            .await?;
+        self.touched = Touched::List(list.list_id.clone());
+        Ok(())
+    }
+
+    async fn note(&mut self, event: &Event) -> Result<()> {
+        sqlx::query(self.say.add_event.clone())
+            .bind(self.tenant())
+            .bind(event.event_id.to_vec())
+            .bind(event.ban.map(|ban| ban.bytes().to_vec()))
+            .bind(event.action.clone())
+            .bind(event.actor.clone())
+            .bind(event.at.micros())
+            .bind(event.comment.clone())
+            .bind(i64::from(self.intent.nonce.0))
+            .execute(&mut *self.tx)
+            .await?;
+        Ok(())
+    }
+
+    async fn commit(mut self: Box<Self>, answer: &Answer) -> Result<()> {
+        if let Some((kind, payload)) = self.payload().await? {
+            sqlx::query(self.say.tell.clone())
+                .bind(i64::from(self.intent.nonce.0))
+                .bind(self.tenant())
+                .bind(kind as i32)
+                .bind(payload)
+                .execute(&mut *self.tx)
+                .await?;
+        }
+        sqlx::query(self.say.add_request.clone())
+            .bind(self.tenant())
+            .bind(self.intent.rpc)
+            .bind(self.intent.request_id.clone())
+            .bind(self.intent.body.to_vec())
+            .bind(answer.to_text()?)
+            .bind(self.intent.now.micros())
+            .execute(&mut *self.tx)
+            .await?;
+        Ok(self.tx.commit().await?)
+    }
+
+    async fn abandon(self: Box<Self>) -> Result<()> {
+        Ok(self.tx.rollback().await?)
+    }
+}
+
+impl SqlWork {
+    async fn write_list(&mut self, statement: sqlx::SqlStr, list: &BanList) -> Result<()> {
+        let row = ListRow::of(list);
+        sqlx::query(statement)
+            .bind(self.tenant())
+            .bind(list.list_id.as_str().to_owned())
+            .bind(i64::from(row.generation))
+            .bind(row.title.clone())
+            .bind(row.title.to_lowercase())
+            .bind(row.description)
+            .bind(row.default_timeout_text)
+            .bind(row.webchat_ban_type)
+            .bind(row.ban_contact_phones)
+            .bind(row.treatment)
+            .bind(row.enforcement)
+            .bind(row.enforce_outbound)
+            .bind(row.repeat_ladder)
+            .bind(row.version)
+            .execute(&mut *self.tx)
+            .await?;
+        self.touched = Touched::List(list.list_id.clone());
+        Ok(())
+    }
+}
