@@ -339,9 +339,7 @@ fn read_question(question: &Question<'_>) -> Result<(TenantId, Stage), Refusal> 
     for (at, given) in question.identities.iter().enumerate() {
         for (part, text) in [("value", given.value), ("issuer", given.issuer)] {
             if text.len() > MAX_VALUE_BYTES {
-                let message = format!("{} bytes; at most {MAX_VALUE_BYTES} are read", text.len());
-                let field = format!("identities[{at}].{part}");
-                return Err(Refusal::of_field(Reason::ValueTooLong, field, message));
+                fields::size(&format!("identities[{at}].{part}"), text, MAX_VALUE_BYTES)?;
             }
         }
     }

@@ -1,2 +1,13 @@
-use {moka as _, tonic as _, sqlx as _};
-fn main(){}
+//! The `bancheck` binary: server and client in one.
+
+use std::process::ExitCode;
+
+use bancheck::feed::PodClock;
+
+/// Faster than the system's under many small allocations.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    bancheck::cli::main(&PodClock::new())
+}

@@ -74,6 +74,41 @@ pub enum StoreError {
     WrongKey,
 }
 
+impl StoreError {
+    /// The error and what caused it, on one line.
+    pub fn with_causes(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text = format!("{text}: {error}");
+            cause = error.source();
+        }
+        text
+    }
+}
+
+impl From<sqlx::migrate::MigrateError> for StoreError {
+    fn from(error: sqlx::migrate::MigrateError) -> Self {
+        use sqlx::migrate::MigrateError;
+        match error {
+            // A server that is away or starting up; what a script says is of class 42 and others.
+            MigrateError::Execute(cause) if passes(&cause) => Self::Unavailable(cause),
+            error => Self::Migration(error),
+        }
+    }
+}
+
+/// Whether a failure is one of reaching the server rather than of what it was told.
+fn passes(error: &sqlx::Error) -> bool {
+    match error {
+        // Class 57: shutting down or starting up; 53: out of connections; 08: connection.
+        sqlx::Error::Database(cause) => cause
+            .code()
+            .is_some_and(|code| ["57", "53", "08"].iter().any(|class| code.starts_with(class))),
+        _ => true,
+    }
+}
+
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         match &error {
@@ -231,7 +266,9 @@ pub trait Work: Send {
     async fn note(&mut self, event: &Event) -> Result<()>;
 
     /// Tells the feed how things stand now, remembers the answer, and commits (S-3, S-9, S-11).
-    async fn commit(self: Box<Self>, answer: &Answer) -> Result<()>;
+    ///
+    /// `false`: nothing had changed, so nothing was told.
+    async fn commit(self: Box<Self>, answer: &Answer) -> Result<bool>;
 
     /// Undoes everything.
     async fn abandon(self: Box<Self>) -> Result<()>;

@@ -45,12 +45,18 @@ pub fn request_id(text: &str) -> Result<&str, Refusal> {
     bytes("request_id", text, MAX_REQUEST_ID)
 }
 
+/// Any text of up to so many bytes.
+pub fn size(field: &str, text: &str, most: usize) -> Result<(), Refusal> {
+    if text.len() <= most {
+        return Ok(());
+    }
+    let message = format!("{} bytes; at most {most} are taken", text.len());
+    Err(Refusal::of_field(Reason::ValueTooLong, field, message))
+}
+
 /// A text of up to so many bytes, on one line.
 pub fn bytes<'a>(field: &str, text: &'a str, most: usize) -> Result<&'a str, Refusal> {
-    if text.len() > most {
-        let message = format!("{} bytes; at most {most} are kept", text.len());
-        return Err(Refusal::of_field(Reason::ValueTooLong, field, message));
-    }
+    size(field, text, most)?;
     no_controls(field, text, |_| false)
 }
 

@@ -120,22 +120,11 @@ async fn first_look<S: Shelf>(
                 return Some(follower);
             }
             Err(error) => {
-                tracing::warn!(error = chain(&error), "the store cannot be read yet; trying again");
+                tracing::warn!(error = error.with_causes(), "the store cannot be read yet; trying again");
                 pause.take().await;
             }
         }
     }
-}
-
-/// An error with all that caused it.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// Tells where the pod stands: the views first, then this.
@@ -196,7 +185,7 @@ impl<S: Shelf> Task<S> {
                 }
                 rang = rings(&mut self.link) => {
                     if let Err(error) = rang {
-                        self.cut(&error);
+                        self.cut(&error.with_causes());
                     }
                     true
                 }
@@ -215,14 +204,14 @@ impl<S: Shelf> Task<S> {
                 self.link = Some(link);
                 self.pause.reset();
             }
-            Ok(Err(error)) => self.cut(&error),
+            Ok(Err(error)) => self.cut(&error.with_causes()),
             Err(_) => tracing::debug!("the feed's connection was not made in time"),
         }
     }
 
-    fn cut(&mut self, error: &dyn std::error::Error) {
+    fn cut(&mut self, error: &str) {
         if self.link.take().is_some() {
-            tracing::warn!(error = chain(error), "lost the feed's connection; making another");
+            tracing::warn!(error, "lost the feed's connection; making another");
         }
     }
 
@@ -232,15 +221,15 @@ impl<S: Shelf> Task<S> {
             let sent = self.feed.clock().read().boot;
             match timeout(self.options.patience, link.tail(from)).await {
                 Ok(Ok(tail)) => return Some((tail, sent)),
-                Ok(Err(error)) => self.cut(&error),
-                Err(elapsed) => self.cut(&elapsed),
+                Ok(Err(error)) => self.cut(&error.with_causes()),
+                Err(elapsed) => self.cut(&elapsed.to_string()),
             }
         }
         let sent = self.feed.clock().read().boot;
         match timeout(self.options.patience, self.store.tail(from)).await {
             Ok(Ok(tail)) => Some((tail, sent)),
             Ok(Err(error)) => {
-                tracing::debug!(error = chain(&error), "the feed cannot be read");
+                tracing::debug!(error = error.with_causes(), "the feed cannot be read");
                 self.pause.take().await;
                 None
             }
@@ -310,7 +299,7 @@ impl<S: Shelf> Task<S> {
                 }
             }
             Err(error) => {
-                tracing::warn!(error = chain(&error), "cannot load anew yet");
+                tracing::warn!(error = error.with_causes(), "cannot load anew yet");
                 self.pause.take().await;
             }
         }
@@ -363,7 +352,7 @@ impl<S: Shelf> Task<S> {
             }
             Ok(None) => self.give_up(tenant, LoadEnd::NoTenant),
             Err(error) => {
-                tracing::warn!(error = chain(&error), %tenant, "a tenant could not be loaded");
+                tracing::warn!(error = error.with_causes(), %tenant, "a tenant could not be loaded");
                 self.give_up(tenant, LoadEnd::Failed);
             }
         }

@@ -56,7 +56,7 @@ pub(super) fn open(url: &str, bell: bool) -> Result<SqlStore> {
 #[async_trait]
 impl Engine for Postgres {
     async fn migrate(&self) -> Result<()> {
-        MIGRATIONS.run(&self.writers).await.map_err(StoreError::Migration)
+        Ok(MIGRATIONS.run(&self.writers).await?)
     }
 
     async fn link(&self, say: &Arc<Statements>) -> Result<Box<dyn FeedLink>> {

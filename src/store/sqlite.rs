@@ -12,7 +12,7 @@ use sqlx::{
 use tokio::sync::Notify;
 
 use super::{
-    FeedLink, Result, StoreError, Tail,
+    FeedLink, Result, Tail,
     shared::{Engine, SqlStore, tail_with},
     sql::{self, Statements},
 };
@@ -63,7 +63,7 @@ pub(super) async fn open(folder: &Path) -> Result<SqlStore> {
 #[async_trait]
 impl Engine for Sqlite {
     async fn migrate(&self) -> Result<()> {
-        MIGRATIONS.run(&self.writer).await.map_err(StoreError::Migration)
+        Ok(MIGRATIONS.run(&self.writer).await?)
     }
 
     async fn link(&self, say: &Arc<Statements>) -> Result<Box<dyn FeedLink>> {

@@ -329,8 +329,10 @@ impl Work for SqlWork {
         Ok(())
     }
 
-    async fn commit(mut self: Box<Self>, answer: &Answer) -> Result<()> {
-        if let Some((kind, payload)) = self.payload().await? {
+    async fn commit(mut self: Box<Self>, answer: &Answer) -> Result<bool> {
+        let told = self.payload().await?;
+        let changed = told.is_some();
+        if let Some((kind, payload)) = told {
             sqlx::query(self.say.tell.clone())
                 .bind(i64::from(self.intent.nonce.0))
                 .bind(self.tenant())
@@ -348,7 +350,8 @@ impl Work for SqlWork {
             .bind(self.intent.now.micros())
             .execute(&mut *self.tx)
             .await?;
-        Ok(self.tx.commit().await?)
+        self.tx.commit().await?;
+        Ok(changed)
     }
 
     async fn abandon(self: Box<Self>) -> Result<()> {

@@ -1,0 +1,179 @@
+//! `AdminService`.
+
+use super::{
+    Asked,
+    convert::{self, ban, token},
+    no_answer, v1,
+};
+use crate::{
+    desk::{DeactivateBan, Desk, UpdateBan},
+    domain::{
+        ban::Ban,
+        caller::{Reach, Scope},
+        fields,
+        refusal::Refusal,
+        revision::Epoch,
+    },
+    feed::Feed,
+};
+
+/// Makes, changes and lists bans over the wire.
+#[derive(Clone)]
+pub struct AdminApi {
+    desk: Desk,
+    feed: Feed,
+}
+
+impl AdminApi {
+    /// The service of a desk.
+    pub const fn new(desk: Desk, feed: Feed) -> Self {
+        Self { desk, feed }
+    }
+
+    fn message(&self, ban: Ban) -> v1::Ban {
+        ban::message(ban, self.desk.now())
+    }
+
+    async fn create(
+        &self,
+        asked: &Asked,
+        request: &v1::CreateBanRequest,
+    ) -> Result<v1::CreateBanResponse, Refusal> {
+        let tenant = fields::tenant(&request.tenant)?;
+        asked.caller.needs(Scope::Admin, Reach::Tenant(&tenant))?;
+        let order = convert::order(
+            request,
+            asked,
+            tenant,
+            &request.actor,
+            &request.request_id,
+            request.validate_only,
+        )?;
+        let written = self.desk.write(order, ban::create(request)?).await?;
+        let made = written.answer.ban.ok_or_else(no_answer)?;
+        Ok(v1::CreateBanResponse {
+            ban: Some(self.message(made)),
+            written_at: token(written.token.as_deref()),
+            warnings: ban::warnings(&written.answer.warnings),
+        })
+    }
+
+    async fn get(
+        &self,
+        asked: &Asked,
+        request: &v1::GetBanRequest,
+    ) -> Result<v1::GetBanResponse, Refusal> {
+        let v1::GetBanRequest { tenant, ban_id } = request;
+        let tenant = fields::tenant(tenant)?;
+        asked.caller.needs(Scope::Operator, Reach::Tenant(&tenant))?;
+        let ban_id = fields::ban_id("ban_id", ban_id)?;
+        let found = self.desk.ban(&tenant, ban_id, asked.deadline).await?;
+        Ok(v1::GetBanResponse { ban: Some(self.message(found)) })
+    }
+
+    async fn list(
+        &self,
+        asked: &Asked,
+        request: &v1::ListBansRequest,
+    ) -> Result<v1::ListBansResponse, Refusal> {
+        let tenant = fields::tenant(&request.tenant)?;
+        asked.caller.needs(Scope::Operator, Reach::Tenant(&tenant))?;
+        let page = self.desk.bans(&tenant, ban::query(request)?, asked.deadline).await?;
+        Ok(v1::ListBansResponse {
+            bans: page.items.into_iter().map(|found| self.message(found)).collect(),
+            next_page_token: page.next,
+            total_size: i32::try_from(page.total).unwrap_or(i32::MAX),
+        })
+    }
+
+    async fn update(
+        &self,
+        asked: &Asked,
+        request: &v1::UpdateBanRequest,
+    ) -> Result<v1::UpdateBanResponse, Refusal> {
+        let v1::UpdateBanRequest {
+            ban: edited,
+            actor,
+            request_id,
+            validate_only,
+            update_mask,
+            permanent,
+        } = request;
+        let edited = edited.as_ref().ok_or_else(|| Refusal::required("ban"))?;
+        let tenant = ban::tenant_of(edited)?;
+        asked.caller.needs(Scope::Supervisor, Reach::Tenant(&tenant))?;
+        let job = UpdateBan {
+            ban_id: fields::ban_id("ban.ban_id", &edited.ban_id)?,
+            etag: edited.etag.clone(),
+            edit: ban::edit(edited, update_mask.as_ref(), *permanent)?,
+        };
+        let order = convert::order(request, asked, tenant, actor, request_id, *validate_only)?;
+        let written = self.desk.write(order, job).await?;
+        let changed = written.answer.ban.ok_or_else(no_answer)?;
+        Ok(v1::UpdateBanResponse {
+            ban: Some(self.message(changed)),
+            written_at: token(written.token.as_deref()),
+        })
+    }
+
+    async fn deactivate(
+        &self,
+        asked: &Asked,
+        request: &v1::DeactivateBanRequest,
+    ) -> Result<v1::DeactivateBanResponse, Refusal> {
+        let v1::DeactivateBanRequest {
+            tenant,
+            actor,
+            request_id,
+            validate_only,
+            ban_id,
+            reason,
+            etag,
+            include_cascade,
+        } = request;
+        let tenant = fields::tenant(tenant)?;
+        asked.caller.needs(Scope::Supervisor, Reach::Tenant(&tenant))?;
+        let job = DeactivateBan {
+            ban_id: fields::ban_id("ban_id", ban_id)?,
+            reason: reason.clone(),
+            etag: etag.clone(),
+            include_cascade: *include_cascade,
+        };
+        let order =
+            convert::order(request, asked, tenant.clone(), actor, request_id, *validate_only)?;
+        let written = self.desk.write(order, job).await?;
+        let lifted = written.answer.ban.ok_or_else(no_answer)?;
+        let others = self.desk.bans_of(&tenant, &written.answer.others, asked.deadline).await?;
+        Ok(v1::DeactivateBanResponse {
+            ban: Some(self.message(lifted)),
+            written_at: token(written.token.as_deref()),
+            still_banned_by: others.into_iter().map(|other| self.message(other)).collect(),
+        })
+    }
+
+    async fn events(
+        &self,
+        asked: &Asked,
+        request: &v1::ListBanEventsRequest,
+    ) -> Result<v1::ListBanEventsResponse, Refusal> {
+        let tenant = fields::tenant(&request.tenant)?;
+        asked.caller.needs(Scope::Supervisor, Reach::Tenant(&tenant))?;
+        let query = ban::event_query(request)?;
+        let page = self.desk.events(&tenant, query, asked.deadline).await?;
+        let epoch = self.feed.standing().map_or(Epoch(0), |standing| standing.position.epoch);
+        let seal = self.feed.seal();
+        Ok(v1::ListBanEventsResponse {
+            events: page.items.into_iter().map(|event| ban::event(event, epoch, seal)).collect(),
+            next_page_token: page.next,
+        })
+    }
+}
+
+serve! { AdminApi, v1::admin_service_server::AdminService {
+    create_ban: CreateBanRequest => CreateBanResponse by create;
+    get_ban: GetBanRequest => GetBanResponse by get;
+    list_bans: ListBansRequest => ListBansResponse by list;
+    update_ban: UpdateBanRequest => UpdateBanResponse by update;
+    deactivate_ban: DeactivateBanRequest => DeactivateBanResponse by deactivate;
+    list_ban_events: ListBanEventsRequest => ListBanEventsResponse by events;
+} }

@@ -1,0 +1,258 @@
+//! `ConfigService`.
+
+use super::{
+    Asked,
+    convert::{self, config, token},
+    no_answer, v1,
+};
+use crate::{
+    desk::{CreateList, Desk, SetListQueues, UpdateList, UpdateSettings, Written},
+    domain::{
+        caller::{Reach, Scope},
+        fields,
+        ids::TenantId,
+        list::BanList,
+        refusal::{Reason, Refusal},
+    },
+};
+
+/// Configures tenants and lists over the wire.
+#[derive(Clone)]
+pub struct ConfigApi {
+    desk: Desk,
+}
+
+impl ConfigApi {
+    /// The service of a desk.
+    pub const fn new(desk: Desk) -> Self {
+        Self { desk }
+    }
+
+    async fn create_tenant(
+        &self,
+        asked: &Asked,
+        request: &v1::CreateTenantRequest,
+    ) -> Result<v1::CreateTenantResponse, Refusal> {
+        let v1::CreateTenantRequest { tenant, actor, request_id, validate_only, settings } = request;
+        asked.caller.needs(Scope::Admin, Reach::Deployment)?;
+        let tenant = fields::tenant(tenant)?;
+        let settings = settings.clone().unwrap_or_default();
+        if !settings.tenant.is_empty() && settings.tenant != tenant.as_str() {
+            let message = "this names another tenant than the request";
+            return Err(Refusal::of_field(Reason::FieldInvalid, "settings.tenant", message));
+        }
+        let edit = config::settings_edit("settings", &settings, None)?;
+        let order =
+            convert::order(request, asked, tenant.clone(), actor, request_id, *validate_only)?;
+        let Written { answer, token: written_at } = self.desk.create_tenant(order, edit).await?;
+        let settings = answer.settings.ok_or_else(no_answer)?;
+        Ok(v1::CreateTenantResponse {
+            tenant_settings: Some(config::settings_message(tenant.as_str(), settings)),
+            written_at: token(written_at.as_deref()),
+        })
+    }
+
+    async fn tenants(
+        &self,
+        asked: &Asked,
+        request: &v1::ListTenantsRequest,
+    ) -> Result<v1::ListTenantsResponse, Refusal> {
+        let v1::ListTenantsRequest { page_size, page_token } = request;
+        asked.caller.needs(Scope::Admin, Reach::Deployment)?;
+        let page = self.desk.tenants(*page_size, page_token, asked.deadline).await?;
+        let tenants = page
+            .items
+            .into_iter()
+            .map(|(tenant, settings)| config::settings_message(tenant.as_str(), settings));
+        Ok(v1::ListTenantsResponse { tenants: tenants.collect(), next_page_token: page.next })
+    }
+
+    async fn settings(
+        &self,
+        asked: &Asked,
+        request: &v1::GetTenantSettingsRequest,
+    ) -> Result<v1::GetTenantSettingsResponse, Refusal> {
+        let v1::GetTenantSettingsRequest { tenant } = request;
+        let tenant = fields::tenant(tenant)?;
+        asked.caller.needs(Scope::Admin, Reach::Tenant(&tenant))?;
+        let settings = self.desk.settings(&tenant, asked.deadline).await?;
+        let tenant_settings = Some(config::settings_message(tenant.as_str(), settings));
+        Ok(v1::GetTenantSettingsResponse { tenant_settings })
+    }
+
+    async fn update_settings(
+        &self,
+        asked: &Asked,
+        request: &v1::UpdateTenantSettingsRequest,
+    ) -> Result<v1::UpdateTenantSettingsResponse, Refusal> {
+        let v1::UpdateTenantSettingsRequest {
+            tenant_settings,
+            actor,
+            request_id,
+            validate_only,
+            update_mask,
+        } = request;
+        let given = tenant_settings.as_ref().ok_or_else(|| Refusal::required("tenant_settings"))?;
+        let tenant = fields::tenant(&given.tenant)?;
+        asked.caller.needs(Scope::Admin, Reach::Tenant(&tenant))?;
+        let job = UpdateSettings {
+            etag: given.etag.clone(),
+            edit: config::settings_edit("tenant_settings", given, update_mask.as_ref())?,
+        };
+        let order =
+            convert::order(request, asked, tenant.clone(), actor, request_id, *validate_only)?;
+        let Written { answer, token: written_at } = self.desk.write(order, job).await?;
+        let settings = answer.settings.ok_or_else(no_answer)?;
+        Ok(v1::UpdateTenantSettingsResponse {
+            tenant_settings: Some(config::settings_message(tenant.as_str(), settings)),
+            written_at: token(written_at.as_deref()),
+        })
+    }
+
+    /// A list on the wire, with the example that stands beside its timeout (D8).
+    async fn list_message(
+        &self,
+        asked: &Asked,
+        tenant: &TenantId,
+        list: BanList,
+    ) -> Result<v1::BanList, Refusal> {
+        let example = if list.default_timeout_text.is_empty() {
+            None
+        } else {
+            let settings = self.desk.settings(tenant, asked.deadline).await?;
+            self.desk.example(&list.default_timeout_text, &settings)
+        };
+        Ok(config::list_message(list, example))
+    }
+
+    async fn create_list(
+        &self,
+        asked: &Asked,
+        request: &v1::CreateBanListRequest,
+    ) -> Result<v1::CreateBanListResponse, Refusal> {
+        let v1::CreateBanListRequest { tenant, actor, request_id, validate_only, ban_list } = request;
+        let tenant = fields::tenant(tenant)?;
+        asked.caller.needs(Scope::Admin, Reach::Tenant(&tenant))?;
+        let list = ban_list.as_ref().ok_or_else(|| Refusal::required("ban_list"))?;
+        let job = CreateList {
+            list_id: fields::list_id("ban_list.list_id", &list.list_id)?,
+            edit: config::list_edit(list, None)?,
+        };
+        let order =
+            convert::order(request, asked, tenant.clone(), actor, request_id, *validate_only)?;
+        let Written { answer, token: written_at } = self.desk.write(order, job).await?;
+        let list = answer.list.ok_or_else(no_answer)?;
+        Ok(v1::CreateBanListResponse {
+            ban_list: Some(self.list_message(asked, &tenant, list).await?),
+            written_at: token(written_at.as_deref()),
+        })
+    }
+
+    async fn list(
+        &self,
+        asked: &Asked,
+        request: &v1::GetBanListRequest,
+    ) -> Result<v1::GetBanListResponse, Refusal> {
+        let v1::GetBanListRequest { tenant, list_id } = request;
+        let tenant = fields::tenant(tenant)?;
+        asked.caller.needs(Scope::Admin, Reach::Tenant(&tenant))?;
+        let list_id = fields::list_id("list_id", list_id)?;
+        let list = self.desk.list(&tenant, &list_id, asked.deadline).await?;
+        let ban_list = Some(self.list_message(asked, &tenant, list).await?);
+        Ok(v1::GetBanListResponse { ban_list })
+    }
+
+    async fn lists(
+        &self,
+        asked: &Asked,
+        request: &v1::ListBanListsRequest,
+    ) -> Result<v1::ListBanListsResponse, Refusal> {
+        let v1::ListBanListsRequest { tenant, page_size, page_token } = request;
+        let tenant = fields::tenant(tenant)?;
+        asked.caller.needs(Scope::Admin, Reach::Tenant(&tenant))?;
+        let page = self.desk.lists(&tenant, *page_size, page_token, asked.deadline).await?;
+        let settings = self.desk.settings(&tenant, asked.deadline).await?;
+        let one = |list: BanList| {
+            let example = self.desk.example(&list.default_timeout_text, &settings);
+            config::list_message(list, example)
+        };
+        let ban_lists = page.items.into_iter().map(one).collect();
+        Ok(v1::ListBanListsResponse { ban_lists, next_page_token: page.next })
+    }
+
+    async fn update_list(
+        &self,
+        asked: &Asked,
+        request: &v1::UpdateBanListRequest,
+    ) -> Result<v1::UpdateBanListResponse, Refusal> {
+        let v1::UpdateBanListRequest {
+            tenant,
+            actor,
+            request_id,
+            validate_only,
+            ban_list,
+            update_mask,
+        } = request;
+        let tenant = fields::tenant(tenant)?;
+        asked.caller.needs(Scope::Admin, Reach::Tenant(&tenant))?;
+        let list = ban_list.as_ref().ok_or_else(|| Refusal::required("ban_list"))?;
+        let job = UpdateList {
+            list_id: fields::list_id("ban_list.list_id", &list.list_id)?,
+            etag: list.etag.clone(),
+            edit: config::list_edit(list, update_mask.as_ref())?,
+        };
+        let order =
+            convert::order(request, asked, tenant.clone(), actor, request_id, *validate_only)?;
+        let Written { answer, token: written_at } = self.desk.write(order, job).await?;
+        let list = answer.list.ok_or_else(no_answer)?;
+        Ok(v1::UpdateBanListResponse {
+            ban_list: Some(self.list_message(asked, &tenant, list).await?),
+            written_at: token(written_at.as_deref()),
+        })
+    }
+
+    async fn set_queues(
+        &self,
+        asked: &Asked,
+        request: &v1::SetBanListQueuesRequest,
+    ) -> Result<v1::SetBanListQueuesResponse, Refusal> {
+        let v1::SetBanListQueuesRequest {
+            tenant,
+            actor,
+            request_id,
+            validate_only,
+            list_id,
+            queues,
+            etag,
+        } = request;
+        let tenant = fields::tenant(tenant)?;
+        asked.caller.needs(Scope::Admin, Reach::Tenant(&tenant))?;
+        let job = SetListQueues {
+            list_id: fields::list_id("list_id", list_id)?,
+            etag: etag.clone(),
+            queues: queues.clone(),
+        };
+        let order = convert::order(request, asked, tenant, actor, request_id, *validate_only)?;
+        let Written { answer, token: written_at } = self.desk.write(order, job).await?;
+        let list = answer.list.ok_or_else(no_answer)?;
+        Ok(v1::SetBanListQueuesResponse {
+            queues: list.queues.into_iter().collect(),
+            written_at: token(written_at.as_deref()),
+            added: answer.added,
+            removed: answer.removed,
+        })
+    }
+}
+
+serve! { ConfigApi, v1::config_service_server::ConfigService {
+    create_tenant: CreateTenantRequest => CreateTenantResponse by create_tenant;
+    list_tenants: ListTenantsRequest => ListTenantsResponse by tenants;
+    get_tenant_settings: GetTenantSettingsRequest => GetTenantSettingsResponse by settings;
+    update_tenant_settings: UpdateTenantSettingsRequest => UpdateTenantSettingsResponse
+        by update_settings;
+    create_ban_list: CreateBanListRequest => CreateBanListResponse by create_list;
+    get_ban_list: GetBanListRequest => GetBanListResponse by list;
+    list_ban_lists: ListBanListsRequest => ListBanListsResponse by lists;
+    update_ban_list: UpdateBanListRequest => UpdateBanListResponse by update_list;
+    set_ban_list_queues: SetBanListQueuesRequest => SetBanListQueuesResponse by set_queues;
+} }

@@ -1,0 +1,252 @@
+//! Whom to ask, with which credential, and for how long to wait.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use thiserror::Error;
+use tonic::{
+    Request, Status,
+    metadata::{Ascii, MetadataValue},
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{Channel, Endpoint},
+};
+
+use crate::api::v1::{
+    admin_service_client::AdminServiceClient, check_service_client::CheckServiceClient,
+    config_service_client::ConfigServiceClient,
+};
+
+/// The largest answer taken: a page of 1000 bans of 8 long targets each is more than gRPC's usual
+/// 4 MiB.
+const LARGEST_ANSWER: usize = 64 * 1024 * 1024;
+/// The longest deadline that may be asked for.
+const LONGEST_WAIT: Duration = Duration::from_hours(1);
+
+const HEADING: &str = "Connection";
+
+/// The flags that say how to reach the server; every command that asks one takes them.
+#[derive(Args)]
+pub(crate) struct Connection {
+    /// Address of the check listener, which `check` asks
+    #[arg(long, global = true, env = "BANCHECK_ENDPOINT", value_name = "URL", help_heading = HEADING)]
+    #[arg(default_value = "http://127.0.0.1:50051", value_parser = address)]
+    endpoint: Endpoint,
+    /// Address of the admin listener, which every other command asks
+    #[arg(long, global = true, env = "BANCHECK_ADMIN_ENDPOINT", value_name = "URL", help_heading = HEADING)]
+    #[arg(default_value = "http://127.0.0.1:50052", value_parser = address)]
+    admin_endpoint: Endpoint,
+    /// Credential, sent as `authorization: Bearer TOKEN`; other users of this machine can see it
+    /// among its processes, so prefer the variable [default: none sent]
+    #[arg(long, global = true, env = "BANCHECK_TOKEN", value_name = "TOKEN", help_heading = HEADING)]
+    #[arg(hide_env_values = true)]
+    token: Option<String>,
+    /// Tenant that the command is about
+    #[arg(long, global = true, env = "BANCHECK_TENANT", value_name = "ID", help_heading = HEADING)]
+    #[arg(default_value = "default")]
+    pub(crate) tenant: String,
+    /// Longest to wait for each answer, such as `500ms`, `10s` or `2m`; at most an hour
+    #[arg(long, global = true, value_name = "TIME", help_heading = HEADING)]
+    #[arg(default_value = "10s", value_parser = wait)]
+    timeout: Duration,
+}
+
+/// No server answered at the address.
+#[derive(Debug, Error)]
+#[error("no server answers at {address}")]
+pub(crate) struct Unreachable {
+    /// The address tried.
+    pub(crate) address: String,
+    /// The flag that names another.
+    pub(crate) flag: &'static str,
+    /// The variable that names another.
+    pub(crate) variable: &'static str,
+    #[source]
+    cause: tonic::transport::Error,
+}
+
+/// A channel on which every request carries the credential and the deadline.
+pub(crate) type Line = InterceptedService<Channel, Envelope>;
+
+/// What is written on the outside of every request.
+#[derive(Clone)]
+pub(crate) struct Envelope {
+    authorization: Option<MetadataValue<Ascii>>,
+    deadline: Duration,
+}
+
+impl Interceptor for Envelope {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        request.set_timeout(self.deadline);
+        if let Some(authorization) = &self.authorization {
+            request
+                .metadata_mut()
+                .insert("authorization", authorization.clone());
+        }
+        Ok(request)
+    }
+}
+
+impl Connection {
+    /// A client of the check listener.
+    pub(crate) async fn checks(&self) -> anyhow::Result<CheckServiceClient<Line>> {
+        let channel = self
+            .connect(&self.endpoint, "--endpoint", "BANCHECK_ENDPOINT")
+            .await?;
+        Ok(
+            CheckServiceClient::with_interceptor(channel, self.envelope()?)
+                .max_decoding_message_size(LARGEST_ANSWER),
+        )
+    }
+
+    /// A client of the admin listener, for bans.
+    pub(crate) async fn bans(&self) -> anyhow::Result<AdminServiceClient<Line>> {
+        let channel = self.connect_admin().await?;
+        Ok(
+            AdminServiceClient::with_interceptor(channel, self.envelope()?)
+                .max_decoding_message_size(LARGEST_ANSWER),
+        )
+    }
+
+    /// A client of the admin listener, for tenants and lists.
+    pub(crate) async fn settings(&self) -> anyhow::Result<ConfigServiceClient<Line>> {
+        let channel = self.connect_admin().await?;
+        Ok(
+            ConfigServiceClient::with_interceptor(channel, self.envelope()?)
+                .max_decoding_message_size(LARGEST_ANSWER),
+        )
+    }
+
+    async fn connect_admin(&self) -> anyhow::Result<Channel> {
+        let variable = "BANCHECK_ADMIN_ENDPOINT";
+        self.connect(&self.admin_endpoint, "--admin-endpoint", variable)
+            .await
+    }
+
+    /// Connects at once: an address where nobody answers deserves its own error, told apart from
+    /// a server that answers that its store does not.
+    async fn connect(
+        &self,
+        endpoint: &Endpoint,
+        flag: &'static str,
+        variable: &'static str,
+    ) -> anyhow::Result<Channel> {
+        let endpoint = endpoint.clone().connect_timeout(self.timeout);
+        let address = endpoint.uri().to_string().trim_end_matches('/').to_owned();
+        let unreachable = |cause| Unreachable {
+            address,
+            flag,
+            variable,
+            cause,
+        };
+        endpoint
+            .connect()
+            .await
+            .map_err(unreachable)
+            .context("could not connect")
+    }
+
+    /// The credential is read only here: clap would repeat one that it refuses.
+    fn envelope(&self) -> anyhow::Result<Envelope> {
+        let token = self.token.as_deref().filter(|token| !token.is_empty());
+        let authorization = token.map(bearer).transpose()?;
+        Ok(Envelope {
+            authorization,
+            deadline: self.timeout,
+        })
+    }
+}
+
+/// Reads an address; one without a scheme is plain HTTP.
+fn address(text: &str) -> Result<Endpoint, String> {
+    let url = if text.contains("://") {
+        text.to_owned()
+    } else {
+        format!("http://{text}")
+    };
+    if url.starts_with("https://") {
+        return Err("this build speaks plain http only".to_owned());
+    }
+    let endpoint = Endpoint::from_shared(url).map_err(|error| error.to_string())?;
+    match (endpoint.uri().scheme_str(), endpoint.uri().port_u16()) {
+        (Some("http"), Some(_)) => Ok(endpoint),
+        (Some("http"), None) => Err("the port is missing, as in http://127.0.0.1:50051".to_owned()),
+        _ => Err("not an address such as http://127.0.0.1:50051".to_owned()),
+    }
+}
+
+/// Reads a credential, without ever repeating it.
+fn bearer(token: &str) -> anyhow::Result<MetadataValue<Ascii>> {
+    let mut value: MetadataValue<Ascii> = format!("Bearer {}", token.trim())
+        .parse()
+        .context("a credential is made of visible ASCII characters, and this one is not")?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// Reads how long to wait: a number of `ms`, `s` or `m`; seconds where no unit is given.
+fn wait(text: &str) -> Result<Duration, String> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (count, unit) = text.split_at(digits);
+    let milliseconds: u64 = match unit.trim() {
+        "ms" => 1,
+        "" | "s" => 1_000,
+        "m" | "min" => 60_000,
+        _ => return Err("not a time such as `500ms`, `10s` or `2m`".to_owned()),
+    };
+    let count: u64 = count.parse().map_err(|_| "not a number".to_owned())?;
+    let wait = Duration::from_millis(count.saturating_mul(milliseconds));
+    if wait.is_zero() || wait > LONGEST_WAIT {
+        return Err("not between a millisecond and an hour".to_owned());
+    }
+    Ok(wait)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_needs_a_port_but_no_scheme() {
+        let uri = |text| address(text).map(|endpoint| endpoint.uri().to_string());
+        assert_eq!(uri("127.0.0.1:5"), Ok("http://127.0.0.1:5/".to_owned()));
+        assert_eq!(
+            uri("http://bans.example:80"),
+            Ok("http://bans.example:80/".to_owned())
+        );
+        assert_eq!(uri("[::1]:5"), Ok("http://[::1]:5/".to_owned()));
+        for bad in [
+            "",
+            "bans.example",
+            "https://bans.example:443",
+            "ftp://bans.example:21",
+        ] {
+            assert!(uri(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_wait_is_a_number_with_a_unit() {
+        assert_eq!(wait("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(wait("10"), Ok(Duration::from_secs(10)));
+        assert_eq!(wait("2 m"), Ok(Duration::from_mins(2)));
+        for bad in [
+            "",
+            "0s",
+            "-1s",
+            "2 days",
+            "61m",
+            "s",
+            "99999999999999999999s",
+        ] {
+            assert!(wait(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_credential_that_cannot_be_sent_is_not_repeated() {
+        let refusal = format!("{:#}", bearer("s\u{1}cret").unwrap_err());
+        assert!(!refusal.contains("cret"), "{refusal}");
+        assert!(bearer(" abc\n").is_ok());
+    }
+}

@@ -1,0 +1,160 @@
+//! What the command line does on this machine, without asking a server: run one, prepare a
+//! database, show settings, fill a tenant.
+
+mod seed;
+
+use std::{net::SocketAddr, process::ExitCode, time::Duration};
+
+use anyhow::Context;
+use clap::Subcommand;
+use serde::Serialize;
+
+use super::output::{Display, Sheet, print};
+use crate::{
+    config::{Config, Effective, Flags, Setting, Source},
+    domain::keys::MasterKey,
+    server::{Server, data_lock, master_key},
+    store::{self, Place},
+    telemetry,
+};
+
+/// Looking at the server's settings.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Show every setting, its value, where it comes from, and what it is for
+    Show(Flags),
+    /// Tell whether a server could run on the settings
+    Check(Flags),
+}
+
+/// Measuring.
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchCommand {
+    /// Fill a tenant with made-up bans, straight into the database (end an embedded server first)
+    Seed(seed::SeedFlags),
+}
+
+fn read(flags: &Flags) -> anyhow::Result<Config> {
+    let effective = Effective::gather(flags)?;
+    effective.config()
+}
+
+pub(super) fn serve(flags: Flags) -> anyhow::Result<ExitCode> {
+    let config = read(&flags)?;
+    telemetry::log(config.log_format, &config.log);
+    tracing::warn!("authentication is off: whoever reaches the listeners may do anything");
+    let mut server = Server::start(&config)?;
+    tracing::info!(
+        check = %server.check,
+        admin = %server.admin,
+        metrics = %server.metrics,
+        store = match &config.place {
+            Place::Sqlite(folder) => format!("SQLite in {}", folder.display()),
+            Place::Postgres { .. } => "Postgres".to_owned(),
+        },
+        "listening"
+    );
+    let ready = server.ready();
+    if ready.is_err() {
+        server.stop(Duration::ZERO);
+        ready?;
+    } else {
+        tracing::info!("ready; ask the first question:\n\n    {}\n", question(server.check));
+        server.run()?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A command to paste.
+fn question(check: SocketAddr) -> String {
+    let program = std::env::args().next().unwrap_or_else(|| "bancheck".to_owned());
+    let elsewhere = if check.port() == 50_051 && check.ip().is_loopback() {
+        String::new()
+    } else {
+        format!(" --endpoint http://{check}")
+    };
+    format!("{program} check{elsewhere} --channel call +420601123456")
+}
+
+pub(super) fn migrate(flags: Flags) -> anyhow::Result<ExitCode> {
+    let config = read(&flags)?;
+    telemetry::log(config.log_format, &config.log);
+    let _lock = data_lock(&config.place)?;
+    let key = MasterKey::new(&master_key(&config)?);
+    runtime()?.block_on(async {
+        let store = store::open(&config.place).await?;
+        store.migrate().await?;
+        store.check_key(&key.fingerprint()).await
+    })?;
+    print("the database is up to date")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A setting as it is shown.
+#[derive(Serialize)]
+struct Shown {
+    setting: &'static str,
+    value: String,
+    from: &'static str,
+    default: &'static str,
+    about: &'static str,
+}
+
+fn shown(flags: &Flags) -> anyhow::Result<Vec<Shown>> {
+    let one = |(setting, value, source): (&'static Setting, String, Source)| Shown {
+        setting: setting.name,
+        value,
+        from: match source {
+            Source::Default => "default",
+            Source::File => "file",
+            Source::Environment => "environment",
+            Source::Flag => "flag",
+        },
+        default: setting.default,
+        about: setting.about,
+    };
+    Ok(Effective::gather(flags)?.shown().map(one).collect())
+}
+
+fn sheet(settings: &[Shown]) -> Sheet {
+    let row = |shown: &Shown| {
+        let Shown { setting, value, from, default, about } = shown;
+        [*setting, value, from, default, about].map(ToOwned::to_owned)
+    };
+    Sheet::new(["setting", "value", "from", "default", "what it is for"], settings.iter().map(row))
+}
+
+pub(super) fn config(command: ConfigCommand, display: &Display) -> anyhow::Result<ExitCode> {
+    match command {
+        ConfigCommand::Show(flags) => {
+            let settings = shown(&flags)?;
+            display.list(&settings, || sheet(&settings), || sheet(&settings))?;
+        }
+        ConfigCommand::Check(flags) => {
+            let config = read(&flags)?;
+            if let Place::Postgres { .. } = config.place {
+                master_key(&config)?;
+            }
+            print("a server can run on these settings")?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn bench(command: BenchCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        BenchCommand::Seed(flags) => {
+            let config = read(&flags.server)?;
+            telemetry::log(config.log_format, &config.log);
+            let _lock = data_lock(&config.place)?;
+            let key = MasterKey::new(&master_key(&config)?);
+            runtime()?.block_on(seed::seed(&flags, &config.place, key))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    let built = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    built.context("cannot start threads")
+}

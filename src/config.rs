@@ -1,0 +1,339 @@
+//! Settings: one table says what there is; a file, the environment and flags fill it, the later
+//! winning over the earlier.
+//!
+//! **Invariant:** only this room reads the environment.
+
+use std::{
+    collections::BTreeMap,
+    net::{SocketAddr, ToSocketAddrs},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, bail, ensure};
+use base64::{Engine, engine::general_purpose::STANDARD};
+
+use crate::{store::Place, telemetry::LogFormat};
+
+/// A setting: its name in the file, its default, and what it is for.
+#[derive(Debug)]
+pub struct Setting {
+    /// In the file; `BANCHECK_` and this in capitals in the environment.
+    pub name: &'static str,
+    /// What holds when nobody says otherwise.
+    pub default: &'static str,
+    /// Whether its value must not be shown.
+    pub secret: bool,
+    /// What it is for.
+    pub about: &'static str,
+}
+
+const fn setting(name: &'static str, default: &'static str, about: &'static str) -> Setting {
+    Setting { name, default, secret: false, about }
+}
+
+const fn secret(name: &'static str, about: &'static str) -> Setting {
+    Setting { name, default: "", secret: true, about }
+}
+
+/// Every setting of the server.
+pub const SETTINGS: &[Setting] = &[
+    setting("check_listen", "127.0.0.1:50051", "host:port of CheckService"),
+    setting("admin_listen", "127.0.0.1:50052", "host:port of every other service"),
+    setting("metrics_listen", "127.0.0.1:9090", "host:port of /metrics, /livez and /readyz"),
+    setting("data_dir", "./bancheck-data", "folder of the embedded SQLite database and its key"),
+    secret("database_url", "postgres:// URL; empty = embedded SQLite in data_dir"),
+    secret(
+        "master_key",
+        "32 bytes in base64, the same on every pod; needed with Postgres, made at first start \
+         with SQLite",
+    ),
+    setting("feed_bell", "on", "on: commits ring the other pods; off: they hear by polling alone"),
+    setting("check_threads", "0", "threads that answer checks; 0 = one a core"),
+    setting("view_memory_mib", "2048", "memory for tenants' bans, in MiB"),
+    setting("drain_delay_seconds", "0", "how long to go on answering after NOT_SERVING at SIGTERM"),
+    setting("log", "info", "what is logged: error, warn, info, debug, trace, or a filter"),
+    setting("log_format", "pretty", "pretty or json"),
+    setting(
+        "insecure_allow_anonymous",
+        "false",
+        "true: listen beyond loopback although anybody who reaches it may do anything",
+    ),
+];
+
+/// Variables of the client and of the test suite, which are not the server's.
+const OTHERS: [&str; 6] = [
+    "BANCHECK_ENDPOINT",
+    "BANCHECK_ADMIN_ENDPOINT",
+    "BANCHECK_TOKEN",
+    "BANCHECK_TENANT",
+    "BANCHECK_OUTPUT",
+    "BANCHECK_CONFIG",
+];
+
+/// The flags of everything that needs the server's settings.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Flags {
+    /// TOML file with settings; the environment and flags win over it
+    #[arg(long, value_name = "FILE", env = "BANCHECK_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// A setting by name, as in the file: --set view_memory_mib=512 (repeatable; see `config show`)
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub set: Vec<String>,
+    /// host:port of CheckService [default: 127.0.0.1:50051]
+    #[arg(long, value_name = "ADDRESS")]
+    pub check_listen: Option<String>,
+    /// host:port of every other service [default: 127.0.0.1:50052]
+    #[arg(long, value_name = "ADDRESS")]
+    pub admin_listen: Option<String>,
+    /// host:port of /metrics, /livez and /readyz [default: 127.0.0.1:9090]
+    #[arg(long, value_name = "ADDRESS")]
+    pub metrics_listen: Option<String>,
+    /// Folder of the embedded SQLite database and its key [default: ./bancheck-data]
+    #[arg(long, value_name = "FOLDER")]
+    pub data_dir: Option<String>,
+    /// postgres:// URL; without one, SQLite in the data folder
+    #[arg(long, value_name = "URL")]
+    pub database_url: Option<String>,
+    /// Listen beyond loopback although anybody who reaches it may do anything
+    #[arg(long)]
+    pub insecure_allow_anonymous: bool,
+}
+
+/// Where a value comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// Nobody said otherwise.
+    Default,
+    /// The file.
+    File,
+    /// The environment.
+    Environment,
+    /// A flag.
+    Flag,
+}
+
+/// The effective settings, as text, each with where it comes from.
+#[derive(Debug)]
+pub struct Effective(BTreeMap<&'static str, (String, Source)>);
+
+/// The settings a server runs on.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where checks are answered.
+    pub check_listen: SocketAddr,
+    /// Where everything else is.
+    pub admin_listen: SocketAddr,
+    /// Where metrics are.
+    pub metrics_listen: SocketAddr,
+    /// Where bans are kept.
+    pub place: Place,
+    /// The key, where it was given; an embedded store makes its own.
+    pub master_key: Option<[u8; 32]>,
+    /// Threads that answer checks.
+    pub check_threads: usize,
+    /// Memory for views, in bytes.
+    pub view_bytes: u64,
+    /// How long to go on answering after the health check has said no.
+    pub drain_delay: std::time::Duration,
+    /// What is logged.
+    pub log: String,
+    /// How.
+    pub log_format: LogFormat,
+}
+
+impl Effective {
+    /// Gathers the settings.
+    pub fn gather(flags: &Flags) -> anyhow::Result<Self> {
+        let default = |setting: &Setting| (setting.name, (setting.default.to_owned(), Source::Default));
+        let mut all = Self(SETTINGS.iter().map(default).collect());
+        if let Some(file) = &flags.config {
+            all.read_file(file)?;
+        }
+        all.read_environment()?;
+        all.read_flags(flags)?;
+        Ok(all)
+    }
+
+    fn put(&mut self, name: &str, value: String, source: Source) -> anyhow::Result<()> {
+        let Some(place) = self.0.get_mut(name) else {
+            let known: Vec<_> = SETTINGS.iter().map(|setting| setting.name).collect();
+            bail!("there is no setting `{name}`; there are {}", known.join(", "));
+        };
+        *place = (value, source);
+        Ok(())
+    }
+
+    fn read_file(&mut self, file: &Path) -> anyhow::Result<()> {
+        let shown = file.display();
+        let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {shown}"))?;
+        let table: toml::Table =
+            text.parse().with_context(|| format!("{shown} is not a TOML file"))?;
+        for (name, value) in table {
+            let value = match value {
+                toml::Value::String(text) => text,
+                toml::Value::Integer(number) => number.to_string(),
+                toml::Value::Boolean(yes) => yes.to_string(),
+                _ => bail!("{shown}: `{name}` takes one text, number or true/false"),
+            };
+            self.put(&name, value, Source::File).with_context(|| shown.to_string())?;
+        }
+        Ok(())
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the one room that may")]
+    fn read_environment(&mut self) -> anyhow::Result<()> {
+        let mut known: Vec<String> = OTHERS.iter().map(ToString::to_string).collect();
+        for setting in SETTINGS {
+            let variable = format!("BANCHECK_{}", setting.name.to_uppercase());
+            let file = format!("{variable}_FILE");
+            match (std::env::var(&variable), std::env::var(&file)) {
+                (Ok(_), Ok(_)) => bail!("set {variable} or {file}, not both"),
+                (Ok(value), Err(_)) => self.put(setting.name, value, Source::Environment)?,
+                (Err(_), Ok(path)) => {
+                    let value = std::fs::read_to_string(&path)
+                        .with_context(|| format!("{file}: cannot read {path}"))?;
+                    self.put(setting.name, value.trim_end().to_owned(), Source::Environment)?;
+                }
+                (Err(_), Err(_)) => {}
+            }
+            known.extend([variable, file]);
+        }
+        // Kubernetes and test harnesses set such names, so a stranger is worth a word, not a stop.
+        let strangers: Vec<String> = std::env::vars_os()
+            .filter_map(|(name, _)| name.into_string().ok())
+            .filter(|name| name.starts_with("BANCHECK_") && !name.starts_with("BANCHECK_TEST_"))
+            .filter(|name| !known.contains(name))
+            .collect();
+        if !strangers.is_empty() {
+            tracing::warn!(variables = strangers.join(", "), "unknown variables are not read");
+        }
+        Ok(())
+    }
+
+    fn read_flags(&mut self, flags: &Flags) -> anyhow::Result<()> {
+        let Flags {
+            config: _,
+            set,
+            check_listen,
+            admin_listen,
+            metrics_listen,
+            data_dir,
+            database_url,
+            insecure_allow_anonymous,
+        } = flags;
+        for pair in set {
+            let (name, value) = pair.split_once('=').context("--set takes NAME=VALUE")?;
+            self.put(name, value.to_owned(), Source::Flag)?;
+        }
+        for (name, value) in [
+            ("check_listen", check_listen),
+            ("admin_listen", admin_listen),
+            ("metrics_listen", metrics_listen),
+            ("data_dir", data_dir),
+            ("database_url", database_url),
+        ] {
+            if let Some(value) = value {
+                self.put(name, value.clone(), Source::Flag)?;
+            }
+        }
+        if *insecure_allow_anonymous {
+            self.put("insecure_allow_anonymous", "true".to_owned(), Source::Flag)?;
+        }
+        Ok(())
+    }
+
+    /// Every setting with its value, secrets hidden, and where the value comes from.
+    pub fn shown(&self) -> impl Iterator<Item = (&'static Setting, String, Source)> {
+        SETTINGS.iter().map(|setting| {
+            let (value, source) = &self.0[setting.name];
+            let hidden = setting.secret && !value.is_empty();
+            let value = if hidden { "(set, not shown)".to_owned() } else { value.clone() };
+            (setting, value, *source)
+        })
+    }
+
+    fn text(&self, name: &str) -> &str {
+        self.0.get(name).map_or("", |(value, _)| value.as_str())
+    }
+
+    fn number(&self, name: &str) -> anyhow::Result<u64> {
+        let text = self.text(name);
+        text.parse().with_context(|| format!("{name} takes a whole number, not `{text}`"))
+    }
+
+    fn flag(&self, name: &str) -> anyhow::Result<bool> {
+        match self.text(name) {
+            "true" | "on" => Ok(true),
+            "false" | "off" => Ok(false),
+            other => bail!("{name} is on or off, not `{other}`"),
+        }
+    }
+
+    fn address(&self, name: &str) -> anyhow::Result<SocketAddr> {
+        let text = self.text(name);
+        let found = text.to_socket_addrs().ok().and_then(|mut all| all.next());
+        found.with_context(|| format!("{name} takes host:port, not `{text}`"))
+    }
+
+    /// Where bans are kept.
+    pub fn place(&self) -> anyhow::Result<Place> {
+        Ok(match self.text("database_url") {
+            "" => Place::Sqlite(self.text("data_dir").into()),
+            url if url.starts_with("postgres://") || url.starts_with("postgresql://") => {
+                Place::Postgres { url: url.to_owned(), bell: self.flag("feed_bell")? }
+            }
+            _ => bail!("database_url takes a postgres:// URL"),
+        })
+    }
+
+    /// Reads every setting for what it means.
+    pub fn config(&self) -> anyhow::Result<Config> {
+        let threads = match usize::try_from(self.number("check_threads")?)? {
+            0 => std::thread::available_parallelism().map_or(1, Into::into),
+            threads => threads,
+        };
+        let config = Config {
+            check_listen: self.address("check_listen")?,
+            admin_listen: self.address("admin_listen")?,
+            metrics_listen: self.address("metrics_listen")?,
+            place: self.place()?,
+            master_key: match self.text("master_key") {
+                "" => None,
+                text => Some(read_key(text)?),
+            },
+            check_threads: threads.min(256),
+            view_bytes: self.number("view_memory_mib")?.saturating_mul(1 << 20),
+            drain_delay: std::time::Duration::from_secs(self.number("drain_delay_seconds")?),
+            log: self.text("log").to_owned(),
+            log_format: match self.text("log_format") {
+                "pretty" => LogFormat::Pretty,
+                "json" => LogFormat::Json,
+                other => bail!("log_format is pretty or json, not `{other}`"),
+            },
+        };
+        let open = [config.check_listen, config.admin_listen]
+            .iter()
+            .any(|address| !address.ip().is_loopback());
+        ensure!(
+            !open || self.flag("insecure_allow_anonymous")?,
+            "authentication is off, so anybody who reaches the listeners may do anything: listen on \
+             loopback, or say --insecure-allow-anonymous"
+        );
+        Ok(config)
+    }
+}
+
+/// A master key from its text.
+pub fn read_key(text: &str) -> anyhow::Result<[u8; 32]> {
+    let bytes = STANDARD.decode(text.trim()).ok();
+    bytes.and_then(|bytes| bytes.try_into().ok()).context(
+        "a master key is 32 bytes in base64, as `bancheck key generate` makes them",
+    )
+}
+
+/// A new master key, as text.
+pub fn new_key() -> anyhow::Result<String> {
+    let mut key = [0; 32];
+    getrandom::fill(&mut key)?;
+    Ok(STANDARD.encode(key))
+}

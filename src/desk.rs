@@ -1,0 +1,390 @@
+//! The desk: where bans, lists and tenants are changed and looked up.
+//!
+//! A mutation is a [`Job`] on a locked tenant. It runs in a task of its own, since a caller who
+//! hangs up drops its own future, and is acknowledged once this pod's feed has applied it: whoever
+//! holds the answer's token finds the change in force.
+
+mod change;
+mod create;
+mod lists;
+mod lookup;
+mod pages;
+mod targets;
+mod tenants;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use tokio::time::{Instant, timeout};
+use tokio_util::task::TaskTracker;
+use uuid::{NoContext, Uuid};
+
+pub use self::{
+    change::{BanEdit, DeactivateBan, UpdateBan},
+    create::{CreateBan, End, prepare},
+    lists::{CreateList, ListEdit, SetListQueues, UpdateList},
+    lookup::{BanQuery, EventQuery, Page},
+    targets::TargetGiven,
+    tenants::{SettingsEdit, UpdateSettings},
+};
+use crate::{
+    domain::{
+        clock::Timestamp,
+        fields,
+        ids::{BanId, MAX_CALLERS_ID, TenantId},
+        keys::MasterKey,
+        policy::TenantSettings,
+        refusal::{Reason, Refusal},
+        revision::{Nonce, Position},
+    },
+    feed::Feed,
+    store::{Answer, Begun, Event, Intent, Store, StoreError, Work},
+    telemetry::Counters,
+};
+
+/// The longest a write waits for the store, however long the caller would.
+const LONGEST: Duration = Duration::from_secs(3);
+/// How long before the caller's own deadline it is told that nothing came of it.
+const MARGIN: Duration = Duration::from_millis(100);
+
+/// What every write brings along.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// The tenant that is written to.
+    pub tenant: TenantId,
+    /// Who acts.
+    pub actor: String,
+    /// The caller's id of this request; empty = none.
+    pub request_id: String,
+    /// Everything is done, judged, and undone.
+    pub validate_only: bool,
+    /// The request as it was received, by which a second one under the same id is recognised.
+    pub body: Vec<u8>,
+    /// How long the caller waits.
+    pub deadline: Duration,
+}
+
+/// What a write came to.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// What it left.
+    pub answer: Answer,
+    /// The state that includes it; `None` = it was only tried.
+    pub token: Option<Arc<str>>,
+}
+
+/// Why a job was not done.
+#[derive(Debug)]
+pub enum Failure {
+    /// It may not be.
+    Refused(Refusal),
+    /// The store did not do it.
+    Store(StoreError),
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// What a job may know besides its tenant.
+#[derive(Clone, Debug)]
+pub struct Circumstances {
+    /// The instant of the write.
+    pub now: Timestamp,
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// Who acts.
+    pub actor: String,
+    /// What digests are made with.
+    pub keys: MasterKey,
+}
+
+impl Circumstances {
+    /// An event of this write.
+    pub fn event(&self, ban: Option<BanId>, action: &str, comment: &str) -> Event {
+        Event {
+            event_id: new_id(self.now),
+            ban,
+            action: action.to_owned(),
+            actor: self.actor.clone(),
+            at: self.now,
+            comment: comment.to_owned(),
+            anchor: None,
+        }
+    }
+}
+
+/// A change to one tenant.
+#[async_trait]
+pub trait Job: Send + 'static {
+    /// The operation's name, under which its requests are remembered.
+    const RPC: &'static str;
+
+    /// Does it, on a tenant that nobody else writes to meanwhile.
+    async fn run(self, work: &mut dyn Work, about: &Circumstances) -> Result<Answer, Failure>;
+}
+
+/// A `UUIDv7` of an instant, so that ids sort by the clock that all pods share.
+fn new_id(now: Timestamp) -> [u8; 16] {
+    let micros = now.micros().unsigned_abs();
+    let nanos = u32::try_from(micros % 1_000_000).unwrap_or_default() * 1_000;
+    let at = uuid::Timestamp::from_unix(NoContext, micros / 1_000_000, nanos);
+    Uuid::new_v7(at).into_bytes()
+}
+
+/// How far a write has come, so that giving up and committing exclude each other.
+#[derive(Default)]
+struct Progress(AtomicU8);
+
+impl Progress {
+    const COMMITTING: u8 = 1;
+    const GIVEN_UP: u8 = 2;
+
+    fn step(&self, to: u8) -> bool {
+        self.0.compare_exchange(0, to, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+    }
+}
+
+enum Outcome {
+    Committed { answer: Answer, told: bool },
+    Replayed(Answer),
+    Tried(Answer),
+}
+
+/// The desk.
+#[derive(Clone)]
+pub struct Desk {
+    store: Arc<dyn Store>,
+    feed: Feed,
+    keys: MasterKey,
+    counters: Arc<Counters>,
+    tasks: TaskTracker,
+}
+
+impl Desk {
+    /// A desk over a store, acknowledging by way of a feed; its tasks are tracked.
+    pub fn new(
+        store: Arc<dyn Store>,
+        feed: Feed,
+        keys: MasterKey,
+        counters: Arc<Counters>,
+        tasks: TaskTracker,
+    ) -> Self {
+        Self { store, feed, keys, counters, tasks }
+    }
+
+    /// The instant it is, to the pod.
+    pub fn now(&self) -> Timestamp {
+        self.feed.clock().read().now
+    }
+
+    /// Does a job and acknowledges it.
+    pub async fn write<J: Job>(&self, order: Order, job: J) -> Result<Written, Refusal> {
+        self.carry_out(order, None, job).await
+    }
+
+    async fn carry_out<J: Job>(
+        &self,
+        order: Order,
+        new_tenant: Option<TenantSettings>,
+        job: J,
+    ) -> Result<Written, Refusal> {
+        fields::request_id(&order.request_id)?;
+        fields::bytes("actor", &order.actor, MAX_CALLERS_ID)?;
+        let patience = order.deadline.saturating_sub(MARGIN).min(LONGEST);
+        let validate_only = order.validate_only;
+        let begun = Instant::now();
+        let attempt = self.attempt(order, J::RPC, new_tenant)?;
+        let progress = Arc::clone(&attempt.progress);
+        let expected = self.feed.expect(attempt.intent.nonce);
+        let task = self.tasks.spawn(attempt.run(Arc::clone(&self.store), job, validate_only));
+        let outcome = match timeout(patience, task).await {
+            Ok(Ok(outcome)) => outcome?,
+            Ok(Err(_)) => return Err(internal()),
+            Err(_) if progress.step(Progress::GIVEN_UP) => return Err(store_unavailable()),
+            Err(_) => return Err(outcome_unknown()),
+        };
+        let left = patience.saturating_sub(begun.elapsed()).max(MARGIN);
+        let (answer, token) = match outcome {
+            Outcome::Tried(answer) => return Ok(Written { answer, token: None }),
+            Outcome::Committed { answer, told: true } => {
+                self.feed.committed();
+                let at = expected.applied(left).await.ok_or_else(outcome_unknown)?;
+                (answer, self.token(at))
+            }
+            Outcome::Committed { answer, told: false } | Outcome::Replayed(answer) => {
+                // What was found done may have been done elsewhere, a moment ago.
+                let asked = self.feed.clock().read().boot;
+                timeout(left, self.feed.heard_since(asked)).await.map_err(|_| outcome_unknown())?;
+                let standing = self.feed.standing().ok_or_else(store_unavailable)?;
+                (answer, Arc::clone(&standing.token))
+            }
+        };
+        self.counters.writes.inc();
+        Ok(Written { answer, token: Some(token) })
+    }
+
+    fn attempt(
+        &self,
+        order: Order,
+        rpc: &'static str,
+        new_tenant: Option<TenantSettings>,
+    ) -> Result<Attempt, Refusal> {
+        let Order { tenant, actor, request_id, body, validate_only: _, deadline: _ } = order;
+        let now = self.now();
+        let mut nonce = [0; 4];
+        getrandom::fill(&mut nonce).map_err(|_| internal())?;
+        let intent = Intent {
+            body: self.keys.tenant(&tenant).digest_of(&[&body]),
+            tenant: tenant.clone(),
+            rpc,
+            request_id: match request_id.as_str() {
+                // An id of its own, by which the outcome of a broken commit can be looked up.
+                "" => Uuid::now_v7().to_string(),
+                _ => request_id,
+            },
+            nonce: Nonce(u32::from_be_bytes(nonce)),
+            now,
+        };
+        let about = Circumstances { now, tenant, actor, keys: self.keys.clone() };
+        Ok(Attempt { intent, about, new_tenant, progress: Arc::default() })
+    }
+
+    /// The token of a row that this pod has applied.
+    fn token(&self, at: Position) -> Arc<str> {
+        match self.feed.standing() {
+            Some(standing) if standing.position == at => Arc::clone(&standing.token),
+            _ => at.token(self.feed.seal()).into(),
+        }
+    }
+
+    /// Bounds a look-up by the caller's patience.
+    async fn within<T>(
+        &self,
+        deadline: Duration,
+        look: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, Refusal> {
+        match timeout(deadline.saturating_sub(MARGIN).min(LONGEST), look).await {
+            Ok(found) => found.map_err(refused),
+            Err(_) => Err(store_unavailable()),
+        }
+    }
+}
+
+/// One try at a write, in a task of its own.
+struct Attempt {
+    intent: Intent,
+    about: Circumstances,
+    new_tenant: Option<TenantSettings>,
+    progress: Arc<Progress>,
+}
+
+impl Attempt {
+    async fn run<J: Job>(
+        self,
+        store: Arc<dyn Store>,
+        job: J,
+        validate_only: bool,
+    ) -> Result<Outcome, Refusal> {
+        let Self { intent, about, new_tenant, progress } = self;
+        let begun = match &new_tenant {
+            Some(settings) => store.begin_tenant(&intent, settings).await,
+            None => store.begin(&intent).await,
+        };
+        let mut work = match begun {
+            Ok(Begun::Open(work)) => work,
+            Ok(Begun::Replay(answer)) => return Ok(Outcome::Replayed(answer)),
+            Ok(Begun::Reused) => return Err(request_id_reused()),
+            Ok(Begun::NoTenant) => return Err(no_tenant()),
+            Err(StoreError::Taken) if new_tenant.is_some() => {
+                let message = "a tenant of this id exists already";
+                return Err(Refusal::of_field(Reason::TenantExists, "tenant", message));
+            }
+            Err(error) => return Err(refused(error)),
+        };
+        let answer = match job.run(&mut *work, &about).await {
+            Ok(answer) => answer,
+            Err(Failure::Refused(refusal)) => return Err(refusal),
+            Err(Failure::Store(error)) => return Err(refused(error)),
+        };
+        if validate_only {
+            work.abandon().await.map_err(refused)?;
+            return Ok(Outcome::Tried(answer));
+        }
+        if !progress.step(Progress::COMMITTING) {
+            return Err(store_unavailable());
+        }
+        match work.commit(&answer).await {
+            Ok(told) => Ok(Outcome::Committed { answer, told }),
+            // Somebody else committed the same request a moment before.
+            Err(StoreError::Taken) => match store.outcome(&intent).await {
+                Ok(Some(answer)) => Ok(Outcome::Replayed(answer)),
+                _ => Err(request_id_reused()),
+            },
+            Err(error) => {
+                let error = error.with_causes();
+                tracing::warn!(error, "a commit got no answer; looking up what became of it");
+                match store.outcome(&intent).await {
+                    Ok(Some(answer)) => Ok(Outcome::Committed { answer, told: true }),
+                    _ => Err(outcome_unknown()),
+                }
+            }
+        }
+    }
+}
+
+fn refused(error: StoreError) -> Refusal {
+    if let StoreError::Unavailable(_) = error {
+        tracing::warn!(error = error.with_causes(), "the store is not available");
+        store_unavailable()
+    } else {
+        tracing::error!(error = error.with_causes(), "the store failed");
+        internal()
+    }
+}
+
+fn store_unavailable() -> Refusal {
+    Refusal::new(Reason::StoreUnavailable, "the database does not answer; nothing was written")
+}
+
+fn outcome_unknown() -> Refusal {
+    let message = "the database did not confirm the write; try again with the same request_id";
+    Refusal::new(Reason::CommitOutcomeUnknown, message)
+}
+
+fn internal() -> Refusal {
+    Refusal::new(Reason::Internal, "something went wrong here; the log says what")
+}
+
+fn no_tenant() -> Refusal {
+    let message = "there is no tenant of this id; tenants are made with CreateTenant";
+    Refusal::of_field(Reason::TenantNotFound, "tenant", message)
+}
+
+fn request_id_reused() -> Refusal {
+    let message = "this request_id was used for another request within the last 24 hours";
+    Refusal::of_field(Reason::RequestIdReused, "request_id", message)
+}
+
+/// Compares an etag, where the caller gave one.
+fn check_etag(field: &str, given: &str, version: i64) -> Result<(), Refusal> {
+    if given.is_empty() || given == version.to_string() {
+        return Ok(());
+    }
+    let message = "it was changed meanwhile; read it again and decide anew";
+    Err(Refusal::of_field(Reason::EtagMismatch, field, message))
+}

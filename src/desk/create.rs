@@ -1,0 +1,271 @@
+//! Making a ban (M6, M7, D7, D22, D39).
+
+use async_trait::async_trait;
+
+use super::{
+    Circumstances, Failure, Job, lists::no_list, new_id,
+    targets::{self, TargetGiven},
+};
+use crate::{
+    domain::{
+        ban::{Ban, BanId, Enforcement, MAX_REASON, MAX_REASON_CODE, Origin, Target},
+        channel::Channels,
+        clock::Timestamp,
+        fields,
+        identity::{CANONICALISER_VERSION, IdentityKind, MatchKind},
+        ids::ListId,
+        keys::TenantKey,
+        list::BanList,
+        period::{CalendarPeriod, MAX_YEARS, PeriodError},
+        policy::TenantSettings,
+        refusal::{Reason, Refusal},
+    },
+    store::{Added, Answer, NewBan, Work},
+};
+
+/// A year, a quarter of a leap day included.
+const YEAR_MICROS: i64 = 31_557_600 * 1_000_000;
+
+/// When a ban ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// As its list says; without one, never.
+    Default,
+    /// At this instant.
+    At(Timestamp),
+    /// So long after it began.
+    After(CalendarPeriod),
+    /// When somebody lifts it.
+    Never,
+}
+
+/// The administrator's Add.
+#[derive(Clone, Debug)]
+pub struct CreateBan {
+    /// The list; `None` = the whole tenant.
+    pub list_id: Option<ListId>,
+    /// The channels; none = all that carry the targets' kinds.
+    pub channels: Channels,
+    /// On whom.
+    pub targets: Vec<TargetGiven>,
+    /// How targets are matched; `None` = exactly.
+    pub match_kind: Option<MatchKind>,
+    /// Why.
+    pub reason: String,
+    /// Why, as a code.
+    pub reason_code: String,
+    /// Until when.
+    pub end: End,
+    /// From when; `None` = at once.
+    pub start: Option<Timestamp>,
+    /// Whether it holds or only watches.
+    pub enforcement: Enforcement,
+    /// Whether what is merely unwise is done all the same.
+    pub override_warnings: bool,
+    /// How it comes about.
+    pub origin: Origin,
+}
+
+#[async_trait]
+impl Job for CreateBan {
+    const RPC: &'static str = "CreateBan";
+
+    async fn run(self, work: &mut dyn Work, about: &Circumstances) -> Result<Answer, Failure> {
+        let list = match &self.list_id {
+            None => None,
+            Some(list_id) => Some(work.list(list_id).await?.ok_or_else(no_list)?),
+        };
+        let (new, mut warnings) = prepare(&self, work.settings(), list.as_ref(), about)?;
+        let added = work.add_bans(std::slice::from_ref(&new)).await?;
+        if let Some(Added::Alike(standing)) = added.first() {
+            return Err(duplicate(Some(*standing)).into());
+        }
+        if !work.overlapping(new.ban.ban_id).await?.is_empty() {
+            warnings.push((0, "OVERLAPS_BAN".to_owned()));
+        }
+        work.note(&about.event(Some(new.ban.ban_id), "CREATED", &new.ban.reason)).await?;
+        Ok(Answer { ban: Some(new.ban), warnings, ..Answer::default() })
+    }
+}
+
+/// The refusal of a ban that is there already.
+pub(super) fn duplicate(standing: Option<BanId>) -> Refusal {
+    let message = "a ban just like this one has not ended yet";
+    let refusal = Refusal::new(Reason::DuplicateActiveBan, message);
+    match standing {
+        Some(ban) => refusal.with_fact("ban_id", ban.to_string()),
+        None => refusal,
+    }
+}
+
+/// Reads and judges a ban to be made, without a store; with it the warnings it calls for.
+///
+/// A warning is about the target before whose number it stands, counted from one; 0 = about all.
+pub fn prepare(
+    asked: &CreateBan,
+    settings: &TenantSettings,
+    list: Option<&BanList>,
+    about: &Circumstances,
+) -> Result<(NewBan, Vec<(u32, String)>), Refusal> {
+    if asked.reason.trim().is_empty() {
+        let message = "a ban needs a reason, for those who have to explain it later";
+        return Err(Refusal::of_field(Reason::ReasonRequired, "reason", message));
+    }
+    fields::text("reason", &asked.reason, MAX_REASON)?;
+    fields::bytes("reason_code", &asked.reason_code, MAX_REASON_CODE)?;
+
+    let match_kind = asked.match_kind.unwrap_or(MatchKind::Exact);
+    let identities = targets::read(asked, match_kind, settings)?;
+    let carried = identities
+        .iter()
+        .fold(Channels::NONE, |channels, one| channels.or(one.kind.channels()));
+    if asked.channels.iter().any(|channel| !carried.contains(channel)) {
+        let message = "none of the targets can be met on one of these channels";
+        return Err(Refusal::of_field(Reason::KindChannelMismatch, "channels", message));
+    }
+    let channels = if asked.channels.is_empty() { carried } else { asked.channels };
+    let (start, expire) = times(asked, settings, list, about.now)?;
+
+    let key = about.keys.tenant(&about.tenant);
+    let (mut keys, mut targets, mut warnings) = (Vec::new(), Vec::new(), Vec::new());
+    for (at, (identity, given)) in (0u8..).zip(identities.iter().zip(&asked.targets)) {
+        let its_keys = key.keys(identity, settings.ipv6_prefix);
+        targets.push(Target {
+            kind: identity.kind,
+            input: given.value.clone(),
+            canonical: identity.canonical.clone(),
+            issuer: identity.issuer.clone(),
+            canonicaliser_version: CANONICALISER_VERSION,
+            match_keys: its_keys.iter().map(|(_, text)| text.clone()).collect(),
+        });
+        keys.extend(its_keys.into_iter().map(|(key, text)| (at, key, text)));
+        let codes = identity.cautions.iter().map(|caution| caution.code().to_owned());
+        warnings.extend(codes.map(|code| (u32::from(at) + 1, code)));
+    }
+    let on_token = identities.iter().any(|one| one.kind == IdentityKind::VisitorToken);
+    if list.is_some_and(BanList::enforced_nowhere) && !on_token {
+        warnings.push((0, "LIST_NOT_ENFORCED_ANYWHERE".to_owned()));
+    }
+
+    let ban = Ban {
+        ban_id: BanId::from_bytes(new_id(about.now)),
+        tenant: about.tenant.clone(),
+        list_id: asked.list_id.clone(),
+        channels,
+        targets,
+        match_kind,
+        reason: asked.reason.clone(),
+        reason_code: asked.reason_code.clone(),
+        enforcement: asked.enforcement,
+        origin: asked.origin,
+        start,
+        expire,
+        ended: false,
+        created: about.now,
+        updated: about.now,
+        created_by: about.actor.clone(),
+        deactivated: None,
+        deactivated_by: String::new(),
+        deactivate_reason: String::new(),
+        source_interaction: String::new(),
+        source_queue: String::new(),
+        parent: None,
+        import_id: String::new(),
+        version: 1,
+    };
+    let likeness = likeness(&ban, &key);
+    let generation = list.map_or(0, |list| list.generation);
+    Ok((NewBan { ban, generation, likeness, keys }, warnings))
+}
+
+/// What makes two bans the same: list, match kind, enforcement, channels and set of targets.
+pub(super) fn likeness(ban: &Ban, key: &TenantKey) -> [u8; 16] {
+    let mut targets: Vec<_> = ban
+        .targets
+        .iter()
+        .map(|target| (target.kind as u8, target.issuer.as_str(), target.canonical.as_str()))
+        .collect();
+    targets.sort_unstable();
+    targets.dedup();
+    let head = [ban.match_kind as u8, ban.enforcement as u8];
+    let channels = ban.channels.bits().to_be_bytes();
+    let list = ban.list_id.as_ref().map_or("", |list| list.as_str());
+    let kinds: Vec<u8> = targets.iter().map(|(kind, ..)| *kind).collect();
+    let mut parts: Vec<&[u8]> = vec![b"ban", list.as_bytes(), &head, &channels, &kinds];
+    for (_, issuer, canonical) in &targets {
+        parts.push(issuer.as_bytes());
+        parts.push(canonical.as_bytes());
+    }
+    key.digest_of(&parts)
+}
+
+/// Start and end, within fifty years, in their order (D30, D39).
+fn times(
+    asked: &CreateBan,
+    settings: &TenantSettings,
+    list: Option<&BanList>,
+    now: Timestamp,
+) -> Result<(Option<Timestamp>, Option<Timestamp>), Refusal> {
+    let start = asked.start.filter(|start| *start > now);
+    if let Some(start) = start {
+        within_range("start_time", start, now)?;
+    }
+    let from = start.unwrap_or(now);
+    let expire = match asked.end {
+        End::Never => None,
+        End::At(expire) => Some(expire),
+        End::After(period) => Some(after(period, from, settings, "timeout")?),
+        End::Default => match list.map(|list| list.default_timeout_text.as_str()) {
+            None | Some("") => None,
+            Some(text) => {
+                let period = text.parse().map_err(|error| unreadable_period("list_id", &error))?;
+                Some(after(period, from, settings, "list_id")?)
+            }
+        },
+    };
+    if let Some(expire) = expire {
+        if expire <= now {
+            let message = "a ban cannot end before it is made";
+            return Err(Refusal::of_field(Reason::ExpireTimeInPast, "expire_time", message));
+        }
+        if start.is_some_and(|start| expire <= start) {
+            let message = "a ban cannot end before it starts";
+            return Err(Refusal::of_field(Reason::ExpireBeforeStart, "expire_time", message));
+        }
+        within_range("expire_time", expire, from)?;
+    }
+    Ok((start, expire))
+}
+
+/// Refuses instants of more than fifty years ahead.
+pub(super) fn within_range(field: &str, at: Timestamp, from: Timestamp) -> Result<(), Refusal> {
+    // A day more, since leap days and time zones make calendar years a little uneven.
+    let most = from.plus_micros(i64::from(MAX_YEARS) * YEAR_MICROS + 86_400_000_000);
+    if at <= most {
+        return Ok(());
+    }
+    let message = format!("more than {MAX_YEARS} years ahead; say permanent instead");
+    Err(Refusal::of_field(Reason::TimeoutOutOfRange, field, message))
+}
+
+/// The instant a period after another, in the tenant's zone.
+pub(super) fn after(
+    period: CalendarPeriod,
+    from: Timestamp,
+    settings: &TenantSettings,
+    field: &str,
+) -> Result<Timestamp, Refusal> {
+    let refused = |error| unreadable_period(field, &error);
+    period.validate().map_err(refused)?;
+    let from = from.to_utc().ok_or_else(|| refused(PeriodError::OutOfRange))?;
+    Ok(Timestamp::from_utc(period.after(from, settings.time_zone).map_err(refused)?))
+}
+
+/// The refusal of a period of time.
+pub(super) fn unreadable_period(field: &str, error: &PeriodError) -> Refusal {
+    let reason = match error {
+        PeriodError::OutOfRange => Reason::TimeoutOutOfRange,
+        _ => Reason::InvalidTimeout,
+    };
+    Refusal::of_field(reason, field, error.to_string())
+}

@@ -1,0 +1,135 @@
+//! Before the first request: the key, the lock, the schema, the first tenant.
+
+use std::{fs::File, io::Write as _, os::unix::fs::OpenOptionsExt, path::Path, time::Duration};
+
+use anyhow::{Context, bail};
+use rustix::fs::{FlockOperation, flock};
+use tokio::signal::unix::{SignalKind, signal as on_signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::{Config, new_key, read_key},
+    desk::{Desk, Order, SettingsEdit},
+    domain::{ids::TenantId, keys::MasterKey},
+    store::{Place, Store, StoreError},
+};
+
+/// The tenant an empty embedded store begins with.
+const FIRST_TENANT: &str = "default";
+/// The longest pause between two attempts to reach a database.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Locks an embedded store's folder, which is made if need be: one server at a time.
+pub fn data_lock(place: &Place) -> anyhow::Result<Option<File>> {
+    let Place::Sqlite(folder) = place else { return Ok(None) };
+    let shown = folder.display();
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {shown}"))?;
+    let lock = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(folder.join("lock"))
+        .with_context(|| format!("cannot write to {shown}"))?;
+    if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+        bail!("another bancheck is using {shown}; ask it, or end it first");
+    }
+    Ok(Some(lock))
+}
+
+/// The master key: as given, or an embedded store's own, made at its first start.
+pub fn master_key(config: &Config) -> anyhow::Result<[u8; 32]> {
+    if let Some(key) = config.master_key {
+        return Ok(key);
+    }
+    match &config.place {
+        Place::Postgres { .. } => bail!(
+            "a master key is needed, the same on every pod: make one with `bancheck key generate` \
+             and set BANCHECK_MASTER_KEY or BANCHECK_MASTER_KEY_FILE"
+        ),
+        Place::Sqlite(folder) => own_key(&folder.join("master.key")),
+    }
+}
+
+fn own_key(file: &Path) -> anyhow::Result<[u8; 32]> {
+    let shown = file.display();
+    if !file.exists() {
+        let made = File::options().create_new(true).write(true).mode(0o600).open(file);
+        let mut made = made.with_context(|| format!("cannot write {shown}"))?;
+        writeln!(made, "{}", new_key()?)?;
+        made.sync_all()?;
+    }
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {shown}"))?;
+    read_key(&text).with_context(|| shown.to_string())
+}
+
+/// Brings the schema up to date and compares keys, however long the database takes to appear;
+/// `false` = the server is ending.
+pub(super) async fn prepare(
+    store: &dyn Store,
+    keys: &MasterKey,
+    stop: &CancellationToken,
+) -> anyhow::Result<bool> {
+    let mut pause = Duration::from_millis(50);
+    loop {
+        let attempt = async {
+            store.migrate().await?;
+            store.check_key(&keys.fingerprint()).await
+        };
+        match attempt.await {
+            Ok(()) => return Ok(true),
+            Err(error) if !is_passing(&error) => return Err(error.into()),
+            Err(error) => {
+                let error = error.with_causes();
+                tracing::warn!(error, "the database cannot be reached yet; trying again");
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => return Ok(false),
+            () = tokio::time::sleep(pause) => {}
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Whether waiting may help.
+fn is_passing(error: &StoreError) -> bool {
+    match error {
+        StoreError::Unavailable(_) => true,
+        StoreError::Migration(_)
+        | StoreError::Taken
+        | StoreError::Corrupt(_)
+        | StoreError::WrongKey => false,
+    }
+}
+
+/// Makes the first tenant of an embedded store that has none.
+pub(super) async fn first_tenant(desk: Desk) {
+    desk.ready().await;
+    if desk.has_tenants() {
+        return;
+    }
+    let Some(tenant) = TenantId::parse(FIRST_TENANT) else { return };
+    let order = Order {
+        tenant,
+        actor: "bancheck".to_owned(),
+        request_id: String::new(),
+        validate_only: false,
+        body: Vec::new(),
+        deadline: Duration::from_secs(30),
+    };
+    match desk.create_tenant(order, SettingsEdit::default()).await {
+        Ok(_) => tracing::info!(tenant = FIRST_TENANT, "made the first tenant"),
+        Err(refusal) => tracing::error!(%refusal, "the first tenant could not be made"),
+    }
+}
+
+/// Waits for SIGTERM or SIGINT.
+pub(super) async fn signal() -> anyhow::Result<()> {
+    let mut terminate = on_signal(SignalKind::terminate())?;
+    let mut interrupt = on_signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,145 @@
+//! Listeners and the threads behind them.
+
+use std::{
+    future::Future,
+    net::{SocketAddr, TcpListener},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use anyhow::Context;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::runtime::Runtime;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::{service::Routes, transport::Server};
+
+use super::services::Services;
+use crate::config::Config;
+
+const BACKLOG: i32 = 1_024;
+const MAX_STREAMS: u32 = 256;
+const MAX_HEADER_LIST: u32 = 16 << 10;
+const KEEPALIVE: Duration = Duration::from_secs(30);
+/// How long connections may take to close once asked to; one without a preface never would.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+/// The listeners, bound and not yet served.
+pub(super) struct Bound {
+    /// One for each thread that answers checks; none where the admin listener serves all.
+    checks: Vec<TcpListener>,
+    admin: TcpListener,
+    metrics: TcpListener,
+}
+
+impl Bound {
+    pub(super) fn bind(config: &Config) -> anyhow::Result<Self> {
+        let admin = bind(config.admin_listen, false)?;
+        let metrics = bind(config.metrics_listen, false)?;
+        let shared = config.check_listen == config.admin_listen && config.check_listen.port() != 0;
+        let mut checks = Vec::new();
+        if !shared {
+            // Alone first: a port that somebody else shares among threads would be shared with us.
+            let alone = bind(config.check_listen, false)?;
+            let address = alone.local_addr()?;
+            drop(alone);
+            for _ in 0..config.check_threads {
+                checks.push(bind(address, true)?);
+            }
+        }
+        Ok(Self { checks, admin, metrics })
+    }
+
+    pub(super) fn addresses(&self) -> anyhow::Result<(SocketAddr, SocketAddr, SocketAddr)> {
+        let admin = self.admin.local_addr()?;
+        let check = self.checks.first().map_or(Ok(admin), TcpListener::local_addr)?;
+        Ok((check, admin, self.metrics.local_addr()?))
+    }
+}
+
+fn bind(address: SocketAddr, shared: bool) -> anyhow::Result<TcpListener> {
+    let bound = || -> std::io::Result<TcpListener> {
+        let domain = Domain::for_address(address);
+        let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        socket.set_reuse_port(shared)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(socket.into())
+    };
+    bound().with_context(|| format!("cannot listen on {address}"))
+}
+
+/// Runs a future on a thread and a runtime of its own.
+pub(super) fn on_thread(
+    name: &str,
+    future: impl Future<Output = ()> + Send + 'static,
+) -> anyhow::Result<JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let thread = std::thread::Builder::new().name(name.to_owned());
+    Ok(thread.spawn(move || {
+        runtime.block_on(future);
+        runtime.shutdown_timeout(Duration::from_secs(1));
+    })?)
+}
+
+/// Serves every listener until told to stop; checks on threads of their own.
+pub(super) fn serve(
+    bound: Bound,
+    services: &Services,
+    admin_runtime: &Runtime,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> anyhow::Result<Vec<JoinHandle<()>>> {
+    let Bound { checks, admin, metrics } = bound;
+    let routes = if checks.is_empty() { services.all_routes() } else { services.admin_routes() };
+    tasks.spawn_on(serve_grpc(admin, routes, stop.clone()), admin_runtime.handle());
+    tasks.spawn_on(
+        serve_http(metrics, services.http_routes(), stop.clone()),
+        admin_runtime.handle(),
+    );
+    let on_its_own = |(number, listener): (usize, TcpListener)| {
+        let answers = serve_grpc(listener, services.check_routes(), stop.clone());
+        on_thread(&format!("check-{number}"), answers)
+    };
+    checks.into_iter().enumerate().map(on_its_own).collect()
+}
+
+async fn serve_grpc(listener: TcpListener, routes: Routes, stop: CancellationToken) {
+    let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
+    let serving = Server::builder()
+        .tcp_nodelay(true)
+        .max_concurrent_streams(MAX_STREAMS)
+        .http2_max_header_list_size(MAX_HEADER_LIST)
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(
+            TcpListenerStream::new(listener),
+            stop.clone().cancelled_owned(),
+        );
+    let hard_end = async {
+        stop.cancelled().await;
+        tokio::time::sleep(GOODBYE).await;
+    };
+    tokio::select! {
+        served = serving => {
+            if let Err(error) = served {
+                tracing::error!(%error, "a listener failed");
+            }
+        }
+        () = hard_end => tracing::warn!("some connections did not close in time"),
+    }
+}
+
+async fn serve_http(listener: TcpListener, routes: axum::Router, stop: CancellationToken) {
+    let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
+    tokio::select! {
+        served = async { axum::serve(listener, routes).await } => {
+            if let Err(error) = served {
+                tracing::error!(%error, "the metrics listener failed");
+            }
+        }
+        () = stop.cancelled() => {}
+    }
+}

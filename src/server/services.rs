@@ -1,0 +1,172 @@
+//! What is served: the routes of each listener, and health.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context;
+use axum::{Router, extract::State, http::Uri, routing::get};
+use http::StatusCode;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+use tonic_health::{
+    ServingStatus,
+    pb::health_server::HealthServer,
+    server::{HealthReporter, HealthService},
+};
+use tonic_reflection::server::Builder as Reflection;
+
+use crate::{
+    api::{
+        AdminApi, CheckApi, ConfigApi, DESCRIPTORS, Elsewhere,
+        v1::{
+            admin_service_server::AdminServiceServer, check_service_server::CheckServiceServer,
+            config_service_server::ConfigServiceServer,
+        },
+    },
+    checker::Checker,
+    desk::Desk,
+    feed::Feed,
+    telemetry::Counters,
+    views::Views,
+};
+
+/// The largest message, in bytes; a check's is smaller.
+const MAX_MESSAGE: usize = 4 << 20;
+const MAX_CHECK_MESSAGE: usize = 64 << 10;
+/// How often health and gauges are brought up to date.
+const BEAT: Duration = Duration::from_millis(250);
+
+const CHECK: &str = "bancheck.v1.CheckService";
+const ADMIN: [&str; 2] = ["bancheck.v1.AdminService", "bancheck.v1.ConfigService"];
+
+/// Everything that is served, ready to be put on listeners.
+#[derive(Clone)]
+pub(super) struct Services {
+    checker: Arc<Checker>,
+    desk: Desk,
+    feed: Feed,
+    counters: Arc<Counters>,
+    views: Views,
+    health: HealthReporter,
+}
+
+impl Services {
+    pub(super) fn new(
+        checker: Arc<Checker>,
+        desk: Desk,
+        feed: Feed,
+        counters: Arc<Counters>,
+        views: Views,
+    ) -> anyhow::Result<Self> {
+        // Built once here so that a broken contract stops the start, not a request.
+        reflection(Routes::default()).context("the contract's descriptors cannot be served")?;
+        let health = HealthReporter::new();
+        Ok(Self { checker, desk, feed, counters, views, health })
+    }
+
+    fn standard(&self) -> Routes {
+        let health = HealthServer::new(HealthService::from_health_reporter(self.health.clone()));
+        let routes = Routes::new(health);
+        reflection(routes.clone()).unwrap_or(routes)
+    }
+
+    fn with_check(&self, routes: Routes) -> Routes {
+        let api = CheckApi::new(Arc::clone(&self.checker));
+        routes.add_service(
+            CheckServiceServer::new(api).max_decoding_message_size(MAX_CHECK_MESSAGE),
+        )
+    }
+
+    fn with_admin(&self, routes: Routes) -> Routes {
+        let admin = AdminApi::new(self.desk.clone(), self.feed.clone());
+        let config = ConfigApi::new(self.desk.clone());
+        routes
+            .add_service(AdminServiceServer::new(admin).max_decoding_message_size(MAX_MESSAGE))
+            .add_service(ConfigServiceServer::new(config).max_decoding_message_size(MAX_MESSAGE))
+    }
+
+    /// What the check listener serves.
+    pub(super) fn check_routes(&self) -> Routes {
+        let elsewhere = Elsewhere { services: &ADMIN, listener: "admin" };
+        otherwise(self.with_check(self.standard()), elsewhere)
+    }
+
+    /// What the admin listener serves.
+    pub(super) fn admin_routes(&self) -> Routes {
+        let elsewhere = Elsewhere { services: &[CHECK], listener: "check" };
+        otherwise(self.with_admin(self.standard()), elsewhere)
+    }
+
+    /// What one listener for everything serves.
+    pub(super) fn all_routes(&self) -> Routes {
+        let elsewhere = Elsewhere { services: &[], listener: "" };
+        otherwise(self.with_admin(self.with_check(self.standard())), elsewhere)
+    }
+
+    /// What plain HTTP serves.
+    pub(super) fn http_routes(&self) -> Router {
+        Router::new()
+            .route("/metrics", get(async |State(all): State<Self>| all.counters.exposition()))
+            .route("/livez", get(async || "alive\n"))
+            .route("/readyz", get(readyz))
+            .with_state(self.clone())
+    }
+
+    /// Keeps health and gauges up to date until told to stop.
+    ///
+    /// Checks are served once the pod is warm, and from then on whatever becomes of the database;
+    /// the desk needs it.
+    pub(super) async fn tell_health(self, stop: CancellationToken) {
+        self.health.set_service_status("", ServingStatus::Serving).await;
+        self.not_serving().await;
+        let mut beat = tokio::time::interval(BEAT);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = beat.tick() => {}
+            }
+            let standing = self.feed.standing();
+            let fresh = standing
+                .as_ref()
+                .is_some_and(|standing| standing.is_fresh(self.feed.clock().read().boot));
+            let serving = |yes| if yes { ServingStatus::Serving } else { ServingStatus::NotServing };
+            self.health.set_service_status(CHECK, serving(self.feed.is_warm())).await;
+            for service in ADMIN {
+                self.health.set_service_status(service, serving(fresh)).await;
+            }
+            let revision = standing.map_or(0, |standing| standing.position.anchor.revision.0);
+            self.counters.applied_revision.set(i64::try_from(revision).unwrap_or(i64::MAX));
+            let (views, kib) = self.views.size();
+            self.counters.views_resident.set(i64::try_from(views).unwrap_or(i64::MAX));
+            self.counters.views_bytes.set(i64::try_from(kib * 1_024).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Says that nothing is served any more, or not yet.
+    pub(super) async fn not_serving(&self) {
+        for service in [CHECK].iter().chain(&ADMIN) {
+            self.health.set_service_status(service, ServingStatus::NotServing).await;
+        }
+    }
+}
+
+fn reflection(routes: Routes) -> Result<Routes, tonic_reflection::server::Error> {
+    let build = || {
+        Reflection::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    Ok(routes.add_service(build().build_v1()?).add_service(build().build_v1alpha()?))
+}
+
+fn otherwise(routes: Routes, elsewhere: Elsewhere) -> Routes {
+    let router = routes.into_axum_router();
+    router.fallback(async move |uri: Uri| elsewhere.answer(uri.path())).into()
+}
+
+async fn readyz(State(all): State<Services>) -> (StatusCode, &'static str) {
+    if all.feed.is_warm() {
+        (StatusCode::OK, "ready\n")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "waiting for the database\n")
+    }
+}
