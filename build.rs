@@ -17,6 +17,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-changed={PROTO_ROOT}");
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "cargo says here where generated code goes"
+    )]
     let out_dir = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
     let mut descriptors = protox::compile(proto_files(Path::new(PACKAGE_DIR))?, [PROTO_ROOT])?;
 

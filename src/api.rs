@@ -49,9 +49,12 @@ use crate::{
 
 /// The messages and services of the contract.
 #[expect(
-    rustdoc::all,
-    clippy::all,
     clippy::pedantic,
+    clippy::large_enum_variant,
+    clippy::allow_attributes,
+    clippy::allow_attributes_without_reason,
+    clippy::clone_on_ref_ptr,
+    clippy::too_long_first_doc_paragraph,
     reason = "generated from the proto files"
 )]
 pub mod v1 {
@@ -73,10 +76,12 @@ struct Asked {
 }
 
 impl Asked {
-    #[expect(clippy::result_large_err, reason = "the status is what a service returns")]
     fn of(metadata: &MetadataMap, unless_told: Duration) -> Result<Self, tonic::Status> {
         let caller = auth::caller(metadata).map_err(|refusal| to_status(&refusal))?;
-        Ok(Self { caller, deadline: deadline(metadata).unwrap_or(unless_told) })
+        Ok(Self {
+            caller,
+            deadline: deadline(metadata).unwrap_or(unless_told),
+        })
     }
 }
 

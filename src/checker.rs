@@ -130,7 +130,13 @@ impl Checker {
         // Without randomness ids of two pods may coincide, which costs a moment in a log.
         let _ = getrandom::fill(&mut pod);
         let pod = u32::from_be_bytes(pod);
-        Self { feed, views, counters, pod, answered: AtomicU64::new(0) }
+        Self {
+            feed,
+            views,
+            counters,
+            pod,
+            answered: AtomicU64::new(0),
+        }
     }
 
     /// Answers one check.
@@ -148,21 +154,22 @@ impl Checker {
             let message = "there is no tenant of this id; tenants are made with CreateTenant";
             return Err(Refusal::of_field(Reason::TenantNotFound, "tenant", message));
         };
-        let answer = match self.views.get(&tenant) {
-            Some(view) => self.judge(&view, question, stage, reading, &standing),
-            None => {
-                let end = timeout(LOAD_PATIENCE.min(question.deadline / 2), self.feed.load(&tenant));
-                match (end.await, self.views.get(&tenant)) {
-                    (Ok(LoadEnd::Done), Some(view)) => {
-                        // The view may be newer than the first look, so all is looked at again.
-                        let reading = self.feed.clock().read();
-                        self.judge(&view, question, stage, reading, &standing)
-                    }
-                    _ => self.fail(failure_mode, reading, &standing),
+        let answer = if let Some(view) = self.views.get(&tenant) {
+            self.judge(&view, question, stage, reading, &standing)
+        } else {
+            let patience = LOAD_PATIENCE.min(question.deadline / 2);
+            let end = timeout(patience, self.feed.load(&tenant)).await;
+            // Time has passed, and the view may be newer than the first look.
+            let reading = self.feed.clock().read();
+            match (end, self.views.get(&tenant)) {
+                (Ok(LoadEnd::Done), Some(view)) => {
+                    self.judge(&view, question, stage, reading, &standing)
                 }
+                _ => self.fail(failure_mode, reading, &standing),
             }
         };
-        self.counters.checked(question.channel, answer.denied, answer.basis);
+        self.counters
+            .checked(question.channel, answer.denied, answer.basis);
         if answer.denied {
             tracing::info!(
                 decision_id = answer.decision_id,
@@ -189,7 +196,9 @@ impl Checker {
             Consistency::MinimizeLatency => Ok(()),
             Consistency::Fully => {
                 let asked = self.feed.clock().read().boot;
-                timeout(patience, self.feed.heard_since(asked)).await.map_err(late)
+                timeout(patience, self.feed.heard_since(asked))
+                    .await
+                    .map_err(late)
             }
             Consistency::AtLeastAsFresh(token) => {
                 let wanted = Position::read(token, self.feed.seal()).map_err(bad_token)?;
@@ -199,7 +208,9 @@ impl Checker {
                 }
                 let asked = self.feed.clock().read().boot;
                 if wanted.epoch < here.epoch {
-                    return timeout(patience, self.feed.heard_since(asked)).await.map_err(late);
+                    return timeout(patience, self.feed.heard_since(asked))
+                        .await
+                        .map_err(late);
                 }
                 let arrives = async {
                     tokio::select! {
@@ -256,15 +267,19 @@ impl Checker {
         let verdict = decide(view, &query, reading.now);
         let treatment = verdict.deny.as_ref().map(|(_, treatment)| *treatment);
         let fresh = standing.is_fresh(reading.boot);
-        let lease_end =
-            reading.now.plus_micros(standing.heard_at + LEASE_MICROS - reading.boot);
+        let lease_end = reading
+            .now
+            .plus_micros(standing.heard_at + LEASE_MICROS - reading.boot);
         Answer {
             denied: verdict.deny.is_some(),
             treatment,
             basis: if fresh { Basis::Fresh } else { Basis::Stale },
             stale_for: (!fresh).then(|| age(standing, reading)),
-            reuse_until: fresh
-                .then(|| verdict.flips.map_or(lease_end, |flips| flips.min(lease_end))),
+            reuse_until: fresh.then(|| {
+                verdict
+                    .flips
+                    .map_or(lease_end, |flips| flips.min(lease_end))
+            }),
             verdict,
             token: Arc::clone(&standing.token),
             decision_id: self.next_id(),
@@ -299,7 +314,10 @@ fn age(standing: &Standing, reading: Reading) -> Duration {
 }
 
 fn not_ready() -> Refusal {
-    Refusal::new(Reason::NotReady, "this pod has not heard of its database yet; try another")
+    Refusal::new(
+        Reason::NotReady,
+        "this pod has not heard of its database yet; try another",
+    )
 }
 
 fn bad_token(bad: BadToken) -> Refusal {
@@ -332,7 +350,11 @@ fn read_question(question: &Question<'_>) -> Result<(TenantId, Stage), Refusal> 
         0 => return Err(Refusal::required("identities")),
         n if n > MAX_IDENTITIES => {
             let message = format!("{n} identities; at most {MAX_IDENTITIES} are judged together");
-            return Err(Refusal::of_field(Reason::TooManyItems, "identities", message));
+            return Err(Refusal::of_field(
+                Reason::TooManyItems,
+                "identities",
+                message,
+            ));
         }
         _ => {}
     }

@@ -164,8 +164,8 @@ impl Cli {
             Command::Tenant(command) => block_on(command.run(&session)),
             Command::List(command) => block_on(command.run(&session)),
             Command::Key(command) => command.run(&session),
-            Command::Serve(flags) => return local::serve(*flags),
-            Command::Migrate(flags) => return local::migrate(*flags),
+            Command::Serve(flags) => return local::serve(&flags),
+            Command::Migrate(flags) => return local::migrate(&flags),
             Command::Config(command) => return local::config(*command, &display),
             Command::Bench(command) => return local::bench(*command),
         };

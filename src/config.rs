@@ -28,30 +28,79 @@ pub struct Setting {
 }
 
 const fn setting(name: &'static str, default: &'static str, about: &'static str) -> Setting {
-    Setting { name, default, secret: false, about }
+    Setting {
+        name,
+        default,
+        secret: false,
+        about,
+    }
 }
 
 const fn secret(name: &'static str, about: &'static str) -> Setting {
-    Setting { name, default: "", secret: true, about }
+    Setting {
+        name,
+        default: "",
+        secret: true,
+        about,
+    }
 }
 
 /// Every setting of the server.
 pub const SETTINGS: &[Setting] = &[
-    setting("check_listen", "127.0.0.1:50051", "host:port of CheckService"),
-    setting("admin_listen", "127.0.0.1:50052", "host:port of every other service"),
-    setting("metrics_listen", "127.0.0.1:9090", "host:port of /metrics, /livez and /readyz"),
-    setting("data_dir", "./bancheck-data", "folder of the embedded SQLite database and its key"),
-    secret("database_url", "postgres:// URL; empty = embedded SQLite in data_dir"),
+    setting(
+        "check_listen",
+        "127.0.0.1:50051",
+        "host:port of CheckService",
+    ),
+    setting(
+        "admin_listen",
+        "127.0.0.1:50052",
+        "host:port of every other service",
+    ),
+    setting(
+        "metrics_listen",
+        "127.0.0.1:9090",
+        "host:port of /metrics, /livez and /readyz",
+    ),
+    setting(
+        "data_dir",
+        "./bancheck-data",
+        "folder of the embedded SQLite database and its key",
+    ),
+    secret(
+        "database_url",
+        "postgres:// URL; empty = embedded SQLite in data_dir",
+    ),
     secret(
         "master_key",
         "32 bytes in base64, the same on every pod; needed with Postgres, made at first start \
          with SQLite",
     ),
-    setting("feed_bell", "on", "on: commits ring the other pods; off: they hear by polling alone"),
-    setting("check_threads", "0", "threads that answer checks; 0 = one a core"),
-    setting("view_memory_mib", "2048", "memory for tenants' bans, in MiB"),
-    setting("drain_delay_seconds", "0", "how long to go on answering after NOT_SERVING at SIGTERM"),
-    setting("log", "info", "what is logged: error, warn, info, debug, trace, or a filter"),
+    setting(
+        "feed_bell",
+        "on",
+        "on: commits ring the other pods; off: they hear by polling alone",
+    ),
+    setting(
+        "check_threads",
+        "0",
+        "threads that answer checks; 0 = one a core",
+    ),
+    setting(
+        "view_memory_mib",
+        "2048",
+        "memory for tenants' bans, in MiB",
+    ),
+    setting(
+        "drain_delay_seconds",
+        "0",
+        "how long to go on answering after NOT_SERVING at SIGTERM",
+    ),
+    setting(
+        "log",
+        "info",
+        "what is logged: error, warn, info, debug, trace, or a filter",
+    ),
     setting("log_format", "pretty", "pretty or json"),
     setting(
         "insecure_allow_anonymous",
@@ -76,10 +125,10 @@ pub struct Flags {
     /// TOML file with settings; the environment and flags win over it
     #[arg(long, value_name = "FILE", env = "BANCHECK_CONFIG")]
     pub config: Option<PathBuf>,
-    /// A setting by name, as in the file: --set view_memory_mib=512 (repeatable; see `config show`)
+    /// A setting by name, as in the file: `--set log_format=json` (repeatable; see `config show`)
     #[arg(long, value_name = "NAME=VALUE")]
     pub set: Vec<String>,
-    /// host:port of CheckService [default: 127.0.0.1:50051]
+    /// host:port of `CheckService` [default: 127.0.0.1:50051]
     #[arg(long, value_name = "ADDRESS")]
     pub check_listen: Option<String>,
     /// host:port of every other service [default: 127.0.0.1:50052]
@@ -144,7 +193,8 @@ pub struct Config {
 impl Effective {
     /// Gathers the settings.
     pub fn gather(flags: &Flags) -> anyhow::Result<Self> {
-        let default = |setting: &Setting| (setting.name, (setting.default.to_owned(), Source::Default));
+        let default =
+            |setting: &Setting| (setting.name, (setting.default.to_owned(), Source::Default));
         let mut all = Self(SETTINGS.iter().map(default).collect());
         if let Some(file) = &flags.config {
             all.read_file(file)?;
@@ -157,7 +207,10 @@ impl Effective {
     fn put(&mut self, name: &str, value: String, source: Source) -> anyhow::Result<()> {
         let Some(place) = self.0.get_mut(name) else {
             let known: Vec<_> = SETTINGS.iter().map(|setting| setting.name).collect();
-            bail!("there is no setting `{name}`; there are {}", known.join(", "));
+            bail!(
+                "there is no setting `{name}`; there are {}",
+                known.join(", ")
+            );
         };
         *place = (value, source);
         Ok(())
@@ -166,8 +219,9 @@ impl Effective {
     fn read_file(&mut self, file: &Path) -> anyhow::Result<()> {
         let shown = file.display();
         let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {shown}"))?;
-        let table: toml::Table =
-            text.parse().with_context(|| format!("{shown} is not a TOML file"))?;
+        let table: toml::Table = text
+            .parse()
+            .with_context(|| format!("{shown} is not a TOML file"))?;
         for (name, value) in table {
             let value = match value {
                 toml::Value::String(text) => text,
@@ -175,7 +229,8 @@ impl Effective {
                 toml::Value::Boolean(yes) => yes.to_string(),
                 _ => bail!("{shown}: `{name}` takes one text, number or true/false"),
             };
-            self.put(&name, value, Source::File).with_context(|| shown.to_string())?;
+            self.put(&name, value, Source::File)
+                .with_context(|| shown.to_string())?;
         }
         Ok(())
     }
@@ -192,7 +247,11 @@ impl Effective {
                 (Err(_), Ok(path)) => {
                     let value = std::fs::read_to_string(&path)
                         .with_context(|| format!("{file}: cannot read {path}"))?;
-                    self.put(setting.name, value.trim_end().to_owned(), Source::Environment)?;
+                    self.put(
+                        setting.name,
+                        value.trim_end().to_owned(),
+                        Source::Environment,
+                    )?;
                 }
                 (Err(_), Err(_)) => {}
             }
@@ -205,7 +264,10 @@ impl Effective {
             .filter(|name| !known.contains(name))
             .collect();
         if !strangers.is_empty() {
-            tracing::warn!(variables = strangers.join(", "), "unknown variables are not read");
+            tracing::warn!(
+                variables = strangers.join(", "),
+                "unknown variables are not read"
+            );
         }
         Ok(())
     }
@@ -247,7 +309,11 @@ impl Effective {
         SETTINGS.iter().map(|setting| {
             let (value, source) = &self.0[setting.name];
             let hidden = setting.secret && !value.is_empty();
-            let value = if hidden { "(set, not shown)".to_owned() } else { value.clone() };
+            let value = if hidden {
+                "(set, not shown)".to_owned()
+            } else {
+                value.clone()
+            };
             (setting, value, *source)
         })
     }
@@ -258,7 +324,8 @@ impl Effective {
 
     fn number(&self, name: &str) -> anyhow::Result<u64> {
         let text = self.text(name);
-        text.parse().with_context(|| format!("{name} takes a whole number, not `{text}`"))
+        text.parse()
+            .with_context(|| format!("{name} takes a whole number, not `{text}`"))
     }
 
     fn flag(&self, name: &str) -> anyhow::Result<bool> {
@@ -280,7 +347,10 @@ impl Effective {
         Ok(match self.text("database_url") {
             "" => Place::Sqlite(self.text("data_dir").into()),
             url if url.starts_with("postgres://") || url.starts_with("postgresql://") => {
-                Place::Postgres { url: url.to_owned(), bell: self.flag("feed_bell")? }
+                Place::Postgres {
+                    url: url.to_owned(),
+                    bell: self.flag("feed_bell")?,
+                }
             }
             _ => bail!("database_url takes a postgres:// URL"),
         })
@@ -326,9 +396,9 @@ impl Effective {
 /// A master key from its text.
 pub fn read_key(text: &str) -> anyhow::Result<[u8; 32]> {
     let bytes = STANDARD.decode(text.trim()).ok();
-    bytes.and_then(|bytes| bytes.try_into().ok()).context(
-        "a master key is 32 bytes in base64, as `bancheck key generate` makes them",
-    )
+    bytes
+        .and_then(|bytes| bytes.try_into().ok())
+        .context("a master key is 32 bytes in base64, as `bancheck key generate` makes them")
 }
 
 /// A new master key, as text.

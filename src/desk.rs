@@ -155,7 +155,9 @@ impl Progress {
     const GIVEN_UP: u8 = 2;
 
     fn step(&self, to: u8) -> bool {
-        self.0.compare_exchange(0, to, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+        self.0
+            .compare_exchange(0, to, Ordering::SeqCst, Ordering::SeqCst)
+            .is_ok()
     }
 }
 
@@ -184,7 +186,13 @@ impl Desk {
         counters: Arc<Counters>,
         tasks: TaskTracker,
     ) -> Self {
-        Self { store, feed, keys, counters, tasks }
+        Self {
+            store,
+            feed,
+            keys,
+            counters,
+            tasks,
+        }
     }
 
     /// The instant it is, to the pod.
@@ -211,7 +219,9 @@ impl Desk {
         let attempt = self.attempt(order, J::RPC, new_tenant)?;
         let progress = Arc::clone(&attempt.progress);
         let expected = self.feed.expect(attempt.intent.nonce);
-        let task = self.tasks.spawn(attempt.run(Arc::clone(&self.store), job, validate_only));
+        let task = self
+            .tasks
+            .spawn(attempt.run(Arc::clone(&self.store), job, validate_only));
         let outcome = match timeout(patience, task).await {
             Ok(Ok(outcome)) => outcome?,
             Ok(Err(_)) => return Err(internal()),
@@ -220,22 +230,36 @@ impl Desk {
         };
         let left = patience.saturating_sub(begun.elapsed()).max(MARGIN);
         let (answer, token) = match outcome {
-            Outcome::Tried(answer) => return Ok(Written { answer, token: None }),
+            Outcome::Tried(answer) => {
+                return Ok(Written {
+                    answer,
+                    token: None,
+                });
+            }
             Outcome::Committed { answer, told: true } => {
                 self.feed.committed();
                 let at = expected.applied(left).await.ok_or_else(outcome_unknown)?;
                 (answer, self.token(at))
             }
-            Outcome::Committed { answer, told: false } | Outcome::Replayed(answer) => {
+            Outcome::Committed {
+                answer,
+                told: false,
+            }
+            | Outcome::Replayed(answer) => {
                 // What was found done may have been done elsewhere, a moment ago.
                 let asked = self.feed.clock().read().boot;
-                timeout(left, self.feed.heard_since(asked)).await.map_err(|_| outcome_unknown())?;
+                timeout(left, self.feed.heard_since(asked))
+                    .await
+                    .map_err(|_| outcome_unknown())?;
                 let standing = self.feed.standing().ok_or_else(store_unavailable)?;
                 (answer, Arc::clone(&standing.token))
             }
         };
         self.counters.writes.inc();
-        Ok(Written { answer, token: Some(token) })
+        Ok(Written {
+            answer,
+            token: Some(token),
+        })
     }
 
     fn attempt(
@@ -244,7 +268,14 @@ impl Desk {
         rpc: &'static str,
         new_tenant: Option<TenantSettings>,
     ) -> Result<Attempt, Refusal> {
-        let Order { tenant, actor, request_id, body, validate_only: _, deadline: _ } = order;
+        let Order {
+            tenant,
+            actor,
+            request_id,
+            body,
+            validate_only: _,
+            deadline: _,
+        } = order;
         let now = self.now();
         let mut nonce = [0; 4];
         getrandom::fill(&mut nonce).map_err(|_| internal())?;
@@ -260,8 +291,18 @@ impl Desk {
             nonce: Nonce(u32::from_be_bytes(nonce)),
             now,
         };
-        let about = Circumstances { now, tenant, actor, keys: self.keys.clone() };
-        Ok(Attempt { intent, about, new_tenant, progress: Arc::default() })
+        let about = Circumstances {
+            now,
+            tenant,
+            actor,
+            keys: self.keys.clone(),
+        };
+        Ok(Attempt {
+            intent,
+            about,
+            new_tenant,
+            progress: Arc::default(),
+        })
     }
 
     /// The token of a row that this pod has applied.
@@ -279,7 +320,7 @@ impl Desk {
         look: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, Refusal> {
         match timeout(deadline.saturating_sub(MARGIN).min(LONGEST), look).await {
-            Ok(found) => found.map_err(refused),
+            Ok(found) => found.map_err(|error| refused(&error)),
             Err(_) => Err(store_unavailable()),
         }
     }
@@ -300,29 +341,34 @@ impl Attempt {
         job: J,
         validate_only: bool,
     ) -> Result<Outcome, Refusal> {
-        let Self { intent, about, new_tenant, progress } = self;
+        let Self {
+            intent,
+            about,
+            new_tenant,
+            progress,
+        } = self;
         let begun = match &new_tenant {
             Some(settings) => store.begin_tenant(&intent, settings).await,
             None => store.begin(&intent).await,
         };
         let mut work = match begun {
             Ok(Begun::Open(work)) => work,
-            Ok(Begun::Replay(answer)) => return Ok(Outcome::Replayed(answer)),
+            Ok(Begun::Replay(answer)) => return Ok(Outcome::Replayed(*answer)),
             Ok(Begun::Reused) => return Err(request_id_reused()),
             Ok(Begun::NoTenant) => return Err(no_tenant()),
             Err(StoreError::Taken) if new_tenant.is_some() => {
                 let message = "a tenant of this id exists already";
                 return Err(Refusal::of_field(Reason::TenantExists, "tenant", message));
             }
-            Err(error) => return Err(refused(error)),
+            Err(error) => return Err(refused(&error)),
         };
         let answer = match job.run(&mut *work, &about).await {
             Ok(answer) => answer,
             Err(Failure::Refused(refusal)) => return Err(refusal),
-            Err(Failure::Store(error)) => return Err(refused(error)),
+            Err(Failure::Store(error)) => return Err(refused(&error)),
         };
         if validate_only {
-            work.abandon().await.map_err(refused)?;
+            work.abandon().await.map_err(|error| refused(&error))?;
             return Ok(Outcome::Tried(answer));
         }
         if !progress.step(Progress::COMMITTING) {
@@ -337,7 +383,10 @@ impl Attempt {
             },
             Err(error) => {
                 let error = error.with_causes();
-                tracing::warn!(error, "a commit got no answer; looking up what became of it");
+                tracing::warn!(
+                    error,
+                    "a commit got no answer; looking up what became of it"
+                );
                 match store.outcome(&intent).await {
                     Ok(Some(answer)) => Ok(Outcome::Committed { answer, told: true }),
                     _ => Err(outcome_unknown()),
@@ -347,7 +396,7 @@ impl Attempt {
     }
 }
 
-fn refused(error: StoreError) -> Refusal {
+fn refused(error: &StoreError) -> Refusal {
     if let StoreError::Unavailable(_) = error {
         tracing::warn!(error = error.with_causes(), "the store is not available");
         store_unavailable()
@@ -358,7 +407,10 @@ fn refused(error: StoreError) -> Refusal {
 }
 
 fn store_unavailable() -> Refusal {
-    Refusal::new(Reason::StoreUnavailable, "the database does not answer; nothing was written")
+    Refusal::new(
+        Reason::StoreUnavailable,
+        "the database does not answer; nothing was written",
+    )
 }
 
 fn outcome_unknown() -> Refusal {
@@ -367,7 +419,10 @@ fn outcome_unknown() -> Refusal {
 }
 
 fn internal() -> Refusal {
-    Refusal::new(Reason::Internal, "something went wrong here; the log says what")
+    Refusal::new(
+        Reason::Internal,
+        "something went wrong here; the log says what",
+    )
 }
 
 fn no_tenant() -> Refusal {

@@ -8,6 +8,7 @@ pub mod channel;
 pub mod clock;
 pub mod decide;
 pub mod fields;
+pub mod hex;
 pub mod identity;
 pub mod ids;
 pub mod keys;

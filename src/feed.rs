@@ -121,7 +121,9 @@ impl Feed {
             loads,
             expected: Mutex::default(),
         };
-        let feed = Self { shared: Arc::new(shared) };
+        let feed = Self {
+            shared: Arc::new(shared),
+        };
         (feed.clone(), Source { feed, loads: asked })
     }
 
@@ -198,7 +200,11 @@ impl Feed {
     pub fn expect(&self, nonce: Nonce) -> Expected {
         let (tell, heard) = oneshot::channel();
         self.expected().insert(nonce, tell);
-        Expected { feed: self.clone(), nonce, heard }
+        Expected {
+            feed: self.clone(),
+            nonce,
+            heard,
+        }
     }
 
     /// Says that something was committed: this pod looks at once, the others are rung for.
@@ -208,14 +214,20 @@ impl Feed {
     }
 
     fn expected(&self) -> std::sync::MutexGuard<'_, HashMap<Nonce, oneshot::Sender<Position>>> {
-        self.shared.expected.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared
+            .expected
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Expected {
     /// Waits until this pod has applied the row; `None` = it was not heard of in time.
     pub async fn applied(mut self, patience: Duration) -> Option<Position> {
-        tokio::time::timeout(patience, &mut self.heard).await.ok()?.ok()
+        tokio::time::timeout(patience, &mut self.heard)
+            .await
+            .ok()?
+            .ok()
     }
 }
 

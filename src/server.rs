@@ -8,12 +8,7 @@ mod boot;
 mod listen;
 mod services;
 
-use std::{
-    net::SocketAddr,
-    sync::Arc,
-    thread::JoinHandle,
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, thread::JoinHandle, time::Duration};
 
 use anyhow::Context;
 use tokio::{runtime::Runtime, sync::oneshot};
@@ -50,12 +45,14 @@ pub struct Server {
     tasks: TaskTracker,
     admin_runtime: Runtime,
     threads: Vec<JoinHandle<()>>,
+    /// An embedded store's first tenant being made.
+    first_tenant: Option<tokio::task::JoinHandle<()>>,
     failed: oneshot::Receiver<anyhow::Error>,
     _data: Option<std::fs::File>,
 }
 
 impl Server {
-    /// Builds a server and sets it going. It answers NOT_SERVING until its store has been read.
+    /// Builds a server and sets it going. It answers `NOT_SERVING` until its store has been read.
     ///
     /// Whatever can fail for good fails here; a database that is away is waited for.
     pub fn start(config: &Config) -> anyhow::Result<Self> {
@@ -75,8 +72,11 @@ impl Server {
         let counters = Arc::new(Counters::new());
         let views = Views::new(config.view_bytes);
         let (feed, source) = Feed::new(keys.clone());
-        let checker =
-            Arc::new(Checker::new(feed.clone(), views.clone(), Arc::clone(&counters)));
+        let checker = Arc::new(Checker::new(
+            feed.clone(),
+            views.clone(),
+            Arc::clone(&counters),
+        ));
         let desk = Desk::new(
             Arc::clone(&store),
             feed.clone(),
@@ -104,12 +104,20 @@ impl Server {
             }
         };
         threads.push(listen::on_thread("feed", follows)?);
-        if embedded {
-            tasks.spawn_on(boot::first_tenant(desk), admin_runtime.handle());
-        }
+        let first_tenant =
+            embedded.then(|| tasks.spawn_on(boot::first_tenant(desk), admin_runtime.handle()));
         let (check, admin, metrics) = bound.addresses()?;
-        threads.extend(listen::serve(bound, &services, &admin_runtime, &tasks, &stop)?);
-        tasks.spawn_on(services.clone().tell_health(stop.clone()), admin_runtime.handle());
+        threads.extend(listen::serve(
+            bound,
+            &services,
+            &admin_runtime,
+            &tasks,
+            &stop,
+        )?);
+        tasks.spawn_on(
+            services.clone().tell_health(stop.clone()),
+            admin_runtime.handle(),
+        );
         Ok(Self {
             check,
             admin,
@@ -121,6 +129,7 @@ impl Server {
             tasks,
             admin_runtime,
             threads,
+            first_tenant,
             failed,
             _data: data,
         })
@@ -128,10 +137,23 @@ impl Server {
 
     /// Waits until the server can answer checks, or has failed.
     pub fn ready(&mut self) -> anyhow::Result<()> {
-        let Self { admin_runtime, feed, failed, .. } = self;
+        let Self {
+            admin_runtime,
+            feed,
+            first_tenant,
+            failed,
+            ..
+        } = self;
+        let ready = async {
+            feed.warm().await;
+            if let Some(made) = first_tenant.take() {
+                // Its failure has been logged, and tenants can be made by hand.
+                let _ = made.await;
+            }
+        };
         admin_runtime.block_on(async {
             tokio::select! {
-                () = feed.warm() => Ok(()),
+                () = ready => Ok(()),
                 error = failed => Err(error.unwrap_or_else(|_| anyhow::anyhow!("the feed ended"))),
             }
         })
@@ -140,7 +162,11 @@ impl Server {
     /// Runs until a signal or a failure, then ends in order.
     pub fn run(mut self) -> anyhow::Result<()> {
         let ended = {
-            let Self { admin_runtime, failed, .. } = &mut self;
+            let Self {
+                admin_runtime,
+                failed,
+                ..
+            } = &mut self;
             admin_runtime.block_on(async {
                 tokio::select! {
                     signal = boot::signal() => signal.map(|()| None),
@@ -148,24 +174,27 @@ impl Server {
                 }
             })?
         };
-        match ended {
-            Some(error) => {
-                self.stop(Duration::ZERO);
-                Err(error)
-            }
-            None => {
-                tracing::info!("ending: no new work is taken");
-                let delay = self.drain_delay;
-                self.stop(delay);
-                tracing::info!("ended");
-                Ok(())
-            }
+        if let Some(error) = ended {
+            self.stop(Duration::ZERO);
+            return Err(error);
         }
+        tracing::info!("ending: no new work is taken");
+        let delay = self.drain_delay;
+        self.stop(delay);
+        tracing::info!("ended");
+        Ok(())
     }
 
     /// Ends in order: health says no, the delay passes, listeners close, what is in flight finishes.
     pub fn stop(self, delay: Duration) {
-        let Self { services, stop, tasks, admin_runtime, threads, .. } = self;
+        let Self {
+            services,
+            stop,
+            tasks,
+            admin_runtime,
+            threads,
+            ..
+        } = self;
         admin_runtime.block_on(async {
             services.not_serving().await;
             tokio::select! {

@@ -102,9 +102,11 @@ impl From<sqlx::migrate::MigrateError> for StoreError {
 fn passes(error: &sqlx::Error) -> bool {
     match error {
         // Class 57: shutting down or starting up; 53: out of connections; 08: connection.
-        sqlx::Error::Database(cause) => cause
-            .code()
-            .is_some_and(|code| ["57", "53", "08"].iter().any(|class| code.starts_with(class))),
+        sqlx::Error::Database(cause) => cause.code().is_some_and(|code| {
+            ["57", "53", "08"]
+                .iter()
+                .any(|class| code.starts_with(class))
+        }),
         _ => true,
     }
 }
@@ -167,7 +169,7 @@ pub enum Begun {
     /// The tenant is locked and the work can be done.
     Open(Box<dyn Work>),
     /// It was done before; this was the answer (S-9).
-    Replay(Answer),
+    Replay(Box<Answer>),
     /// The request's id was used for something else (S-9).
     Reused,
     /// There is no such tenant.

@@ -2,7 +2,10 @@
 //!
 //! **Invariant:** no identifier of a customer in a log, a label or an error.
 
-use std::sync::atomic::AtomicU64;
+use std::{
+    io::{IsTerminal, stderr},
+    sync::atomic::AtomicU64,
+};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
@@ -28,7 +31,10 @@ pub enum LogFormat {
 pub fn log(format: LogFormat, filter: &str) {
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
     let registry = tracing_subscriber::registry().with(filter);
-    let layer = fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let layer = fmt::layer()
+        .with_writer(stderr)
+        .with_target(false)
+        .with_ansi(stderr().is_terminal());
     // A second call in one process, as in tests, keeps the first.
     let _ = match format {
         LogFormat::Pretty => registry.with(layer).try_init(),
@@ -74,7 +80,11 @@ impl Counters {
         for channel in Channel::ALL {
             for decision in ["allow", "deny"] {
                 for basis in BASES {
-                    let labels = CheckLabels { channel: channel.name(), decision, basis };
+                    let labels = CheckLabels {
+                        channel: channel.name(),
+                        decision,
+                        basis,
+                    };
                     checks.push(family.get_or_create_owned(&labels));
                 }
             }
@@ -85,10 +95,25 @@ impl Counters {
         let help = "Newest feed row that is in every view";
         registry.register("applied_revision", help, applied_revision.clone());
         let views_resident = Gauge::default();
-        registry.register("views_resident", "Tenants in memory", views_resident.clone());
+        registry.register(
+            "views_resident",
+            "Tenants in memory",
+            views_resident.clone(),
+        );
         let views_bytes = Gauge::default();
-        registry.register("views_bytes", "Memory of the views, in bytes", views_bytes.clone());
-        Self { registry, checks, writes, applied_revision, views_resident, views_bytes }
+        registry.register(
+            "views_bytes",
+            "Memory of the views, in bytes",
+            views_bytes.clone(),
+        );
+        Self {
+            registry,
+            checks,
+            writes,
+            applied_revision,
+            views_resident,
+            views_bytes,
+        }
     }
 
     /// Counts one check.
@@ -122,6 +147,10 @@ mod tests {
         counters.checked(Channel::Vk, true, Basis::FailureMode);
         let line = "bancheck_checks_total{channel=\"VK\",decision=\"deny\",\
                     basis=\"failure_mode\"} 1";
-        assert!(counters.exposition().contains(line), "{}", counters.exposition());
+        assert!(
+            counters.exposition().contains(line),
+            "{}",
+            counters.exposition()
+        );
     }
 }

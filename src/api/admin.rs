@@ -65,10 +65,14 @@ impl AdminApi {
     ) -> Result<v1::GetBanResponse, Refusal> {
         let v1::GetBanRequest { tenant, ban_id } = request;
         let tenant = fields::tenant(tenant)?;
-        asked.caller.needs(Scope::Operator, Reach::Tenant(&tenant))?;
+        asked
+            .caller
+            .needs(Scope::Operator, Reach::Tenant(&tenant))?;
         let ban_id = fields::ban_id("ban_id", ban_id)?;
         let found = self.desk.ban(&tenant, ban_id, asked.deadline).await?;
-        Ok(v1::GetBanResponse { ban: Some(self.message(found)) })
+        Ok(v1::GetBanResponse {
+            ban: Some(self.message(found)),
+        })
     }
 
     async fn list(
@@ -77,10 +81,19 @@ impl AdminApi {
         request: &v1::ListBansRequest,
     ) -> Result<v1::ListBansResponse, Refusal> {
         let tenant = fields::tenant(&request.tenant)?;
-        asked.caller.needs(Scope::Operator, Reach::Tenant(&tenant))?;
-        let page = self.desk.bans(&tenant, ban::query(request)?, asked.deadline).await?;
+        asked
+            .caller
+            .needs(Scope::Operator, Reach::Tenant(&tenant))?;
+        let page = self
+            .desk
+            .bans(&tenant, ban::query(request)?, asked.deadline)
+            .await?;
         Ok(v1::ListBansResponse {
-            bans: page.items.into_iter().map(|found| self.message(found)).collect(),
+            bans: page
+                .items
+                .into_iter()
+                .map(|found| self.message(found))
+                .collect(),
             next_page_token: page.next,
             total_size: i32::try_from(page.total).unwrap_or(i32::MAX),
         })
@@ -101,7 +114,9 @@ impl AdminApi {
         } = request;
         let edited = edited.as_ref().ok_or_else(|| Refusal::required("ban"))?;
         let tenant = ban::tenant_of(edited)?;
-        asked.caller.needs(Scope::Supervisor, Reach::Tenant(&tenant))?;
+        asked
+            .caller
+            .needs(Scope::Supervisor, Reach::Tenant(&tenant))?;
         let job = UpdateBan {
             ban_id: fields::ban_id("ban.ban_id", &edited.ban_id)?,
             etag: edited.etag.clone(),
@@ -132,22 +147,36 @@ impl AdminApi {
             include_cascade,
         } = request;
         let tenant = fields::tenant(tenant)?;
-        asked.caller.needs(Scope::Supervisor, Reach::Tenant(&tenant))?;
+        asked
+            .caller
+            .needs(Scope::Supervisor, Reach::Tenant(&tenant))?;
         let job = DeactivateBan {
             ban_id: fields::ban_id("ban_id", ban_id)?,
             reason: reason.clone(),
             etag: etag.clone(),
             include_cascade: *include_cascade,
         };
-        let order =
-            convert::order(request, asked, tenant.clone(), actor, request_id, *validate_only)?;
+        let order = convert::order(
+            request,
+            asked,
+            tenant.clone(),
+            actor,
+            request_id,
+            *validate_only,
+        )?;
         let written = self.desk.write(order, job).await?;
         let lifted = written.answer.ban.ok_or_else(no_answer)?;
-        let others = self.desk.bans_of(&tenant, &written.answer.others, asked.deadline).await?;
+        let others = self
+            .desk
+            .bans_of(&tenant, &written.answer.others, asked.deadline)
+            .await?;
         Ok(v1::DeactivateBanResponse {
             ban: Some(self.message(lifted)),
             written_at: token(written.token.as_deref()),
-            still_banned_by: others.into_iter().map(|other| self.message(other)).collect(),
+            still_banned_by: others
+                .into_iter()
+                .map(|other| self.message(other))
+                .collect(),
         })
     }
 
@@ -157,13 +186,22 @@ impl AdminApi {
         request: &v1::ListBanEventsRequest,
     ) -> Result<v1::ListBanEventsResponse, Refusal> {
         let tenant = fields::tenant(&request.tenant)?;
-        asked.caller.needs(Scope::Supervisor, Reach::Tenant(&tenant))?;
+        asked
+            .caller
+            .needs(Scope::Supervisor, Reach::Tenant(&tenant))?;
         let query = ban::event_query(request)?;
         let page = self.desk.events(&tenant, query, asked.deadline).await?;
-        let epoch = self.feed.standing().map_or(Epoch(0), |standing| standing.position.epoch);
+        let epoch = self
+            .feed
+            .standing()
+            .map_or(Epoch(0), |standing| standing.position.epoch);
         let seal = self.feed.seal();
         Ok(v1::ListBanEventsResponse {
-            events: page.items.into_iter().map(|event| ban::event(event, epoch, seal)).collect(),
+            events: page
+                .items
+                .into_iter()
+                .map(|event| ban::event(event, epoch, seal))
+                .collect(),
             next_page_token: page.next,
         })
     }

@@ -79,15 +79,26 @@ impl v1::check_service_server::CheckService for CheckApi {
     ) -> Result<Response<v1::CheckInteractionResponse>, Status> {
         let asked = Asked::of(request.metadata(), CHECK_DEADLINE)?;
         let answer = self.check(&asked, request.get_ref()).await;
-        answer.map(Response::new).map_err(|refusal| to_status(&refusal))
+        answer
+            .map(Response::new)
+            .map_err(|refusal| to_status(&refusal))
     }
 }
 
 fn ban_match(found: &Match) -> v1::BanMatch {
-    let Match { ban, list_id, match_kind, identity, expire } = found;
+    let Match {
+        ban,
+        list_id,
+        match_kind,
+        identity,
+        expire,
+    } = found;
     v1::BanMatch {
         ban_id: ban.to_string(),
-        list_id: list_id.as_ref().map(ToString::to_string).unwrap_or_default(),
+        list_id: list_id
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
         match_kind: *match_kind as i32,
         identity_index: i32::from(*identity),
         expire_time: expire.map(convert::timestamp),
@@ -107,7 +118,11 @@ fn message(answer: Answer) -> v1::CheckInteractionResponse {
         decision_id,
         warnings,
     } = answer;
-    let decision = if denied { v1::Decision::Deny } else { v1::Decision::Allow };
+    let decision = if denied {
+        v1::Decision::Deny
+    } else {
+        v1::Decision::Allow
+    };
     v1::CheckInteractionResponse {
         decision: decision as i32,
         treatment: treatment.map_or(0, |treatment| treatment as i32),

@@ -33,18 +33,37 @@ impl ConfigApi {
         asked: &Asked,
         request: &v1::CreateTenantRequest,
     ) -> Result<v1::CreateTenantResponse, Refusal> {
-        let v1::CreateTenantRequest { tenant, actor, request_id, validate_only, settings } = request;
+        let v1::CreateTenantRequest {
+            tenant,
+            actor,
+            request_id,
+            validate_only,
+            settings,
+        } = request;
         asked.caller.needs(Scope::Admin, Reach::Deployment)?;
         let tenant = fields::tenant(tenant)?;
         let settings = settings.clone().unwrap_or_default();
         if !settings.tenant.is_empty() && settings.tenant != tenant.as_str() {
             let message = "this names another tenant than the request";
-            return Err(Refusal::of_field(Reason::FieldInvalid, "settings.tenant", message));
+            return Err(Refusal::of_field(
+                Reason::FieldInvalid,
+                "settings.tenant",
+                message,
+            ));
         }
         let edit = config::settings_edit("settings", &settings, None)?;
-        let order =
-            convert::order(request, asked, tenant.clone(), actor, request_id, *validate_only)?;
-        let Written { answer, token: written_at } = self.desk.create_tenant(order, edit).await?;
+        let order = convert::order(
+            request,
+            asked,
+            tenant.clone(),
+            actor,
+            request_id,
+            *validate_only,
+        )?;
+        let Written {
+            answer,
+            token: written_at,
+        } = self.desk.create_tenant(order, edit).await?;
         let settings = answer.settings.ok_or_else(no_answer)?;
         Ok(v1::CreateTenantResponse {
             tenant_settings: Some(config::settings_message(tenant.as_str(), settings)),
@@ -57,14 +76,23 @@ impl ConfigApi {
         asked: &Asked,
         request: &v1::ListTenantsRequest,
     ) -> Result<v1::ListTenantsResponse, Refusal> {
-        let v1::ListTenantsRequest { page_size, page_token } = request;
+        let v1::ListTenantsRequest {
+            page_size,
+            page_token,
+        } = request;
         asked.caller.needs(Scope::Admin, Reach::Deployment)?;
-        let page = self.desk.tenants(*page_size, page_token, asked.deadline).await?;
+        let page = self
+            .desk
+            .tenants(*page_size, page_token, asked.deadline)
+            .await?;
         let tenants = page
             .items
             .into_iter()
             .map(|(tenant, settings)| config::settings_message(tenant.as_str(), settings));
-        Ok(v1::ListTenantsResponse { tenants: tenants.collect(), next_page_token: page.next })
+        Ok(v1::ListTenantsResponse {
+            tenants: tenants.collect(),
+            next_page_token: page.next,
+        })
     }
 
     async fn settings(
@@ -92,16 +120,27 @@ impl ConfigApi {
             validate_only,
             update_mask,
         } = request;
-        let given = tenant_settings.as_ref().ok_or_else(|| Refusal::required("tenant_settings"))?;
+        let given = tenant_settings
+            .as_ref()
+            .ok_or_else(|| Refusal::required("tenant_settings"))?;
         let tenant = fields::tenant(&given.tenant)?;
         asked.caller.needs(Scope::Admin, Reach::Tenant(&tenant))?;
         let job = UpdateSettings {
             etag: given.etag.clone(),
             edit: config::settings_edit("tenant_settings", given, update_mask.as_ref())?,
         };
-        let order =
-            convert::order(request, asked, tenant.clone(), actor, request_id, *validate_only)?;
-        let Written { answer, token: written_at } = self.desk.write(order, job).await?;
+        let order = convert::order(
+            request,
+            asked,
+            tenant.clone(),
+            actor,
+            request_id,
+            *validate_only,
+        )?;
+        let Written {
+            answer,
+            token: written_at,
+        } = self.desk.write(order, job).await?;
         let settings = answer.settings.ok_or_else(no_answer)?;
         Ok(v1::UpdateTenantSettingsResponse {
             tenant_settings: Some(config::settings_message(tenant.as_str(), settings)),
@@ -130,17 +169,34 @@ impl ConfigApi {
         asked: &Asked,
         request: &v1::CreateBanListRequest,
     ) -> Result<v1::CreateBanListResponse, Refusal> {
-        let v1::CreateBanListRequest { tenant, actor, request_id, validate_only, ban_list } = request;
+        let v1::CreateBanListRequest {
+            tenant,
+            actor,
+            request_id,
+            validate_only,
+            ban_list,
+        } = request;
         let tenant = fields::tenant(tenant)?;
         asked.caller.needs(Scope::Admin, Reach::Tenant(&tenant))?;
-        let list = ban_list.as_ref().ok_or_else(|| Refusal::required("ban_list"))?;
+        let list = ban_list
+            .as_ref()
+            .ok_or_else(|| Refusal::required("ban_list"))?;
         let job = CreateList {
             list_id: fields::list_id("ban_list.list_id", &list.list_id)?,
             edit: config::list_edit(list, None)?,
         };
-        let order =
-            convert::order(request, asked, tenant.clone(), actor, request_id, *validate_only)?;
-        let Written { answer, token: written_at } = self.desk.write(order, job).await?;
+        let order = convert::order(
+            request,
+            asked,
+            tenant.clone(),
+            actor,
+            request_id,
+            *validate_only,
+        )?;
+        let Written {
+            answer,
+            token: written_at,
+        } = self.desk.write(order, job).await?;
         let list = answer.list.ok_or_else(no_answer)?;
         Ok(v1::CreateBanListResponse {
             ban_list: Some(self.list_message(asked, &tenant, list).await?),
@@ -167,17 +223,27 @@ impl ConfigApi {
         asked: &Asked,
         request: &v1::ListBanListsRequest,
     ) -> Result<v1::ListBanListsResponse, Refusal> {
-        let v1::ListBanListsRequest { tenant, page_size, page_token } = request;
+        let v1::ListBanListsRequest {
+            tenant,
+            page_size,
+            page_token,
+        } = request;
         let tenant = fields::tenant(tenant)?;
         asked.caller.needs(Scope::Admin, Reach::Tenant(&tenant))?;
-        let page = self.desk.lists(&tenant, *page_size, page_token, asked.deadline).await?;
+        let page = self
+            .desk
+            .lists(&tenant, *page_size, page_token, asked.deadline)
+            .await?;
         let settings = self.desk.settings(&tenant, asked.deadline).await?;
         let one = |list: BanList| {
             let example = self.desk.example(&list.default_timeout_text, &settings);
             config::list_message(list, example)
         };
         let ban_lists = page.items.into_iter().map(one).collect();
-        Ok(v1::ListBanListsResponse { ban_lists, next_page_token: page.next })
+        Ok(v1::ListBanListsResponse {
+            ban_lists,
+            next_page_token: page.next,
+        })
     }
 
     async fn update_list(
@@ -195,15 +261,26 @@ impl ConfigApi {
         } = request;
         let tenant = fields::tenant(tenant)?;
         asked.caller.needs(Scope::Admin, Reach::Tenant(&tenant))?;
-        let list = ban_list.as_ref().ok_or_else(|| Refusal::required("ban_list"))?;
+        let list = ban_list
+            .as_ref()
+            .ok_or_else(|| Refusal::required("ban_list"))?;
         let job = UpdateList {
             list_id: fields::list_id("ban_list.list_id", &list.list_id)?,
             etag: list.etag.clone(),
             edit: config::list_edit(list, update_mask.as_ref())?,
         };
-        let order =
-            convert::order(request, asked, tenant.clone(), actor, request_id, *validate_only)?;
-        let Written { answer, token: written_at } = self.desk.write(order, job).await?;
+        let order = convert::order(
+            request,
+            asked,
+            tenant.clone(),
+            actor,
+            request_id,
+            *validate_only,
+        )?;
+        let Written {
+            answer,
+            token: written_at,
+        } = self.desk.write(order, job).await?;
         let list = answer.list.ok_or_else(no_answer)?;
         Ok(v1::UpdateBanListResponse {
             ban_list: Some(self.list_message(asked, &tenant, list).await?),
@@ -233,7 +310,10 @@ impl ConfigApi {
             queues: queues.clone(),
         };
         let order = convert::order(request, asked, tenant, actor, request_id, *validate_only)?;
-        let Written { answer, token: written_at } = self.desk.write(order, job).await?;
+        let Written {
+            answer,
+            token: written_at,
+        } = self.desk.write(order, job).await?;
         let list = answer.list.ok_or_else(no_answer)?;
         Ok(v1::SetBanListQueuesResponse {
             queues: list.queues.into_iter().collect(),

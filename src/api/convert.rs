@@ -48,7 +48,9 @@ pub(super) fn order(
 
 /// The token that says when something was written.
 pub(super) fn token(token: Option<&str>) -> Option<v1::ConsistencyToken> {
-    token.map(|token| v1::ConsistencyToken { token: token.to_owned() })
+    token.map(|token| v1::ConsistencyToken {
+        token: token.to_owned(),
+    })
 }
 
 /// How fresh an answer has to be.
@@ -70,15 +72,19 @@ pub(super) fn instant(
     field: &str,
     at: Option<&prost_types::Timestamp>,
 ) -> Result<Option<Timestamp>, Refusal> {
-    let Some(prost_types::Timestamp { seconds, nanos }) = at else { return Ok(None) };
+    let Some(prost_types::Timestamp { seconds, nanos }) = at else {
+        return Ok(None);
+    };
     // What google.protobuf.Timestamp allows: the years 1 to 9999.
-    let valid = (-62_135_596_800..=253_402_300_799).contains(seconds)
-        && (0..1_000_000_000).contains(nanos);
+    let valid =
+        (-62_135_596_800..=253_402_300_799).contains(seconds) && (0..1_000_000_000).contains(nanos);
     if !valid {
         let message = "an instant lies in the years 1 to 9999, its nanos within a second";
         return Err(Refusal::of_field(Reason::FieldInvalid, field, message));
     }
-    Ok(Some(Timestamp::from_micros(seconds * 1_000_000 + i64::from(*nanos) / 1_000)))
+    Ok(Some(Timestamp::from_micros(
+        seconds * 1_000_000 + i64::from(*nanos) / 1_000,
+    )))
 }
 
 /// An instant on the wire.
@@ -92,7 +98,14 @@ pub(super) fn timestamp(at: Timestamp) -> prost_types::Timestamp {
 
 /// A period of time; negative parts are refused.
 pub(super) fn period(field: &str, period: &v1::CalendarPeriod) -> Result<CalendarPeriod, Refusal> {
-    let v1::CalendarPeriod { years, months, weeks, days, hours, minutes } = *period;
+    let v1::CalendarPeriod {
+        years,
+        months,
+        weeks,
+        days,
+        hours,
+        minutes,
+    } = *period;
     let part = |number: i32| {
         u32::try_from(number).map_err(|_| {
             let message = "no part of a period is negative";
@@ -111,7 +124,14 @@ pub(super) fn period(field: &str, period: &v1::CalendarPeriod) -> Result<Calenda
 
 /// A period on the wire.
 pub(super) fn calendar_period(period: &CalendarPeriod) -> v1::CalendarPeriod {
-    let CalendarPeriod { years, months, weeks, days, hours, minutes } = *period;
+    let CalendarPeriod {
+        years,
+        months,
+        weeks,
+        days,
+        hours,
+        minutes,
+    } = *period;
     let part = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
     v1::CalendarPeriod {
         years: part(years),
@@ -125,7 +145,11 @@ pub(super) fn calendar_period(period: &CalendarPeriod) -> v1::CalendarPeriod {
 
 /// A set of channels.
 pub(super) fn channels(field: &str, numbers: &[i32]) -> Result<Channels, Refusal> {
-    numbers.iter().enumerate().map(|(at, number)| channel(&format!("{field}[{at}]"), *number)).collect()
+    numbers
+        .iter()
+        .enumerate()
+        .map(|(at, number)| channel(&format!("{field}[{at}]"), *number))
+        .collect()
 }
 
 /// One channel, which must be there.
@@ -148,14 +172,29 @@ pub(super) fn all_known<T>(
 
 /// An identity as the canonicaliser takes it.
 pub(super) fn given<'a>(field: &str, identity: &'a v1::Identity) -> Result<Given<'a>, Refusal> {
-    let v1::Identity { kind, value, issuer, region_hint } = identity;
+    let v1::Identity {
+        kind,
+        value,
+        issuer,
+        region_hint,
+    } = identity;
     let kind = fields::known(&format!("{field}.kind"), *kind, IdentityKind::from_number)?;
-    Ok(Given { kind, value, issuer, region_hint })
+    Ok(Given {
+        kind,
+        value,
+        issuer,
+        region_hint,
+    })
 }
 
 /// An identity that outlives its message.
 pub(super) fn target(field: &str, identity: &v1::Identity) -> Result<TargetGiven, Refusal> {
-    let Given { kind, value, issuer, region_hint } = given(field, identity)?;
+    let Given {
+        kind,
+        value,
+        issuer,
+        region_hint,
+    } = given(field, identity)?;
     Ok(TargetGiven {
         kind,
         value: value.to_owned(),
@@ -166,7 +205,10 @@ pub(super) fn target(field: &str, identity: &v1::Identity) -> Result<TargetGiven
 
 /// A warning; about no identity where `identity` is `None`.
 pub(super) fn warning(identity: Option<i32>, code: &str) -> v1::Warning {
-    v1::Warning { identity_index: identity, code: code.to_owned() }
+    v1::Warning {
+        identity_index: identity,
+        code: code.to_owned(),
+    }
 }
 
 /// Which fields a write changes: those named, or without a mask those that are set.
@@ -181,7 +223,11 @@ impl Mask {
         let stranger = |path: &&String| *path != "*" && !known.contains(&path.as_str());
         if paths.iter().any(|path| stranger(&path)) {
             let message = format!("these can be changed: {}", known.join(", "));
-            return Err(Refusal::of_field(Reason::InvalidFieldMask, "update_mask", message));
+            return Err(Refusal::of_field(
+                Reason::InvalidFieldMask,
+                "update_mask",
+                message,
+            ));
         }
         Ok(Self(Some(paths.clone())))
     }

@@ -30,10 +30,17 @@ const fn code(class: Class) -> Code {
 
 /// What a caller is told.
 pub fn to_status(refusal: &Refusal) -> Status {
-    let Refusal { reason, message, field, fact } = refusal;
+    let Refusal {
+        reason,
+        message,
+        field,
+        fact,
+    } = refusal;
     let (word, class) = reason.word();
-    let metadata: HashMap<String, String> =
-        fact.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+    let metadata: HashMap<String, String> = fact
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), value.clone()))
+        .collect();
     let mut details = ErrorDetails::with_error_info(word, DOMAIN, metadata);
     if !field.is_empty() && class == Class::Argument {
         details.add_bad_request_violation(field, message);
@@ -42,6 +49,10 @@ pub fn to_status(refusal: &Refusal) -> Status {
     if matches!(class, Class::Unavailable) || *reason == Reason::Overloaded {
         details.set_retry_info(Some(RETRY));
     }
-    let text = if field.is_empty() { message.clone() } else { format!("{field}: {message}") };
+    let text = if field.is_empty() {
+        message.clone()
+    } else {
+        format!("{field}: {message}")
+    };
     Status::with_error_details(code(class), text, details)
 }

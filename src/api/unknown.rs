@@ -18,7 +18,11 @@ pub struct Elsewhere {
 impl Elsewhere {
     /// The answer to a path that nothing here serves.
     pub fn answer(self, path: &str) -> Response {
-        let service = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+        let service = path
+            .trim_start_matches('/')
+            .split('/')
+            .next()
+            .unwrap_or_default();
         let message = if self.services.contains(&service) {
             format!("{service} is served on the {} listener", self.listener)
         } else {
@@ -27,7 +31,9 @@ impl Elsewhere {
         let status = to_status(&Refusal::new(Reason::UnknownMethod, message));
         // A response of trailers only: gRPC's own way to refuse at once.
         let mut response = StatusCode::OK.into_response();
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        response
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         if status.add_header(response.headers_mut()).is_err() {
             *response.status_mut() = StatusCode::NOT_FOUND;
         }

@@ -39,8 +39,8 @@ fn read(flags: &Flags) -> anyhow::Result<Config> {
     effective.config()
 }
 
-pub(super) fn serve(flags: Flags) -> anyhow::Result<ExitCode> {
-    let config = read(&flags)?;
+pub(super) fn serve(flags: &Flags) -> anyhow::Result<ExitCode> {
+    let config = read(flags)?;
     telemetry::log(config.log_format, &config.log);
     tracing::warn!("authentication is off: whoever reaches the listeners may do anything");
     let mut server = Server::start(&config)?;
@@ -59,7 +59,10 @@ pub(super) fn serve(flags: Flags) -> anyhow::Result<ExitCode> {
         server.stop(Duration::ZERO);
         ready?;
     } else {
-        tracing::info!("ready; ask the first question:\n\n    {}\n", question(server.check));
+        tracing::info!(
+            "ready; ask the first question:\n\n    {}\n",
+            question(server.check)
+        );
         server.run()?;
     }
     Ok(ExitCode::SUCCESS)
@@ -67,7 +70,9 @@ pub(super) fn serve(flags: Flags) -> anyhow::Result<ExitCode> {
 
 /// A command to paste.
 fn question(check: SocketAddr) -> String {
-    let program = std::env::args().next().unwrap_or_else(|| "bancheck".to_owned());
+    let program = std::env::args()
+        .next()
+        .unwrap_or_else(|| "bancheck".to_owned());
     let elsewhere = if check.port() == 50_051 && check.ip().is_loopback() {
         String::new()
     } else {
@@ -76,8 +81,8 @@ fn question(check: SocketAddr) -> String {
     format!("{program} check{elsewhere} --channel call +420601123456")
 }
 
-pub(super) fn migrate(flags: Flags) -> anyhow::Result<ExitCode> {
-    let config = read(&flags)?;
+pub(super) fn migrate(flags: &Flags) -> anyhow::Result<ExitCode> {
+    let config = read(flags)?;
     telemetry::log(config.log_format, &config.log);
     let _lock = data_lock(&config.place)?;
     let key = MasterKey::new(&master_key(&config)?);
@@ -118,10 +123,19 @@ fn shown(flags: &Flags) -> anyhow::Result<Vec<Shown>> {
 
 fn sheet(settings: &[Shown]) -> Sheet {
     let row = |shown: &Shown| {
-        let Shown { setting, value, from, default, about } = shown;
+        let Shown {
+            setting,
+            value,
+            from,
+            default,
+            about,
+        } = shown;
         [*setting, value, from, default, about].map(ToOwned::to_owned)
     };
-    Sheet::new(["setting", "value", "from", "default", "what it is for"], settings.iter().map(row))
+    Sheet::new(
+        ["setting", "value", "from", "default", "what it is for"],
+        settings.iter().map(row),
+    )
 }
 
 pub(super) fn config(command: ConfigCommand, display: &Display) -> anyhow::Result<ExitCode> {
@@ -155,6 +169,9 @@ pub(super) fn bench(command: BenchCommand) -> anyhow::Result<ExitCode> {
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    let built = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let built = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
     built.context("cannot start threads")
 }

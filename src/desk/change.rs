@@ -60,7 +60,11 @@ pub struct DeactivateBan {
 
 /// The refusal of a ban that is not there.
 pub(super) fn no_ban() -> Refusal {
-    Refusal::of_field(Reason::BanNotFound, "ban_id", "there is no ban of this id in this tenant")
+    Refusal::of_field(
+        Reason::BanNotFound,
+        "ban_id",
+        "there is no ban of this id in this tenant",
+    )
 }
 
 fn has_ended(ban: &Ban, now: Timestamp) -> bool {
@@ -94,12 +98,23 @@ impl BanEdit {
         work: &dyn Work,
         now: Timestamp,
     ) -> Result<Vec<&'static str>, Refusal> {
-        let Self { end, start, reason, reason_code, enforcement, channels } = self;
+        let Self {
+            end,
+            start,
+            reason,
+            reason_code,
+            enforcement,
+            channels,
+        } = self;
         let mut changed = Vec::new();
         if let Some(reason) = reason {
             if reason.trim().is_empty() {
                 let message = "a ban keeps a reason, for those who have to explain it later";
-                return Err(Refusal::of_field(Reason::ReasonRequired, "ban.reason", message));
+                return Err(Refusal::of_field(
+                    Reason::ReasonRequired,
+                    "ban.reason",
+                    message,
+                ));
             }
             fields::text("ban.reason", &reason, MAX_REASON)?;
             ban.reason = reason;
@@ -115,14 +130,17 @@ impl BanEdit {
             changed.push("enforcement");
         }
         if let Some(channels) = channels {
-            let carried = ban
-                .targets
-                .iter()
-                .fold(Channels::NONE, |channels, target| channels.or(target.kind.channels()));
+            let carried = ban.targets.iter().fold(Channels::NONE, |channels, target| {
+                channels.or(target.kind.channels())
+            });
             if channels.is_empty() || channels.and(carried) != channels {
                 let message = "the targets cannot be met on all of these channels";
                 let field = "ban.channels";
-                return Err(Refusal::of_field(Reason::KindChannelMismatch, field, message));
+                return Err(Refusal::of_field(
+                    Reason::KindChannelMismatch,
+                    field,
+                    message,
+                ));
             }
             ban.channels = channels;
             changed.push("channels");
@@ -170,9 +188,13 @@ impl Job for UpdateBan {
         let changed = self.edit.apply(&mut ban, work, about.now)?;
         if !changed.is_empty() {
             keep(work, &mut ban, about).await?;
-            work.note(&about.event(Some(ban.ban_id), "UPDATED", &changed.join(", "))).await?;
+            work.note(&about.event(Some(ban.ban_id), "UPDATED", &changed.join(", ")))
+                .await?;
         }
-        Ok(Answer { ban: Some(ban), ..Answer::default() })
+        Ok(Answer {
+            ban: Some(ban),
+            ..Answer::default()
+        })
     }
 }
 
@@ -192,7 +214,11 @@ impl Job for DeactivateBan {
         }
         lift(work, &mut ban, &self.reason, about).await?;
         let others = work.overlapping(ban.ban_id).await?;
-        Ok(Answer { ban: Some(ban), others, ..Answer::default() })
+        Ok(Answer {
+            ban: Some(ban),
+            others,
+            ..Answer::default()
+        })
     }
 }
 
@@ -211,6 +237,7 @@ async fn lift(
     ban.deactivated_by.clone_from(&about.actor);
     reason.clone_into(&mut ban.deactivate_reason);
     keep(work, ban, about).await?;
-    work.note(&about.event(Some(ban.ban_id), "DEACTIVATED", reason)).await?;
+    work.note(&about.event(Some(ban.ban_id), "DEACTIVATED", reason))
+        .await?;
     Ok(())
 }

@@ -3,7 +3,9 @@
 use async_trait::async_trait;
 
 use super::{
-    Circumstances, Failure, Job, lists::no_list, new_id,
+    Circumstances, Failure, Job,
+    lists::no_list,
+    new_id,
     targets::{self, TargetGiven},
 };
 use crate::{
@@ -83,8 +85,13 @@ impl Job for CreateBan {
         if !work.overlapping(new.ban.ban_id).await?.is_empty() {
             warnings.push((0, "OVERLAPS_BAN".to_owned()));
         }
-        work.note(&about.event(Some(new.ban.ban_id), "CREATED", &new.ban.reason)).await?;
-        Ok(Answer { ban: Some(new.ban), warnings, ..Answer::default() })
+        work.note(&about.event(Some(new.ban.ban_id), "CREATED", &new.ban.reason))
+            .await?;
+        Ok(Answer {
+            ban: Some(new.ban),
+            warnings,
+            ..Answer::default()
+        })
     }
 }
 
@@ -116,14 +123,26 @@ pub fn prepare(
 
     let match_kind = asked.match_kind.unwrap_or(MatchKind::Exact);
     let identities = targets::read(asked, match_kind, settings)?;
-    let carried = identities
+    let carried = identities.iter().fold(Channels::NONE, |channels, one| {
+        channels.or(one.kind.channels())
+    });
+    if asked
+        .channels
         .iter()
-        .fold(Channels::NONE, |channels, one| channels.or(one.kind.channels()));
-    if asked.channels.iter().any(|channel| !carried.contains(channel)) {
+        .any(|channel| !carried.contains(channel))
+    {
         let message = "none of the targets can be met on one of these channels";
-        return Err(Refusal::of_field(Reason::KindChannelMismatch, "channels", message));
+        return Err(Refusal::of_field(
+            Reason::KindChannelMismatch,
+            "channels",
+            message,
+        ));
     }
-    let channels = if asked.channels.is_empty() { carried } else { asked.channels };
+    let channels = if asked.channels.is_empty() {
+        carried
+    } else {
+        asked.channels
+    };
     let (start, expire) = times(asked, settings, list, about.now)?;
 
     let key = about.keys.tenant(&about.tenant);
@@ -139,10 +158,15 @@ pub fn prepare(
             match_keys: its_keys.iter().map(|(_, text)| text.clone()).collect(),
         });
         keys.extend(its_keys.into_iter().map(|(key, text)| (at, key, text)));
-        let codes = identity.cautions.iter().map(|caution| caution.code().to_owned());
+        let codes = identity
+            .cautions
+            .iter()
+            .map(|caution| caution.code().to_owned());
         warnings.extend(codes.map(|code| (u32::from(at) + 1, code)));
     }
-    let on_token = identities.iter().any(|one| one.kind == IdentityKind::VisitorToken);
+    let on_token = identities
+        .iter()
+        .any(|one| one.kind == IdentityKind::VisitorToken);
     if list.is_some_and(BanList::enforced_nowhere) && !on_token {
         warnings.push((0, "LIST_NOT_ENFORCED_ANYWHERE".to_owned()));
     }
@@ -175,7 +199,15 @@ pub fn prepare(
     };
     let likeness = likeness(&ban, &key);
     let generation = list.map_or(0, |list| list.generation);
-    Ok((NewBan { ban, generation, likeness, keys }, warnings))
+    Ok((
+        NewBan {
+            ban,
+            generation,
+            likeness,
+            keys,
+        },
+        warnings,
+    ))
 }
 
 /// What makes two bans the same: list, match kind, enforcement, channels and set of targets.
@@ -183,7 +215,13 @@ pub(super) fn likeness(ban: &Ban, key: &TenantKey) -> [u8; 16] {
     let mut targets: Vec<_> = ban
         .targets
         .iter()
-        .map(|target| (target.kind as u8, target.issuer.as_str(), target.canonical.as_str()))
+        .map(|target| {
+            (
+                target.kind as u8,
+                target.issuer.as_str(),
+                target.canonical.as_str(),
+            )
+        })
         .collect();
     targets.sort_unstable();
     targets.dedup();
@@ -218,7 +256,9 @@ fn times(
         End::Default => match list.map(|list| list.default_timeout_text.as_str()) {
             None | Some("") => None,
             Some(text) => {
-                let period = text.parse().map_err(|error| unreadable_period("list_id", &error))?;
+                let period = text
+                    .parse()
+                    .map_err(|error| unreadable_period("list_id", &error))?;
                 Some(after(period, from, settings, "list_id")?)
             }
         },
@@ -226,11 +266,19 @@ fn times(
     if let Some(expire) = expire {
         if expire <= now {
             let message = "a ban cannot end before it is made";
-            return Err(Refusal::of_field(Reason::ExpireTimeInPast, "expire_time", message));
+            return Err(Refusal::of_field(
+                Reason::ExpireTimeInPast,
+                "expire_time",
+                message,
+            ));
         }
         if start.is_some_and(|start| expire <= start) {
             let message = "a ban cannot end before it starts";
-            return Err(Refusal::of_field(Reason::ExpireBeforeStart, "expire_time", message));
+            return Err(Refusal::of_field(
+                Reason::ExpireBeforeStart,
+                "expire_time",
+                message,
+            ));
         }
         within_range("expire_time", expire, from)?;
     }
@@ -257,8 +305,12 @@ pub(super) fn after(
 ) -> Result<Timestamp, Refusal> {
     let refused = |error| unreadable_period(field, &error);
     period.validate().map_err(refused)?;
-    let from = from.to_utc().ok_or_else(|| refused(PeriodError::OutOfRange))?;
-    Ok(Timestamp::from_utc(period.after(from, settings.time_zone).map_err(refused)?))
+    let from = from
+        .to_utc()
+        .ok_or_else(|| refused(PeriodError::OutOfRange))?;
+    Ok(Timestamp::from_utc(
+        period.after(from, settings.time_zone).map_err(refused)?,
+    ))
 }
 
 /// The refusal of a period of time.

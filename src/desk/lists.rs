@@ -120,7 +120,8 @@ impl ListEdit {
             fields::items("ban_list.repeat_ladder", &ladder, MAX_LADDER)?;
             for (at, step) in ladder.iter().enumerate() {
                 let field = format!("ban_list.repeat_ladder[{at}]");
-                step.validate().map_err(|error| unreadable_period(&field, &error))?;
+                step.validate()
+                    .map_err(|error| unreadable_period(&field, &error))?;
             }
             list.repeat_ladder = ladder;
         }
@@ -170,8 +171,12 @@ impl Job for CreateList {
             Err(StoreError::Taken) => return Err(title_taken().into()),
             kept => kept?,
         }
-        work.note(&about.event(None, "LIST_CREATED", list.list_id.as_str())).await?;
-        Ok(Answer { list: Some(list), ..Answer::default() })
+        work.note(&about.event(None, "LIST_CREATED", list.list_id.as_str()))
+            .await?;
+        Ok(Answer {
+            list: Some(list),
+            ..Answer::default()
+        })
     }
 }
 
@@ -190,9 +195,13 @@ impl Job for UpdateList {
                 Err(StoreError::Taken) => return Err(title_taken().into()),
                 kept => kept?,
             }
-            work.note(&about.event(None, "LIST_UPDATED", list.list_id.as_str())).await?;
+            work.note(&about.event(None, "LIST_UPDATED", list.list_id.as_str()))
+                .await?;
         }
-        Ok(Answer { list: Some(list), ..Answer::default() })
+        Ok(Answer {
+            list: Some(list),
+            ..Answer::default()
+        })
     }
 }
 
@@ -225,8 +234,14 @@ impl Job for SetListQueues {
             work.set_list_queues(&list).await?;
             let (list_id, more, less) = (&list.list_id, added.len(), removed.len());
             let comment = format!("{list_id}: {more} added, {less} removed");
-            work.note(&about.event(None, "LIST_QUEUES_SET", &comment)).await?;
+            work.note(&about.event(None, "LIST_QUEUES_SET", &comment))
+                .await?;
         }
-        Ok(Answer { list: Some(list), added, removed, ..Answer::default() })
+        Ok(Answer {
+            list: Some(list),
+            added,
+            removed,
+            ..Answer::default()
+        })
     }
 }

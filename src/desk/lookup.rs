@@ -76,7 +76,9 @@ impl Desk {
         deadline: Duration,
     ) -> Result<Ban, Refusal> {
         self.known(tenant)?;
-        self.within(deadline, self.store.ban(tenant, ban)).await?.ok_or_else(no_ban)
+        self.within(deadline, self.store.ban(tenant, ban))
+            .await?
+            .ok_or_else(no_ban)
     }
 
     /// Bans by their ids, for those who name them in an answer.
@@ -101,7 +103,12 @@ impl Desk {
         deadline: Duration,
     ) -> Result<Page<Ban>, Refusal> {
         self.known(tenant)?;
-        let BanQuery { mut filter, identity, page_size, page_token } = query;
+        let BanQuery {
+            mut filter,
+            identity,
+            page_size,
+            page_token,
+        } = query;
         for (field, text) in [
             ("target_ends_with", &filter.ends_with),
             ("text", &filter.text),
@@ -111,7 +118,10 @@ impl Desk {
             fields::bytes(field, text, MAX_FILTER)?;
         }
         if let Some(given) = identity {
-            filter.key = Some(self.key_of(tenant, &given, filter.channels, deadline).await?);
+            filter.key = Some(
+                self.key_of(tenant, &given, filter.channels, deadline)
+                    .await?,
+            );
         }
         filter.limit = pages::size(page_size)?;
         let pages = self.pages(format!("bans of {tenant}: {filter:?}"), filter.limit);
@@ -120,11 +130,20 @@ impl Desk {
         filter.now = Some(place.as_ref().map_or_else(|| self.now(), |place| place.now));
         filter.after = place.as_ref().map(|place| place.cursor);
         filter.count = place.is_none();
-        let page = self.within(deadline, self.store.bans(tenant, &filter)).await?;
-        let total = page.total.or(place.map(|place| place.total)).unwrap_or_default();
+        let page = self
+            .within(deadline, self.store.bans(tenant, &filter))
+            .await?;
+        let total = page
+            .total
+            .or(place.map(|place| place.total))
+            .unwrap_or_default();
         let now = filter.now.unwrap_or(Timestamp::MIN);
         let last = page.next.map(|cursor| Place { cursor, now, total }.bytes());
-        Ok(Page { next: pages.next(page.bans.len(), last), items: page.bans, total })
+        Ok(Page {
+            next: pages.next(page.bans.len(), last),
+            items: page.bans,
+            total,
+        })
     }
 
     /// The key by which bans on an identity are found.
@@ -146,8 +165,13 @@ impl Desk {
             let message = "this cannot be read; say of what kind it is, or name one channel";
             Refusal::of_field(Reason::InvalidFilter, "identity.value", message)
         })?;
-        let keys = self.keys.tenant(tenant).keys(&identity, settings.ipv6_prefix);
-        keys.first().map(|(key, _)| key.key).ok_or_else(super::internal)
+        let keys = self
+            .keys
+            .tenant(tenant)
+            .keys(&identity, settings.ipv6_prefix);
+        keys.first()
+            .map(|(key, _)| key.key)
+            .ok_or_else(super::internal)
     }
 
     /// A page of events, oldest first.
@@ -158,14 +182,26 @@ impl Desk {
         deadline: Duration,
     ) -> Result<Page<Event>, Refusal> {
         self.known(tenant)?;
-        let EventQuery { mut filter, page_size, page_token } = query;
+        let EventQuery {
+            mut filter,
+            page_size,
+            page_token,
+        } = query;
         fields::callers_id("actor_filter", &filter.actor)?;
         filter.limit = pages::size(page_size)?;
         let pages = self.pages(format!("events of {tenant}: {filter:?}"), filter.limit);
-        filter.after = pages.place(&page_token)?.and_then(|place| place.try_into().ok());
-        let items = self.within(deadline, self.store.events(tenant, &filter)).await?;
+        filter.after = pages
+            .place(&page_token)?
+            .and_then(|place| place.try_into().ok());
+        let items = self
+            .within(deadline, self.store.events(tenant, &filter))
+            .await?;
         let last = items.last().map(|event| event.event_id.to_vec());
-        Ok(Page { next: pages.next(items.len(), last), items, total: 0 })
+        Ok(Page {
+            next: pages.next(items.len(), last),
+            items,
+            total: 0,
+        })
     }
 
     /// A tenant's settings.
@@ -174,7 +210,9 @@ impl Desk {
         tenant: &TenantId,
         deadline: Duration,
     ) -> Result<TenantSettings, Refusal> {
-        self.within(deadline, self.store.settings(tenant)).await?.ok_or_else(no_tenant)
+        self.within(deadline, self.store.settings(tenant))
+            .await?
+            .ok_or_else(no_tenant)
     }
 
     /// A page of tenants, in the order of their ids.
@@ -187,9 +225,17 @@ impl Desk {
         let limit = pages::size(page_size)?;
         let pages = self.pages("tenants".to_owned(), limit);
         let after = name_after(pages.place(page_token)?);
-        let items = self.within(deadline, self.store.tenants(&after, limit)).await?;
-        let last = items.last().map(|(tenant, _)| tenant.as_str().as_bytes().to_vec());
-        Ok(Page { next: pages.next(items.len(), last), items, total: 0 })
+        let items = self
+            .within(deadline, self.store.tenants(&after, limit))
+            .await?;
+        let last = items
+            .last()
+            .map(|(tenant, _)| tenant.as_str().as_bytes().to_vec());
+        Ok(Page {
+            next: pages.next(items.len(), last),
+            items,
+            total: 0,
+        })
     }
 
     /// A list.
@@ -200,7 +246,9 @@ impl Desk {
         deadline: Duration,
     ) -> Result<BanList, Refusal> {
         self.known(tenant)?;
-        self.within(deadline, self.store.list(tenant, list_id)).await?.ok_or_else(no_list)
+        self.within(deadline, self.store.list(tenant, list_id))
+            .await?
+            .ok_or_else(no_list)
     }
 
     /// A page of lists, in the order of their ids.
@@ -215,9 +263,17 @@ impl Desk {
         let limit = pages::size(page_size)?;
         let pages = self.pages(format!("lists of {tenant}"), limit);
         let after = name_after(pages.place(page_token)?);
-        let items = self.within(deadline, self.store.lists(tenant, &after, limit)).await?;
-        let last = items.last().map(|list| list.list_id.as_str().as_bytes().to_vec());
-        Ok(Page { next: pages.next(items.len(), last), items, total: 0 })
+        let items = self
+            .within(deadline, self.store.lists(tenant, &after, limit))
+            .await?;
+        let last = items
+            .last()
+            .map(|list| list.list_id.as_str().as_bytes().to_vec());
+        Ok(Page {
+            next: pages.next(items.len(), last),
+            items,
+            total: 0,
+        })
     }
 
     /// When a ban made now would be over, by a timeout as typed; `None` = never (D8).
@@ -232,12 +288,18 @@ impl Desk {
 
     /// Refuses a tenant that this pod has not heard of.
     fn known(&self, tenant: &TenantId) -> Result<(), Refusal> {
-        if self.feed.tenants().contains_key(tenant) { Ok(()) } else { Err(no_tenant()) }
+        if self.feed.tenants().contains_key(tenant) {
+            Ok(())
+        } else {
+            Err(no_tenant())
+        }
     }
 }
 
 fn name_after(place: Option<Vec<u8>>) -> String {
-    place.and_then(|place| String::from_utf8(place).ok()).unwrap_or_default()
+    place
+        .and_then(|place| String::from_utf8(place).ok())
+        .unwrap_or_default()
 }
 
 /// Where a page of bans ends, and what all pages of one list share.
@@ -262,9 +324,15 @@ impl Place {
             let part = bytes.get(at..at + 8).and_then(|part| part.try_into().ok());
             i64::from_be_bytes(part.unwrap_or_default())
         };
-        let ban = bytes.get(..16).and_then(|part| part.try_into().ok()).unwrap_or_default();
+        let ban = bytes
+            .get(..16)
+            .and_then(|part| part.try_into().ok())
+            .unwrap_or_default();
         Self {
-            cursor: Cursor { place: number(16), ban: BanId::from_bytes(ban) },
+            cursor: Cursor {
+                place: number(16),
+                ban: BanId::from_bytes(ban),
+            },
             now: Timestamp::from_micros(number(24)),
             total: number(32),
         }

@@ -19,7 +19,11 @@ pub(super) fn size(asked: i32) -> Result<i64, Refusal> {
         1.. => Ok(i64::from(asked.min(MAX_SIZE))),
         _ => {
             let message = "a page has 1 item or more; 0 stands for 50";
-            Err(Refusal::of_field(Reason::FieldInvalid, "page_size", message))
+            Err(Refusal::of_field(
+                Reason::FieldInvalid,
+                "page_size",
+                message,
+            ))
         }
     }
 }
@@ -34,13 +38,19 @@ pub(super) struct Pages {
 impl Pages {
     /// The pages of a question, by a text that tells it from all others.
     pub(super) fn of(seal: Seal, question: String, size: i64) -> Self {
-        Self { seal, question, size }
+        Self {
+            seal,
+            question,
+            size,
+        }
     }
 
     /// A token that goes on after `place`, if the page that ends there is full.
     pub(super) fn next(&self, found: usize, place: Option<Vec<u8>>) -> String {
         let full = i64::try_from(found).is_ok_and(|found| found == self.size);
-        let Some(mut place) = place.filter(|_| full) else { return String::new() };
+        let Some(mut place) = place.filter(|_| full) else {
+            return String::new();
+        };
         let signature = self.seal.sign(&self.signed(&place));
         place.extend(signature);
         URL_SAFE_NO_PAD.encode(place)
@@ -79,13 +89,20 @@ mod tests {
     use crate::domain::keys::MasterKey;
 
     fn pages(question: &str) -> Pages {
-        Pages::of(MasterKey::new(&[1; 32]).seal("page"), question.to_owned(), 2)
+        Pages::of(
+            MasterKey::new(&[1; 32]).seal("page"),
+            question.to_owned(),
+            2,
+        )
     }
 
     #[test]
     fn m23_a_page_token_is_good_for_its_own_question_only() {
         let token = pages("active").next(2, Some(b"here".to_vec()));
-        assert_eq!(pages("active").place(&token).unwrap(), Some(b"here".to_vec()));
+        assert_eq!(
+            pages("active").place(&token).unwrap(),
+            Some(b"here".to_vec())
+        );
         for foreign in [token.as_str(), "x", "%%%", "AAAAAAAAAAAAAAAA"] {
             let refusal = pages("inactive").place(foreign).unwrap_err();
             assert_eq!(refusal.reason, Reason::PageTokenMismatch);

@@ -64,7 +64,11 @@ pub(super) fn read(
             MatchKind::Cidr => identity::read_network(&given.given(), asked.channels),
             MatchKind::Alias | MatchKind::Prefix | MatchKind::Domain => {
                 let message = "targets are matched EXACT or CIDR";
-                return Err(Refusal::of_field(Reason::InvalidIdentifier, "match_kind", message));
+                return Err(Refusal::of_field(
+                    Reason::InvalidIdentifier,
+                    "match_kind",
+                    message,
+                ));
             }
         };
         let identity = found.map_err(|unreadable| refuse(at, match_kind, unreadable))?;
@@ -78,18 +82,30 @@ fn refuse(at: usize, match_kind: MatchKind, unreadable: Unreadable) -> Refusal {
     match (unreadable.caution, unreadable.kind) {
         (Caution::KindChannelMismatch, _) => {
             let message = "an identity of this kind is not met on these channels";
-            Refusal::of_field(Reason::KindChannelMismatch, format!("targets[{at}].kind"), message)
+            Refusal::of_field(
+                Reason::KindChannelMismatch,
+                format!("targets[{at}].kind"),
+                message,
+            )
         }
         (_, None) => {
             let message = "say of what kind it is, or name exactly one channel";
-            Refusal::of_field(Reason::InvalidIdentifier, format!("targets[{at}].kind"), message)
+            Refusal::of_field(
+                Reason::InvalidIdentifier,
+                format!("targets[{at}].kind"),
+                message,
+            )
         }
         (_, Some(_)) => {
             let message = match match_kind {
                 MatchKind::Cidr => "this is not a network like 203.0.113.0/24",
                 _ => "this cannot be read as an identity of its kind; a network needs CIDR",
             };
-            Refusal::of_field(Reason::InvalidIdentifier, format!("targets[{at}].value"), message)
+            Refusal::of_field(
+                Reason::InvalidIdentifier,
+                format!("targets[{at}].value"),
+                message,
+            )
         }
     }
 }
@@ -99,11 +115,19 @@ fn bannable(at: usize, identity: &Identity, insisted: bool) -> Result<(), Refusa
     let value = || format!("targets[{at}].value");
     if identity.kind == IdentityKind::Withheld {
         let message = "a withheld number names nobody, so nobody can be banned by it";
-        return Err(Refusal::of_field(Reason::InvalidIdentifier, value(), message));
+        return Err(Refusal::of_field(
+            Reason::InvalidIdentifier,
+            value(),
+            message,
+        ));
     }
     if identity.kind == IdentityKind::VisitorToken && identity.canonical.len() < MIN_TOKEN_BYTES {
         let message = format!("a visitor token has {MIN_TOKEN_BYTES} bytes or more");
-        return Err(Refusal::of_field(Reason::InvalidIdentifier, value(), message));
+        return Err(Refusal::of_field(
+            Reason::InvalidIdentifier,
+            value(),
+            message,
+        ));
     }
     if identity.cautions.contains(&Caution::MissingIssuer) {
         let message = "an identity of this kind means nothing without its issuer";

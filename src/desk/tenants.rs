@@ -67,7 +67,10 @@ impl SettingsEdit {
             let region = region.to_ascii_uppercase();
             let two_letters = region.len() == 2 && region.bytes().all(|b| b.is_ascii_uppercase());
             if !region.is_empty() && !two_letters {
-                return Err(invalid("default_region", "a region has two letters, like CZ"));
+                return Err(invalid(
+                    "default_region",
+                    "a region has two letters, like CZ",
+                ));
             }
             settings.default_region = region;
         }
@@ -92,7 +95,10 @@ impl SettingsEdit {
         }
         if let Some(days) = ended_ban_retention_days {
             if days > MAX_RETENTION_DAYS {
-                return Err(invalid("ended_ban_retention_days", "36525 days are the most"));
+                return Err(invalid(
+                    "ended_ban_retention_days",
+                    "36525 days are the most",
+                ));
             }
             settings.ended_ban_retention_days = days;
         }
@@ -131,9 +137,13 @@ impl Job for UpdateSettings {
         if settings != before {
             settings.version += 1;
             work.set_settings(&settings).await?;
-            work.note(&about.event(None, "SETTINGS_UPDATED", "")).await?;
+            work.note(&about.event(None, "SETTINGS_UPDATED", ""))
+                .await?;
         }
-        Ok(Answer { settings: Some(settings), ..Answer::default() })
+        Ok(Answer {
+            settings: Some(settings),
+            ..Answer::default()
+        })
     }
 }
 
@@ -146,7 +156,10 @@ impl Job for NoteTenant {
 
     async fn run(self, work: &mut dyn Work, about: &Circumstances) -> Result<Answer, Failure> {
         work.note(&about.event(None, "TENANT_CREATED", "")).await?;
-        Ok(Answer { settings: Some(work.settings().clone()), ..Answer::default() })
+        Ok(Answer {
+            settings: Some(work.settings().clone()),
+            ..Answer::default()
+        })
     }
 }
 

@@ -52,7 +52,10 @@ enum Grants {
 impl Caller {
     /// Whoever asks while authentication is off.
     pub fn anonymous() -> Self {
-        Self { principal: "anonymous".to_owned(), grants: Grants::Everything }
+        Self {
+            principal: "anonymous".to_owned(),
+            grants: Grants::Everything,
+        }
     }
 
     /// Refuses unless the caller may do this there.

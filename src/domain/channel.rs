@@ -37,7 +37,9 @@ impl Channel {
 
     /// The channel with this number.
     pub fn from_number(number: i32) -> Option<Self> {
-        Self::ALL.into_iter().find(|channel| *channel as i32 == number)
+        Self::ALL
+            .into_iter()
+            .find(|channel| *channel as i32 == number)
     }
 
     /// The name used on the wire, without its prefix.
@@ -114,12 +116,18 @@ impl Channels {
 
     /// The channels in the order of their numbers.
     pub fn iter(self) -> impl Iterator<Item = Channel> {
-        Channel::ALL.into_iter().filter(move |channel| self.contains(*channel))
+        Channel::ALL
+            .into_iter()
+            .filter(move |channel| self.contains(*channel))
     }
 }
 
 impl FromIterator<Channel> for Channels {
     fn from_iter<I: IntoIterator<Item = Channel>>(channels: I) -> Self {
-        Self(channels.into_iter().fold(0, |bits, channel| bits | 1 << channel as u16))
+        Self(
+            channels
+                .into_iter()
+                .fold(0, |bits, channel| bits | 1 << channel as u16),
+        )
     }
 }

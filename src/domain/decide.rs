@@ -66,13 +66,22 @@ pub struct Query<'a> {
 impl<'a> Query<'a> {
     /// A question without identities; [`Self::ask_for`] adds them.
     pub const fn new(channel: Channel, stage: Stage, queue: Option<&'a str>) -> Self {
-        Self { channel, stage, queue, probes: SmallVec::new_const() }
+        Self {
+            channel,
+            stage,
+            queue,
+            probes: SmallVec::new_const(),
+        }
     }
 
     /// Adds the identity that stands at `position` in the request.
     pub fn ask_for(&mut self, view: &TenantView, position: u8, identity: &Identity) {
         view.key().probes(identity, view.widths(), |space, key| {
-            self.probes.push(Probe { identity: position, space, key });
+            self.probes.push(Probe {
+                identity: position,
+                space,
+                key,
+            });
         });
     }
 }
@@ -138,7 +147,9 @@ pub fn decide(view: &TenantView, query: &Query<'_>, now: Timestamp) -> Verdict {
                 continue;
             }
             let shadow = entry.is_shadow()
-                || view.list(entry.list).is_some_and(|l| l.enforcement == Enforcement::Shadow);
+                || view
+                    .list(entry.list)
+                    .is_some_and(|l| l.enforcement == Enforcement::Shadow);
             if now.micros() < entry.starts {
                 if !shadow {
                     next_start = next_start.min(entry.starts);
@@ -156,7 +167,10 @@ pub fn decide(view: &TenantView, query: &Query<'_>, now: Timestamp) -> Verdict {
     let flips = deciding.map_or(next_start, |(entry, _)| entry.ends);
     Verdict {
         deny: deciding.map(|(entry, at)| (matched(view, entry, at), treatment(view, entry))),
-        shadows: shadows.into_iter().map(|(entry, at)| matched(view, entry, at)).collect(),
+        shadows: shadows
+            .into_iter()
+            .map(|(entry, at)| matched(view, entry, at))
+            .collect(),
         flips: (flips != Timestamp::MAX.micros()).then_some(Timestamp::from_micros(flips)),
     }
 }
@@ -183,5 +197,7 @@ fn treatment(view: &TenantView, entry: &Entry) -> Treatment {
     } else {
         Treatment::EndInteraction
     };
-    view.list(entry.list).and_then(|list| list.treatment).unwrap_or(default)
+    view.list(entry.list)
+        .and_then(|list| list.treatment)
+        .unwrap_or(default)
 }

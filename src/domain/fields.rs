@@ -11,27 +11,38 @@ const SLUG: &str = "has the form [a-z0-9][a-z0-9-]{0,62}";
 pub const MAX_REQUEST_ID: usize = 64;
 
 fn required<'a>(field: &str, text: &'a str) -> Result<&'a str, Refusal> {
-    if text.is_empty() { Err(Refusal::required(field)) } else { Ok(text) }
+    if text.is_empty() {
+        Err(Refusal::required(field))
+    } else {
+        Ok(text)
+    }
 }
 
 /// A tenant's id.
 pub fn tenant(text: &str) -> Result<TenantId, Refusal> {
     TenantId::parse(required("tenant", text)?).ok_or_else(|| {
-        Refusal::of_field(Reason::FieldInvalid, "tenant", format!("a tenant id {SLUG}"))
+        Refusal::of_field(
+            Reason::FieldInvalid,
+            "tenant",
+            format!("a tenant id {SLUG}"),
+        )
     })
 }
 
 /// A list's id.
 pub fn list_id(field: &str, text: &str) -> Result<ListId, Refusal> {
-    ListId::parse(required(field, text)?).ok_or_else(|| {
-        Refusal::of_field(Reason::FieldInvalid, field, format!("a list id {SLUG}"))
-    })
+    ListId::parse(required(field, text)?)
+        .ok_or_else(|| Refusal::of_field(Reason::FieldInvalid, field, format!("a list id {SLUG}")))
 }
 
 /// A ban's id.
 pub fn ban_id(field: &str, text: &str) -> Result<BanId, Refusal> {
     BanId::parse(required(field, text)?).ok_or_else(|| {
-        Refusal::of_field(Reason::FieldInvalid, field, "a ban id is a UUID with hyphens")
+        Refusal::of_field(
+            Reason::FieldInvalid,
+            field,
+            "a ban id is a UUID with hyphens",
+        )
     })
 }
 

@@ -75,7 +75,9 @@ impl BanId {
 
     /// Reads the hyphenated text form; `None` where it is not a UUID.
     pub fn parse(text: &str) -> Option<Self> {
-        (text.len() == 36).then(|| Uuid::try_parse(text).ok())?.map(|id| Self(id.into_bytes()))
+        (text.len() == 36)
+            .then(|| Uuid::try_parse(text).ok())?
+            .map(|id| Self(id.into_bytes()))
     }
 }
 

@@ -12,8 +12,9 @@ use ipnet::IpNet;
 use sha2::Sha256;
 
 use super::{
-    ids::TenantId,
+    hex::hex,
     identity::{Form, Identity, IdentityKind, MatchKind},
+    ids::TenantId,
     view::index::Key,
 };
 
@@ -56,7 +57,9 @@ pub struct Widths {
 impl Widths {
     /// Notes that a key is in use.
     pub fn note(&mut self, space: Space, width: u8) {
-        let Some(bit) = width.checked_sub(1) else { return };
+        let Some(bit) = width.checked_sub(1) else {
+            return;
+        };
         match space {
             Space::Digest => self.digests |= 1 << bit,
             Space::Range => self.ranges |= 1 << bit,
@@ -104,7 +107,7 @@ impl MasterKey {
 
     /// What a store keeps to recognise the key by: a wrong key would find nobody banned.
     pub fn fingerprint(&self) -> String {
-        self.derive("check", "")[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&self.derive("check", "")[..16])
     }
 }
 
@@ -139,7 +142,9 @@ impl Seal {
 }
 
 fn first<const N: usize>(bytes: &[u8]) -> [u8; N] {
-    bytes[..N].try_into().expect("a digest is longer than any part we take")
+    bytes[..N]
+        .try_into()
+        .expect("a digest is longer than any part we take")
 }
 
 /// The key of one tenant's digests, its state prepared once.
@@ -186,24 +191,39 @@ impl TenantKey {
         let (found, text) = match identity.form {
             Form::Network(net) if net.prefix_len() < net.max_prefix_len() => {
                 let (bits, width) = range_of(net);
-                (key(Space::Range, width, bits, MatchKind::Cidr), identity.canonical.clone())
+                (
+                    key(Space::Range, width, bits, MatchKind::Cidr),
+                    identity.canonical.clone(),
+                )
             }
             Form::Network(IpNet::V6(net)) => {
                 let digest = self.v6_digest(identity, net.addr(), 128);
-                (key(Space::Digest, 128, digest, MatchKind::Cidr), identity.canonical.clone())
+                (
+                    key(Space::Digest, 128, digest, MatchKind::Cidr),
+                    identity.canonical.clone(),
+                )
             }
             Form::Network(IpNet::V4(net)) => {
                 let digest = self.digest(identity, &net.addr().to_string());
-                (key(Space::Digest, 0, digest, MatchKind::Cidr), identity.canonical.clone())
+                (
+                    key(Space::Digest, 0, digest, MatchKind::Cidr),
+                    identity.canonical.clone(),
+                )
             }
             Form::Address(IpAddr::V6(address)) => {
                 let digest = self.v6_digest(identity, address, ipv6_prefix);
                 let text = prefix_text(address, ipv6_prefix);
-                (key(Space::Digest, ipv6_prefix, digest, MatchKind::Exact), text)
+                (
+                    key(Space::Digest, ipv6_prefix, digest, MatchKind::Exact),
+                    text,
+                )
             }
             Form::Address(IpAddr::V4(_)) | Form::Text => {
                 let digest = self.digest(identity, &identity.canonical);
-                (key(Space::Digest, 0, digest, MatchKind::Exact), identity.canonical.clone())
+                (
+                    key(Space::Digest, 0, digest, MatchKind::Exact),
+                    identity.canonical.clone(),
+                )
             }
         };
         vec![(found, text)]
@@ -214,7 +234,9 @@ impl TenantKey {
         match identity.form {
             Form::Address(address) => {
                 match address {
-                    IpAddr::V4(_) => each(Space::Digest, self.digest(identity, &identity.canonical)),
+                    IpAddr::V4(_) => {
+                        each(Space::Digest, self.digest(identity, &identity.canonical));
+                    }
                     IpAddr::V6(v6) => {
                         for width in each_width(widths.digests) {
                             each(Space::Digest, self.v6_digest(identity, v6, width));
@@ -284,7 +306,12 @@ mod tests {
     }
 
     fn given(value: &str) -> Given<'_> {
-        Given { kind: Some(IdentityKind::IpAddress), value, issuer: "", region_hint: "" }
+        Given {
+            kind: Some(IdentityKind::IpAddress),
+            value,
+            issuer: "",
+            region_hint: "",
+        }
     }
 
     fn matches(ban: &Identity, met: &str, prefix: u8) -> bool {
@@ -294,9 +321,15 @@ mod tests {
             widths.note(one.space, one.width);
         }
         let mut hit = false;
-        key().probes(&read(&given(met), CHAT, None).unwrap(), &widths, |space, probe| {
-            hit |= keys.iter().any(|(one, _)| one.space == space && one.key == probe);
-        });
+        key().probes(
+            &read(&given(met), CHAT, None).unwrap(),
+            &widths,
+            |space, probe| {
+                hit |= keys
+                    .iter()
+                    .any(|(one, _)| one.space == space && one.key == probe);
+            },
+        );
         hit
     }
 
@@ -338,6 +371,10 @@ mod tests {
         let signature = seal.sign(b"text");
         assert!(seal.verify(b"text", &signature));
         assert!(!seal.verify(b"texts", &signature));
-        assert!(!MasterKey::new(&[7; 32]).seal("token").verify(b"text", &signature));
+        assert!(
+            !MasterKey::new(&[7; 32])
+                .seal("token")
+                .verify(b"text", &signature)
+        );
     }
 }

@@ -81,15 +81,22 @@ impl BanList {
 impl WebchatBanType {
     /// The type with this number.
     pub fn from_number(number: i32) -> Option<Self> {
-        [Self::LocalStorage, Self::Ip].into_iter().find(|kind| *kind as i32 == number)
+        [Self::LocalStorage, Self::Ip]
+            .into_iter()
+            .find(|kind| *kind as i32 == number)
     }
 }
 
 impl Treatment {
     /// The treatment with this number.
     pub fn from_number(number: i32) -> Option<Self> {
-        [Self::EndInteraction, Self::DisableWidget, Self::DropSilently, Self::PlayAnnouncement]
-            .into_iter()
-            .find(|treatment| *treatment as i32 == number)
+        [
+            Self::EndInteraction,
+            Self::DisableWidget,
+            Self::DropSilently,
+            Self::PlayAnnouncement,
+        ]
+        .into_iter()
+        .find(|treatment| *treatment as i32 == number)
     }
 }

@@ -85,13 +85,17 @@ impl TenantSettings {
 impl FailureMode {
     /// The mode with this number.
     pub fn from_number(number: i32) -> Option<Self> {
-        [Self::Open, Self::Closed].into_iter().find(|mode| *mode as i32 == number)
+        [Self::Open, Self::Closed]
+            .into_iter()
+            .find(|mode| *mode as i32 == number)
     }
 }
 
 impl RecordTo {
     /// The place with this number.
     pub fn from_number(number: i32) -> Option<Self> {
-        [Self::None, Self::Global, Self::BanList].into_iter().find(|to| *to as i32 == number)
+        [Self::None, Self::Global, Self::BanList]
+            .into_iter()
+            .find(|to| *to as i32 == number)
     }
 }

@@ -4,7 +4,10 @@ use thiserror::Error;
 
 /// The reasons a caller can be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "each is a word of the contract, explained there")]
+#[expect(
+    missing_docs,
+    reason = "each is a word of the contract, explained there"
+)]
 pub enum Reason {
     FieldRequired,
     FieldInvalid,
@@ -138,12 +141,20 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal that no single field is to blame for.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), field: String::new(), fact: None }
+        Self {
+            reason,
+            message: message.into(),
+            field: String::new(),
+            fact: None,
+        }
     }
 
     /// A refusal of one field.
     pub fn of_field(reason: Reason, field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { field: field.into(), ..Self::new(reason, message) }
+        Self {
+            field: field.into(),
+            ..Self::new(reason, message)
+        }
     }
 
     /// A required field is empty.
@@ -156,6 +167,9 @@ impl Refusal {
     /// The same refusal with a fact for machines.
     #[must_use]
     pub fn with_fact(self, name: &'static str, value: impl Into<String>) -> Self {
-        Self { fact: Some((name, value.into())), ..self }
+        Self {
+            fact: Some((name, value.into())),
+            ..self
+        }
     }
 }

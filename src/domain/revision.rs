@@ -1,8 +1,9 @@
 //! Where a pod stands in the feed, and the token that tells it.
 
-use std::fmt::Write as _;
-
-use super::keys::Seal;
+use super::{
+    hex::{hex, unhex},
+    keys::Seal,
+};
 
 /// A place in the feed: dense, in commit order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,38 +50,31 @@ const SIGNED: usize = BYTES + 8;
 impl Position {
     /// The token: 24 bytes in hexadecimal, so that the greater text is the newer position.
     pub fn token(&self, seal: &Seal) -> String {
-        let bytes = self.bytes();
-        bytes.iter().chain(&seal.sign(&bytes)).fold(
-            String::with_capacity(2 * SIGNED),
-            |mut text, byte| {
-                let _ = write!(text, "{byte:02x}");
-                text
-            },
-        )
+        let mut bytes = self.bytes().to_vec();
+        bytes.extend(seal.sign(&bytes));
+        hex(&bytes)
     }
 
     /// Reads a token that [`Self::token`] made under the same key.
     pub fn read(token: &str, seal: &Seal) -> Result<Self, BadToken> {
-        let lower_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        if token.len() != 2 * SIGNED || !token.bytes().all(lower_hex) {
-            return Err(BadToken::Malformed);
-        }
-        let mut bytes = [0; SIGNED];
-        for (byte, pair) in bytes.iter_mut().zip(token.as_bytes().chunks_exact(2)) {
-            let pair = std::str::from_utf8(pair).map_err(|_| BadToken::Malformed)?;
-            *byte = u8::from_str_radix(pair, 16).map_err(|_| BadToken::Malformed)?;
-        }
+        let bytes = unhex(token).filter(|bytes| bytes.len() == SIGNED);
+        let bytes = bytes.ok_or(BadToken::Malformed)?;
         let (said, signature) = bytes.split_at(BYTES);
         if !seal.verify(said, signature) {
             return Err(BadToken::Foreign);
         }
         let number = |range: std::ops::Range<usize>| {
-            said[range].iter().fold(0u64, |number, byte| number << 8 | u64::from(*byte))
+            said[range]
+                .iter()
+                .fold(0u64, |number, byte| number << 8 | u64::from(*byte))
         };
         let short = |range| u32::try_from(number(range)).map_err(|_| BadToken::Malformed);
         Ok(Self {
             epoch: Epoch(short(0..4)?),
-            anchor: Anchor { revision: Revision(number(4..12)), nonce: Nonce(short(12..16)?) },
+            anchor: Anchor {
+                revision: Revision(number(4..12)),
+                nonce: Nonce(short(12..16)?),
+            },
         })
     }
 
@@ -99,8 +93,14 @@ mod tests {
     use crate::domain::keys::MasterKey;
 
     fn at(epoch: u32, revision: u64) -> Position {
-        let anchor = Anchor { revision: Revision(revision), nonce: Nonce(0xfeed) };
-        Position { epoch: Epoch(epoch), anchor }
+        let anchor = Anchor {
+            revision: Revision(revision),
+            nonce: Nonce(0xfeed),
+        };
+        Position {
+            epoch: Epoch(epoch),
+            anchor,
+        }
     }
 
     #[test]
@@ -118,8 +118,18 @@ mod tests {
         assert_eq!(Position::read(&token, &seal), Ok(at(3, 77)));
         let other = MasterKey::new(&[2; 32]).seal("token");
         assert_eq!(Position::read(&token, &other), Err(BadToken::Foreign));
-        for bad in ["", "zz", &token[1..], &token.to_uppercase(), &"é".repeat(24)] {
-            assert_eq!(Position::read(bad, &seal), Err(BadToken::Malformed), "{bad}");
+        for bad in [
+            "",
+            "zz",
+            &token[1..],
+            &token.to_uppercase(),
+            &"é".repeat(24),
+        ] {
+            assert_eq!(
+                Position::read(bad, &seal),
+                Err(BadToken::Malformed),
+                "{bad}"
+            );
         }
     }
 }

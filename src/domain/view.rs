@@ -73,7 +73,11 @@ impl Lists {
             };
             lists.rules.insert(record.generation, rules);
             for queue in &record.queues {
-                lists.queues.entry(queue.clone()).or_default().push(record.generation);
+                lists
+                    .queues
+                    .entry(queue.clone())
+                    .or_default()
+                    .push(record.generation);
             }
         }
         Self { records, ..lists }
@@ -121,14 +125,22 @@ impl TenantView {
     /// Puts the lists of a load in.
     #[must_use]
     pub fn with_lists(self, lists: Vec<ListRecord>) -> Self {
-        let records =
-            lists.into_iter().map(|list| (list.list_id.clone(), Arc::new(list))).collect();
-        Self { lists: Arc::new(Lists::compile(records)), ..self }
+        let records = lists
+            .into_iter()
+            .map(|list| (list.list_id.clone(), Arc::new(list)))
+            .collect();
+        Self {
+            lists: Arc::new(Lists::compile(records)),
+            ..self
+        }
     }
 
     /// The view after a feed row; `None` where only a load can tell.
     pub fn after(&self, news: &News) -> Option<Self> {
-        let mut next = Self { revision: news.anchor.revision, ..self.clone() };
+        let mut next = Self {
+            revision: news.anchor.revision,
+            ..self.clone()
+        };
         match &news.change {
             Change::Bans(bans) => next.file(bans),
             Change::List(list) => next.lists = Arc::new(self.lists.with(list)),
@@ -152,7 +164,11 @@ impl TenantView {
                     continue;
                 }
                 self.widths.note(key.space, key.width);
-                let shadow = if ban.enforcement == Enforcement::Shadow { SHADOW } else { 0 };
+                let shadow = if ban.enforcement == Enforcement::Shadow {
+                    SHADOW
+                } else {
+                    0
+                };
                 edits.push(Edit::Put(Entry {
                     key: key.key,
                     ban: ban.ban,

@@ -44,7 +44,10 @@ impl PodClock {
         let doubt = (received - sent) / 2;
         let elapsed = received - self.corrected.swap(received, Ordering::Relaxed);
         let correction = if error.abs() > STEP_MICROS + doubt {
-            tracing::warn!(error_ms = error / 1_000, "stepped the clock to the database's");
+            tracing::warn!(
+                error_ms = error / 1_000,
+                "stepped the clock to the database's"
+            );
             error
         } else if error.abs() > doubt {
             let most = (elapsed * SLEW_PER_MILLE / 1_000).max(0);

@@ -101,12 +101,19 @@ impl<S: Shelf> Follower<S> {
 
     /// Begins again at a newer snapshot, with no view kept; loads under way are void.
     pub fn restart(&mut self, directory: Directory) {
-        let Directory { head, epoch, tenants } = directory;
+        let Directory {
+            head,
+            epoch,
+            tenants,
+        } = directory;
         self.shelf.clear();
         self.loading.clear();
         self.recent = VecDeque::from([head]);
         self.tenants = Arc::new(tenants.into_iter().collect());
-        self.position = Position { epoch, anchor: head };
+        self.position = Position {
+            epoch,
+            anchor: head,
+        };
     }
 
     /// The newest row whose news is in every view.
@@ -148,7 +155,11 @@ impl<S: Shelf> Follower<S> {
             }
             applied(news.anchor);
         }
-        if self.position.anchor.revision == tail.head { Heard::All } else { Heard::Some }
+        if self.position.anchor.revision == tail.head {
+            Heard::All
+        } else {
+            Heard::Some
+        }
     }
 
     fn apply(&mut self, news: &News) {
@@ -195,7 +206,9 @@ impl<S: Shelf> Follower<S> {
 
     /// Takes in a view that was read at a head.
     pub fn finish_load(&mut self, tenant: &TenantId, head: Anchor, view: TenantView) -> Loaded {
-        let Some(loading) = self.loading.get_mut(tenant) else { return Loaded::Unasked };
+        let Some(loading) = self.loading.get_mut(tenant) else {
+            return Loaded::Unasked;
+        };
         loading.arrived = Some((head, view));
         self.settle(tenant)
     }
@@ -207,7 +220,10 @@ impl<S: Shelf> Follower<S> {
             .loading
             .iter()
             .filter(|(_, loading)| {
-                loading.arrived.as_ref().is_some_and(|(head, _)| head.revision <= here)
+                loading
+                    .arrived
+                    .as_ref()
+                    .is_some_and(|(head, _)| head.revision <= here)
             })
             .map(|(tenant, _)| tenant.clone())
             .collect();
@@ -223,15 +239,26 @@ impl<S: Shelf> Follower<S> {
     /// shelf is its tenant's state at this pod's applied revision, and never ahead of it.
     fn settle(&mut self, tenant: &TenantId) -> Loaded {
         let here = self.position.anchor.revision;
-        let Some(loading) = self.loading.get(tenant) else { return Loaded::Unasked };
-        let Some((head, _)) = &loading.arrived else { return Loaded::Waiting };
+        let Some(loading) = self.loading.get(tenant) else {
+            return Loaded::Unasked;
+        };
+        let Some((head, _)) = &loading.arrived else {
+            return Loaded::Waiting;
+        };
         if head.revision > here {
             return Loaded::Waiting;
         }
-        let known = self.recent.iter().rev().find(|anchor| anchor.revision == head.revision);
+        let known = self
+            .recent
+            .iter()
+            .rev()
+            .find(|anchor| anchor.revision == head.revision);
         let (forked, forgotten) = (known.is_some_and(|anchor| anchor != head), known.is_none());
-        let Some(Loading { kept, overflown, arrived: Some((head, mut view)) }) =
-            self.loading.remove(tenant)
+        let Some(Loading {
+            kept,
+            overflown,
+            arrived: Some((head, mut view)),
+        }) = self.loading.remove(tenant)
         else {
             return Loaded::Unasked;
         };
@@ -241,7 +268,10 @@ impl<S: Shelf> Follower<S> {
         if overflown || forgotten {
             return Loaded::Again;
         }
-        for news in kept.iter().filter(|news| news.anchor.revision > head.revision) {
+        for news in kept
+            .iter()
+            .filter(|news| news.anchor.revision > head.revision)
+        {
             match view.after(news) {
                 Some(next) => view = next,
                 None => return Loaded::Again,
@@ -250,6 +280,10 @@ impl<S: Shelf> Follower<S> {
         if !self.tenants.contains_key(tenant) {
             return Loaded::Unasked;
         }
-        if self.shelf.put(tenant, Arc::new(view)) { Loaded::Published } else { Loaded::TooHeavy }
+        if self.shelf.put(tenant, Arc::new(view)) {
+            Loaded::Published
+        } else {
+            Loaded::TooHeavy
+        }
     }
 }

@@ -56,9 +56,15 @@ pub async fn run<S: Shelf + Clone + 'static>(
     stop: CancellationToken,
 ) {
     let Source { feed, loads } = source;
-    let rings = bell::ring(Arc::clone(&store), Arc::clone(&feed.shared.bell), stop.clone());
+    let rings = bell::ring(
+        Arc::clone(&store),
+        Arc::clone(&feed.shared.bell),
+        stop.clone(),
+    );
     let follows = async {
-        let Some(follower) = first_look(&feed, &*store, shelf, &options).await else { return };
+        let Some(follower) = first_look(&feed, &*store, shelf, &options).await else {
+            return;
+        };
         let pause = Pause::new(options.longest_pause);
         let mut task = Task {
             feed,
@@ -88,7 +94,10 @@ struct Pause {
 
 impl Pause {
     fn new(longest: Duration) -> Self {
-        Self { next: Duration::from_millis(20), longest }
+        Self {
+            next: Duration::from_millis(20),
+            longest,
+        }
     }
 
     async fn take(&mut self) {
@@ -120,7 +129,10 @@ async fn first_look<S: Shelf>(
                 return Some(follower);
             }
             Err(error) => {
-                tracing::warn!(error = error.with_causes(), "the store cannot be read yet; trying again");
+                tracing::warn!(
+                    error = error.with_causes(),
+                    "the store cannot be read yet; trying again"
+                );
                 pause.take().await;
             }
         }
@@ -141,9 +153,16 @@ fn publish<S: Shelf>(feed: &Feed, follower: &Follower<S>, heard_at: i64) {
         "C-2: the applied revision never goes back within an epoch"
     );
     feed.shared.tenants.store(follower.tenants());
-    feed.shared.standing.store(Some(Arc::new(Standing { position, token, heard_at })));
+    feed.shared.standing.store(Some(Arc::new(Standing {
+        position,
+        token,
+        heard_at,
+    })));
     feed.shared.moved.send_replace(());
 }
+
+/// A view as it was read, and the row it was read at; `None` = there is no such tenant.
+type Read = Result<Option<(Anchor, TenantView)>>;
 
 struct Task<S> {
     feed: Feed,
@@ -152,7 +171,7 @@ struct Task<S> {
     options: Options,
     pause: Pause,
     link: Option<Box<dyn FeedLink>>,
-    loads: JoinSet<(TenantId, Position, Result<Option<(Anchor, TenantView)>>)>,
+    loads: JoinSet<(TenantId, Position, Read)>,
     waiting: HashMap<TenantId, Vec<oneshot::Sender<LoadEnd>>>,
     /// What is still to be loaded before the pod calls itself warm.
     warming: Vec<TenantId>,
@@ -243,7 +262,9 @@ impl<S: Shelf> Task<S> {
     /// Takes one tail in; `true` = there is more at once.
     async fn tail(&mut self) -> bool {
         let from = self.follower.position().anchor.revision;
-        let Some((tail, sent)) = self.ask_store(from).await else { return false };
+        let Some((tail, sent)) = self.ask_store(from).await else {
+            return false;
+        };
         let received = self.feed.clock().read().boot;
         let mut applied = Vec::new();
         let heard = self.follower.absorb(&tail, |anchor| applied.push(anchor));
@@ -277,14 +298,19 @@ impl<S: Shelf> Task<S> {
 
     /// Starts from a new snapshot: what we held belongs to a history that is gone.
     async fn begin_again(&mut self, heard: Heard) {
-        tracing::error!(?heard, "the feed's history is not the one followed so far; loading anew");
+        tracing::error!(
+            ?heard,
+            "the feed's history is not the one followed so far; loading anew"
+        );
         let own = self.follower.position().epoch;
         let sent = self.feed.clock().read();
         let begin = async {
             if heard == Heard::Forked {
                 let seconds = sent.now.micros() / 1_000_000;
                 let seconds = Epoch(u32::try_from(seconds).unwrap_or_default());
-                self.store.raise_epoch(Epoch(own.0 + 1).max(seconds)).await?;
+                self.store
+                    .raise_epoch(Epoch(own.0 + 1).max(seconds))
+                    .await?;
             }
             self.store.directory().await
         };
@@ -338,12 +364,7 @@ impl<S: Shelf> Task<S> {
         });
     }
 
-    fn loaded(
-        &mut self,
-        tenant: &TenantId,
-        begun: Position,
-        ended: Result<Option<(Anchor, TenantView)>>,
-    ) {
+    fn loaded(&mut self, tenant: &TenantId, begun: Position, ended: Read) {
         match ended {
             _ if begun.epoch != self.follower.position().epoch => {}
             Ok(Some((head, view))) => {
@@ -402,7 +423,11 @@ struct Building {
 
 impl LoadSink for Building {
     fn open(&mut self, loaded: LoadedTenant) {
-        let LoadedTenant { head, tenant, lists } = loaded;
+        let LoadedTenant {
+            head,
+            tenant,
+            lists,
+        } = loaded;
         if !tenant.default_region.is_empty() {
             phone::warm(&tenant.default_region);
         }
@@ -417,12 +442,11 @@ impl LoadSink for Building {
     }
 }
 
-async fn load(
-    store: &dyn Store,
-    keys: &MasterKey,
-    tenant: &TenantId,
-) -> Result<Option<(Anchor, TenantView)>> {
-    let mut building = Building { key: keys.tenant(tenant), view: None };
+async fn load(store: &dyn Store, keys: &MasterKey, tenant: &TenantId) -> Read {
+    let mut building = Building {
+        key: keys.tenant(tenant),
+        view: None,
+    };
     let found = store.load(tenant, &mut building).await?;
     Ok(building.view.filter(|_| found))
 }

@@ -21,7 +21,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Locks an embedded store's folder, which is made if need be: one server at a time.
 pub fn data_lock(place: &Place) -> anyhow::Result<Option<File>> {
-    let Place::Sqlite(folder) = place else { return Ok(None) };
+    let Place::Sqlite(folder) = place else {
+        return Ok(None);
+    };
     let shown = folder.display();
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {shown}"))?;
     let lock = File::options()
@@ -53,7 +55,11 @@ pub fn master_key(config: &Config) -> anyhow::Result<[u8; 32]> {
 fn own_key(file: &Path) -> anyhow::Result<[u8; 32]> {
     let shown = file.display();
     if !file.exists() {
-        let made = File::options().create_new(true).write(true).mode(0o600).open(file);
+        let made = File::options()
+            .create_new(true)
+            .write(true)
+            .mode(0o600)
+            .open(file);
         let mut made = made.with_context(|| format!("cannot write {shown}"))?;
         writeln!(made, "{}", new_key()?)?;
         made.sync_all()?;
@@ -108,7 +114,9 @@ pub(super) async fn first_tenant(desk: Desk) {
     if desk.has_tenants() {
         return;
     }
-    let Some(tenant) = TenantId::parse(FIRST_TENANT) else { return };
+    let Some(tenant) = TenantId::parse(FIRST_TENANT) else {
+        return;
+    };
     let order = Order {
         tenant,
         actor: "bancheck".to_owned(),

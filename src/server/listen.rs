@@ -47,12 +47,19 @@ impl Bound {
                 checks.push(bind(address, true)?);
             }
         }
-        Ok(Self { checks, admin, metrics })
+        Ok(Self {
+            checks,
+            admin,
+            metrics,
+        })
     }
 
     pub(super) fn addresses(&self) -> anyhow::Result<(SocketAddr, SocketAddr, SocketAddr)> {
         let admin = self.admin.local_addr()?;
-        let check = self.checks.first().map_or(Ok(admin), TcpListener::local_addr)?;
+        let check = self
+            .checks
+            .first()
+            .map_or(Ok(admin), TcpListener::local_addr)?;
         Ok((check, admin, self.metrics.local_addr()?))
     }
 }
@@ -76,7 +83,9 @@ pub(super) fn on_thread(
     name: &str,
     future: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<JoinHandle<()>> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let thread = std::thread::Builder::new().name(name.to_owned());
     Ok(thread.spawn(move || {
         runtime.block_on(future);
@@ -92,9 +101,20 @@ pub(super) fn serve(
     tasks: &TaskTracker,
     stop: &CancellationToken,
 ) -> anyhow::Result<Vec<JoinHandle<()>>> {
-    let Bound { checks, admin, metrics } = bound;
-    let routes = if checks.is_empty() { services.all_routes() } else { services.admin_routes() };
-    tasks.spawn_on(serve_grpc(admin, routes, stop.clone()), admin_runtime.handle());
+    let Bound {
+        checks,
+        admin,
+        metrics,
+    } = bound;
+    let routes = if checks.is_empty() {
+        services.all_routes()
+    } else {
+        services.admin_routes()
+    };
+    tasks.spawn_on(
+        serve_grpc(admin, routes, stop.clone()),
+        admin_runtime.handle(),
+    );
     tasks.spawn_on(
         serve_http(metrics, services.http_routes(), stop.clone()),
         admin_runtime.handle(),
@@ -107,7 +127,9 @@ pub(super) fn serve(
 }
 
 async fn serve_grpc(listener: TcpListener, routes: Routes, stop: CancellationToken) {
-    let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
+    let Ok(listener) = tokio::net::TcpListener::from_std(listener) else {
+        return;
+    };
     let serving = Server::builder()
         .tcp_nodelay(true)
         .max_concurrent_streams(MAX_STREAMS)
@@ -133,7 +155,9 @@ async fn serve_grpc(listener: TcpListener, routes: Routes, stop: CancellationTok
 }
 
 async fn serve_http(listener: TcpListener, routes: axum::Router, stop: CancellationToken) {
-    let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
+    let Ok(listener) = tokio::net::TcpListener::from_std(listener) else {
+        return;
+    };
     tokio::select! {
         served = async { axum::serve(listener, routes).await } => {
             if let Err(error) = served {

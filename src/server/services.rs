@@ -60,7 +60,14 @@ impl Services {
         // Built once here so that a broken contract stops the start, not a request.
         reflection(Routes::default()).context("the contract's descriptors cannot be served")?;
         let health = HealthReporter::new();
-        Ok(Self { checker, desk, feed, counters, views, health })
+        Ok(Self {
+            checker,
+            desk,
+            feed,
+            counters,
+            views,
+            health,
+        })
     }
 
     fn standard(&self) -> Routes {
@@ -71,9 +78,8 @@ impl Services {
 
     fn with_check(&self, routes: Routes) -> Routes {
         let api = CheckApi::new(Arc::clone(&self.checker));
-        routes.add_service(
-            CheckServiceServer::new(api).max_decoding_message_size(MAX_CHECK_MESSAGE),
-        )
+        routes
+            .add_service(CheckServiceServer::new(api).max_decoding_message_size(MAX_CHECK_MESSAGE))
     }
 
     fn with_admin(&self, routes: Routes) -> Routes {
@@ -86,26 +92,38 @@ impl Services {
 
     /// What the check listener serves.
     pub(super) fn check_routes(&self) -> Routes {
-        let elsewhere = Elsewhere { services: &ADMIN, listener: "admin" };
+        let elsewhere = Elsewhere {
+            services: &ADMIN,
+            listener: "admin",
+        };
         otherwise(self.with_check(self.standard()), elsewhere)
     }
 
     /// What the admin listener serves.
     pub(super) fn admin_routes(&self) -> Routes {
-        let elsewhere = Elsewhere { services: &[CHECK], listener: "check" };
+        let elsewhere = Elsewhere {
+            services: &[CHECK],
+            listener: "check",
+        };
         otherwise(self.with_admin(self.standard()), elsewhere)
     }
 
     /// What one listener for everything serves.
     pub(super) fn all_routes(&self) -> Routes {
-        let elsewhere = Elsewhere { services: &[], listener: "" };
+        let elsewhere = Elsewhere {
+            services: &[],
+            listener: "",
+        };
         otherwise(self.with_admin(self.with_check(self.standard())), elsewhere)
     }
 
     /// What plain HTTP serves.
     pub(super) fn http_routes(&self) -> Router {
         Router::new()
-            .route("/metrics", get(async |State(all): State<Self>| all.counters.exposition()))
+            .route(
+                "/metrics",
+                get(async |State(all): State<Self>| all.counters.exposition()),
+            )
             .route("/livez", get(async || "alive\n"))
             .route("/readyz", get(readyz))
             .with_state(self.clone())
@@ -116,7 +134,9 @@ impl Services {
     /// Checks are served once the pod is warm, and from then on whatever becomes of the database;
     /// the desk needs it.
     pub(super) async fn tell_health(self, stop: CancellationToken) {
-        self.health.set_service_status("", ServingStatus::Serving).await;
+        self.health
+            .set_service_status("", ServingStatus::Serving)
+            .await;
         self.not_serving().await;
         let mut beat = tokio::time::interval(BEAT);
         loop {
@@ -128,23 +148,41 @@ impl Services {
             let fresh = standing
                 .as_ref()
                 .is_some_and(|standing| standing.is_fresh(self.feed.clock().read().boot));
-            let serving = |yes| if yes { ServingStatus::Serving } else { ServingStatus::NotServing };
-            self.health.set_service_status(CHECK, serving(self.feed.is_warm())).await;
+            let serving = |yes| {
+                if yes {
+                    ServingStatus::Serving
+                } else {
+                    ServingStatus::NotServing
+                }
+            };
+            self.health
+                .set_service_status(CHECK, serving(self.feed.is_warm()))
+                .await;
             for service in ADMIN {
-                self.health.set_service_status(service, serving(fresh)).await;
+                self.health
+                    .set_service_status(service, serving(fresh))
+                    .await;
             }
             let revision = standing.map_or(0, |standing| standing.position.anchor.revision.0);
-            self.counters.applied_revision.set(i64::try_from(revision).unwrap_or(i64::MAX));
+            self.counters
+                .applied_revision
+                .set(i64::try_from(revision).unwrap_or(i64::MAX));
             let (views, kib) = self.views.size();
-            self.counters.views_resident.set(i64::try_from(views).unwrap_or(i64::MAX));
-            self.counters.views_bytes.set(i64::try_from(kib * 1_024).unwrap_or(i64::MAX));
+            self.counters
+                .views_resident
+                .set(i64::try_from(views).unwrap_or(i64::MAX));
+            self.counters
+                .views_bytes
+                .set(i64::try_from(kib * 1_024).unwrap_or(i64::MAX));
         }
     }
 
     /// Says that nothing is served any more, or not yet.
     pub(super) async fn not_serving(&self) {
         for service in [CHECK].iter().chain(&ADMIN) {
-            self.health.set_service_status(service, ServingStatus::NotServing).await;
+            self.health
+                .set_service_status(service, ServingStatus::NotServing)
+                .await;
         }
     }
 }
@@ -155,18 +193,24 @@ fn reflection(routes: Routes) -> Result<Routes, tonic_reflection::server::Error>
             .register_encoded_file_descriptor_set(DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    Ok(routes.add_service(build().build_v1()?).add_service(build().build_v1alpha()?))
+    Ok(routes
+        .add_service(build().build_v1()?)
+        .add_service(build().build_v1alpha()?))
 }
 
 fn otherwise(routes: Routes, elsewhere: Elsewhere) -> Routes {
-    let router = routes.into_axum_router();
-    router.fallback(async move |uri: Uri| elsewhere.answer(uri.path())).into()
+    let all = routes.into_axum_router();
+    all.fallback(async move |uri: Uri| elsewhere.answer(uri.path()))
+        .into()
 }
 
 async fn readyz(State(all): State<Services>) -> (StatusCode, &'static str) {
     if all.feed.is_warm() {
         (StatusCode::OK, "ready\n")
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "waiting for the database\n")
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "waiting for the database\n",
+        )
     }
 }

@@ -123,13 +123,19 @@ pub(super) fn tenant(record: &TenantRecord) -> Result<Vec<u8>> {
 
 /// Reads a payload; anything unknown asks for a reload.
 pub(super) fn read(kind: i64, payload: &[u8]) -> Change {
-    let Some((&VERSION, body)) = payload.split_first() else { return Change::Reload };
+    let Some((&VERSION, body)) = payload.split_first() else {
+        return Change::Reload;
+    };
     let change = match kind {
         1 => unpack::<Vec<BanWire>>(body)
             .and_then(|bans| bans.iter().map(BanWire::record).collect::<Option<_>>())
             .map(Change::Bans),
-        2 => unpack::<ListWire>(body).and_then(ListWire::record).map(Change::List),
-        3 => unpack::<TenantWire>(body).and_then(TenantWire::record).map(Change::Tenant),
+        2 => unpack::<ListWire>(body)
+            .and_then(ListWire::record)
+            .map(Change::List),
+        3 => unpack::<TenantWire>(body)
+            .and_then(TenantWire::record)
+            .map(Change::Tenant),
         _ => None,
     };
     change.unwrap_or(Change::Reload)
@@ -226,7 +232,10 @@ mod tests {
     #[test]
     fn records_come_out_of_the_feed_as_they_went_in() {
         let payload = bans(&[record()]).unwrap();
-        assert_eq!(read(Kind::Bans as i64, &payload), Change::Bans(vec![record()]));
+        assert_eq!(
+            read(Kind::Bans as i64, &payload),
+            Change::Bans(vec![record()])
+        );
         let gone = ListRecord {
             list_id: ListId::parse("l").unwrap(),
             generation: 2,
@@ -236,7 +245,10 @@ mod tests {
             enforce_outbound: true,
             queues: vec!["q".into()],
         };
-        assert_eq!(read(Kind::List as i64, &list(&gone).unwrap()), Change::List(gone));
+        assert_eq!(
+            read(Kind::List as i64, &list(&gone).unwrap()),
+            Change::List(gone)
+        );
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use sqlx::{
-    Executor,
-    AnyPool, any::{AnyPoolOptions, AnyRow},
+    AnyPool, Executor,
+    any::{AnyPoolOptions, AnyRow},
     migrate::Migrator,
     postgres::PgListener,
 };
@@ -38,7 +38,7 @@ pub(super) fn open(url: &str, bell: bool) -> Result<SqlStore> {
         AnyPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(ACQUIRE)
-            .idle_timeout(Duration::from_secs(600))
+            .idle_timeout(Duration::from_mins(10))
             .after_connect(|connection, _| {
                 Box::pin(async move {
                     // Whatever the role's default: an acknowledged ban is on disk.
@@ -49,8 +49,17 @@ pub(super) fn open(url: &str, bell: bool) -> Result<SqlStore> {
     };
     let writers = options(WRITERS).connect_lazy(url)?;
     let readers = options(READERS).connect_lazy(url)?;
-    let engine = Postgres { url: url.to_owned(), bell, writers: writers.clone() };
-    Ok(SqlStore::new(Box::new(engine), &sql::POSTGRES, writers, readers))
+    let engine = Postgres {
+        url: url.to_owned(),
+        bell,
+        writers: writers.clone(),
+    };
+    Ok(SqlStore::new(
+        Box::new(engine),
+        &sql::POSTGRES,
+        writers,
+        readers,
+    ))
 }
 
 #[async_trait]
@@ -66,7 +75,11 @@ impl Engine for Postgres {
         if self.bell {
             listener.listen(BELL).await?;
         }
-        Ok(Box::new(Link { listener, bell: self.bell, say: Arc::clone(say) }))
+        Ok(Box::new(Link {
+            listener,
+            bell: self.bell,
+            say: Arc::clone(say),
+        }))
     }
 
     async fn ring(&self) -> Result<()> {
@@ -113,7 +126,10 @@ impl FeedLink for Link {
             .bind(bytes)
             .fetch_all(&mut self.listener)
             .await?;
-        let found = found.iter().map(AnyRow::try_from).collect::<Result<Vec<_>, sqlx::Error>>()?;
+        let found = found
+            .iter()
+            .map(AnyRow::try_from)
+            .collect::<Result<Vec<_>, sqlx::Error>>()?;
         tail_of(&found)
     }
 }

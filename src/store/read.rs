@@ -102,12 +102,18 @@ type Asked = Query<'static, Any, AnyArguments>;
 
 /// Text in which nothing has a meaning of its own to LIKE.
 fn literally(text: &str) -> String {
-    text.replace('!', "!!").replace('%', "!%").replace('_', "!_")
+    text.replace('!', "!!")
+        .replace('%', "!%")
+        .replace('_', "!_")
 }
 
 impl BanFilter {
     fn bind(&self, query: Asked, tenant: &TenantId) -> Result<Asked> {
-        let states = if self.states.is_empty() { &[State::Active][..] } else { &self.states };
+        let states = if self.states.is_empty() {
+            &[State::Active][..]
+        } else {
+            &self.states
+        };
         let bits = |numbers: &mut dyn Iterator<Item = i32>| -> i64 {
             numbers.fold(0, |bits, number| bits | 1 << number)
         };
@@ -171,9 +177,10 @@ pub(super) async fn bans(
         .collect::<Result<Vec<_>>>()?;
     let full = i64::try_from(bans.len()).is_ok_and(|found| found == filter.limit);
     let next = match (full, bans.last(), found.last()) {
-        (true, Some(ban), Some(row)) => {
-            Some(Cursor { place: row.try_get("place")?, ban: ban.ban_id })
-        }
+        (true, Some(ban), Some(row)) => Some(Cursor {
+            place: row.try_get("place")?,
+            ban: ban.ban_id,
+        }),
         _ => None,
     };
     Ok(BanPage { bans, next, total })

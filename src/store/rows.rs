@@ -13,6 +13,7 @@ use crate::domain::{
     ban::{Ban, Enforcement, Origin, Target},
     channel::{Channel, Channels},
     clock::Timestamp,
+    hex::{hex, unhex},
     identity::{IdentityKind, MatchKind},
     ids::{BanId, ListId, TenantId},
     keys::{MatchKey, Space},
@@ -55,7 +56,15 @@ struct AnswerRow {
 
 impl Answer {
     pub(super) fn to_text(&self) -> Result<String> {
-        let Self { ban, list, settings, warnings, others, added, removed } = self;
+        let Self {
+            ban,
+            list,
+            settings,
+            warnings,
+            others,
+            added,
+            removed,
+        } = self;
         serde_json::to_string(&AnswerRow {
             ban: ban.as_ref().map(BanRow::of),
             list: list.as_ref().map(ListRow::of),
@@ -71,7 +80,15 @@ impl Answer {
     pub(super) fn from_text(text: &str, tenant: &TenantId) -> Result<Self> {
         let row: AnswerRow =
             serde_json::from_str(text).map_err(|_| StoreError::Corrupt("a remembered answer"))?;
-        let AnswerRow { ban, list, settings, warnings, others, added, removed } = row;
+        let AnswerRow {
+            ban,
+            list,
+            settings,
+            warnings,
+            others,
+            added,
+            removed,
+        } = row;
         Ok(Self {
             ban: ban.map(|row| row.into_ban(tenant)).transpose()?,
             list: list.map(ListRow::into_list).transpose()?,
@@ -79,7 +96,7 @@ impl Answer {
             warnings,
             others: others
                 .iter()
-                .map(|text| ban_id(&unhex(text)?))
+                .map(|text| ban_id(&bytes(text)?))
                 .collect::<Result<_>>()?,
             added,
             removed,
@@ -183,13 +200,19 @@ impl BanRow {
                 .targets
                 .iter()
                 .enumerate()
-                .flat_map(|(at, target)| target.match_keys.iter().map(move |t| (at, Some(t.clone()))))
+                .flat_map(|(at, target)| {
+                    target.match_keys.iter().map(move |t| (at, Some(t.clone())))
+                })
                 .collect(),
         }
     }
 
     pub(super) fn of_new(new: &NewBan) -> Self {
-        Self { generation: new.generation, likeness: hex(&new.likeness), ..Self::of(&new.ban) }
+        Self {
+            generation: new.generation,
+            likeness: hex(&new.likeness),
+            ..Self::of(&new.ban)
+        }
     }
 
     pub(super) fn read(row: &AnyRow) -> Result<Self> {
@@ -215,7 +238,9 @@ impl BanRow {
             deactivate_reason: row.try_get("deactivate_reason")?,
             source_interaction: row.try_get("source_interaction")?,
             source_queue: row.try_get("source_queue")?,
-            parent: row.try_get::<Option<Vec<u8>>, _>("parent")?.map(|parent| hex(&parent)),
+            parent: row
+                .try_get::<Option<Vec<u8>>, _>("parent")?
+                .map(|parent| hex(&parent)),
             import_id: row.try_get("import_id")?,
             likeness: String::new(),
             version: row.try_get("version")?,
@@ -225,15 +250,18 @@ impl BanRow {
     }
 
     pub(super) fn into_ban(self, tenant: &TenantId) -> Result<Ban> {
-        let mut targets =
-            self.targets.into_iter().map(TargetRow::into_target).collect::<Result<Vec<_>>>()?;
+        let mut targets = self
+            .targets
+            .into_iter()
+            .map(TargetRow::into_target)
+            .collect::<Result<Vec<_>>>()?;
         for (at, text) in self.key_texts {
             if let (Some(target), Some(text)) = (targets.get_mut(at), text) {
                 target.match_keys.push(text);
             }
         }
         Ok(Ban {
-            ban_id: ban_id(&unhex(&self.ban_id)?)?,
+            ban_id: ban_id(&bytes(&self.ban_id)?)?,
             tenant: tenant.clone(),
             list_id: self.list_id.as_deref().map(list_id).transpose()?,
             channels: Channels::from_bits(self.channels),
@@ -254,7 +282,11 @@ impl BanRow {
             deactivate_reason: self.deactivate_reason,
             source_interaction: self.source_interaction,
             source_queue: self.source_queue,
-            parent: self.parent.as_deref().map(|parent| ban_id(&unhex(parent)?)).transpose()?,
+            parent: self
+                .parent
+                .as_deref()
+                .map(|parent| ban_id(&bytes(parent)?))
+                .transpose()?,
             import_id: self.import_id,
             version: self.version,
         })
@@ -287,23 +319,32 @@ impl TargetRow {
 /// The targets and keys of a new ban, as they enter the store.
 pub(super) fn parts(new: &NewBan) -> (Vec<NewTargetRow>, Vec<KeyRow>) {
     let ban_id = hex(new.ban.ban_id.bytes());
-    let targets = new.ban.targets.iter().enumerate().map(|(position, target)| NewTargetRow {
-        ban_id: ban_id.clone(),
-        position,
-        target: TargetRow::of(target),
-    });
-    let keys = new.keys.iter().enumerate().map(|(ordinal, (position, key, text))| KeyRow {
-        ban_id: ban_id.clone(),
-        ordinal,
-        position: *position,
-        space: key.space as u8,
-        width: key.width,
-        match_key: hex(&key.key.bits().to_be_bytes()),
-        kind: key.kind as u8,
-        matches: key.matches as u8,
-        key_text: text.clone(),
-        version: crate::domain::identity::CANONICALISER_VERSION,
-    });
+    let targets = new
+        .ban
+        .targets
+        .iter()
+        .enumerate()
+        .map(|(position, target)| NewTargetRow {
+            ban_id: ban_id.clone(),
+            position,
+            target: TargetRow::of(target),
+        });
+    let keys = new
+        .keys
+        .iter()
+        .enumerate()
+        .map(|(ordinal, (position, key, text))| KeyRow {
+            ban_id: ban_id.clone(),
+            ordinal,
+            position: *position,
+            space: key.space as u8,
+            width: key.width,
+            match_key: hex(&key.key.bits().to_be_bytes()),
+            kind: key.kind as u8,
+            matches: key.matches as u8,
+            key_text: text.clone(),
+            version: crate::domain::identity::CANONICALISER_VERSION,
+        });
     (targets.collect(), keys.collect())
 }
 
@@ -318,13 +359,21 @@ pub(super) fn match_key(row: &AnyRow) -> Result<MatchKey> {
         space,
         width: number(row, "width")?,
         key: key(row.try_get::<&[u8], _>("match_key")?)?,
-        kind: known(IdentityKind::from_number(number(row, "kind")?), "an identity kind")?,
-        matches: known(MatchKind::from_number(number(row, "matches")?), "a match kind")?,
+        kind: known(
+            IdentityKind::from_number(number(row, "kind")?),
+            "an identity kind",
+        )?,
+        matches: known(
+            MatchKind::from_number(number(row, "matches")?),
+            "a match kind",
+        )?,
     })
 }
 
 pub(super) fn key(bytes: &[u8]) -> Result<Key> {
-    let bytes = bytes.try_into().map_err(|_| StoreError::Corrupt("the length of a key"))?;
+    let bytes = bytes
+        .try_into()
+        .map_err(|_| StoreError::Corrupt("the length of a key"))?;
     Ok(Key::from(u128::from_be_bytes(bytes)))
 }
 
@@ -430,11 +479,15 @@ pub(super) fn list_record(row: &AnyRow) -> Result<ListRecord> {
 
 fn treatment_number(row: &AnyRow) -> Result<Option<i32>> {
     let stored: Option<i64> = row.try_get("treatment")?;
-    stored.map(|t| i32::try_from(t).map_err(|_| StoreError::Corrupt("a treatment"))).transpose()
+    stored
+        .map(|t| i32::try_from(t).map_err(|_| StoreError::Corrupt("a treatment")))
+        .transpose()
 }
 
 fn treatment(number: Option<i32>) -> Result<Option<Treatment>> {
-    number.map(|number| known(Treatment::from_number(number), "a treatment")).transpose()
+    number
+        .map(|number| known(Treatment::from_number(number), "a treatment"))
+        .transpose()
 }
 
 /// A tenant's settings as stored.
@@ -454,10 +507,10 @@ pub(super) struct SettingsRow {
 
 impl SettingsRow {
     pub(super) fn of(settings: &TenantSettings) -> Self {
-        let record_to: Vec<(u8, i32)> = settings
+        let record_to: serde_json::Value = settings
             .default_record_to
             .iter()
-            .map(|(channel, to)| (*channel as u8, *to as i32))
+            .map(|(channel, to)| serde_json::json!([*channel as u8, *to as i32]))
             .collect();
         Self {
             display_name: settings.display_name.clone(),
@@ -465,10 +518,7 @@ impl SettingsRow {
             default_region: settings.default_region.clone(),
             time_zone: settings.time_zone.name().to_owned(),
             failure_mode: settings.failure_mode as i32,
-            default_record_to: serde_json::Value::from_iter(
-                record_to.into_iter().map(|(channel, to)| serde_json::json!([channel, to])),
-            )
-            .to_string(),
+            default_record_to: record_to.to_string(),
             ended_ban_retention_days: settings.ended_ban_retention_days,
             email_fold: i32::from(settings.email_fold),
             ipv6_prefix: settings.ipv6_prefix,
@@ -497,8 +547,14 @@ impl SettingsRow {
             display_name: self.display_name,
             operator_banning_enabled: self.operator_banning_enabled != 0,
             default_region: self.default_region,
-            time_zone: self.time_zone.parse().map_err(|_| StoreError::Corrupt("a time zone"))?,
-            failure_mode: known(FailureMode::from_number(self.failure_mode), "a failure mode")?,
+            time_zone: self
+                .time_zone
+                .parse()
+                .map_err(|_| StoreError::Corrupt("a time zone"))?,
+            failure_mode: known(
+                FailureMode::from_number(self.failure_mode),
+                "a failure mode",
+            )?,
             default_record_to: record_to
                 .into_iter()
                 .map(|(channel, to)| Channel::from_number(channel).zip(RecordTo::from_number(to)))
@@ -535,7 +591,9 @@ pub(super) fn known<T>(found: Option<T>, what: &'static str) -> Result<T> {
 }
 
 pub(super) fn ban_id(bytes: &[u8]) -> Result<BanId> {
-    let bytes = bytes.try_into().map_err(|_| StoreError::Corrupt("the length of a ban id"))?;
+    let bytes = bytes
+        .try_into()
+        .map_err(|_| StoreError::Corrupt("the length of a ban id"))?;
     Ok(BanId::from_bytes(bytes))
 }
 
@@ -556,19 +614,6 @@ pub(super) fn to_json<T: Serialize>(rows: &T) -> Result<String> {
     serde_json::to_string(rows).map_err(|_| StoreError::Corrupt("rows that cannot be written down"))
 }
 
-pub(super) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes
-        .iter()
-        .flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]])
-        .map(char::from)
-        .collect()
-}
-
-fn unhex(text: &str) -> Result<Vec<u8>> {
-    (0..text.len())
-        .step_by(2)
-        .map(|at| text.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok()))
-        .collect::<Option<_>>()
-        .ok_or(StoreError::Corrupt("hexadecimal digits"))
+fn bytes(text: &str) -> Result<Vec<u8>> {
+    known(unhex(text), "hexadecimal digits")
 }

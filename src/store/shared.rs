@@ -4,10 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::TryStreamExt;
-use sqlx::{
-    Any, AnyConnection, AnyPool, Row,
-    any::AnyRow,
-};
+use sqlx::{Any, AnyConnection, AnyPool, Row, any::AnyRow};
 
 use super::{
     Answer, BanFilter, BanPage, Begun, Directory, Event, EventFilter, FeedLink, Intent, LoadSink,
@@ -20,6 +17,7 @@ use crate::domain::{
     ban::{Ban, Enforcement},
     channel::Channels,
     clock::Timestamp,
+    hex::hex,
     ids::{BanId, ListId, TenantId},
     list::BanList,
     policy::TenantSettings,
@@ -61,7 +59,13 @@ impl SqlStore {
         readers: AnyPool,
     ) -> Self {
         let say = Arc::new(Statements::of(dialect));
-        Self { engine, dialect, say, writers, readers }
+        Self {
+            engine,
+            dialect,
+            say,
+            writers,
+            readers,
+        }
     }
 
     async fn replayed(&self, intent: &Intent, conn: &mut AnyConnection) -> Result<Option<Begun>> {
@@ -76,7 +80,10 @@ impl SqlStore {
             return Ok(Some(Begun::Reused));
         }
         let answer: String = row.try_get("answer")?;
-        Ok(Some(Begun::Replay(Answer::from_text(&answer, &intent.tenant)?)))
+        Ok(Some(Begun::Replay(Box::new(Answer::from_text(
+            &answer,
+            &intent.tenant,
+        )?))))
     }
 }
 
@@ -117,7 +124,11 @@ pub(super) fn tail_of(found: &[AnyRow]) -> Result<Tail> {
         let tenant: String = row.try_get("tenant")?;
         let tenant = TenantId::parse(&tenant);
         let change = payload::read(row.try_get("kind")?, row.try_get::<&[u8], _>("payload")?);
-        news.push(News { anchor: head(row)?, tenant, change });
+        news.push(News {
+            anchor: head(row)?,
+            tenant,
+            change,
+        });
     }
     Ok(Tail {
         floor: Revision(number(first, "lowest")?),
@@ -168,7 +179,11 @@ impl Store for SqlStore {
             .fetch_one(&mut *conn)
             .await?
             .try_get("value")?;
-        if kept == fingerprint { Ok(()) } else { Err(StoreError::WrongKey) }
+        if kept == fingerprint {
+            Ok(())
+        } else {
+            Err(StoreError::WrongKey)
+        }
     }
 
     async fn begin_tenant(&self, intent: &Intent, settings: &TenantSettings) -> Result<Begun> {
@@ -195,8 +210,10 @@ impl Store for SqlStore {
         if made.is_none() {
             return Err(StoreError::Taken);
         }
-        let say = self.say.clone();
-        Ok(Begun::Open(Box::new(SqlWork::new(tx, say, intent.clone(), settings.clone()).told())))
+        let say = Arc::clone(&self.say);
+        Ok(Begun::Open(Box::new(
+            SqlWork::new(tx, say, intent.clone(), settings.clone()).told(),
+        )))
     }
 
     async fn begin(&self, intent: &Intent) -> Result<Begun> {
@@ -205,12 +222,19 @@ impl Store for SqlStore {
             .bind(intent.tenant.as_str().to_owned())
             .fetch_optional(&mut *tx)
             .await?;
-        let Some(row) = locked else { return Ok(Begun::NoTenant) };
+        let Some(row) = locked else {
+            return Ok(Begun::NoTenant);
+        };
         if let Some(begun) = self.replayed(intent, &mut tx).await? {
             return Ok(begun);
         }
         let settings = SettingsRow::read(&row)?.into_settings()?;
-        Ok(Begun::Open(Box::new(SqlWork::new(tx, self.say.clone(), intent.clone(), settings))))
+        Ok(Begun::Open(Box::new(SqlWork::new(
+            tx,
+            Arc::clone(&self.say),
+            intent.clone(),
+            settings,
+        ))))
     }
 
     async fn outcome(&self, intent: &Intent) -> Result<Option<Answer>> {
@@ -227,7 +251,11 @@ impl Store for SqlStore {
 
     async fn directory(&self) -> Result<Directory> {
         let mut tx = self.readers.begin_with(self.dialect.begin_read).await?;
-        let head = head(&sqlx::query(self.say.head.clone()).fetch_one(&mut *tx).await?)?;
+        let head = head(
+            &sqlx::query(self.say.head.clone())
+                .fetch_one(&mut *tx)
+                .await?,
+        )?;
         let found = sqlx::query(self.say.tenants.clone())
             .bind("")
             .bind(i64::MAX)
@@ -246,14 +274,26 @@ impl Store for SqlStore {
                 Ok((rows::tenant_id(&tenant)?, rows::tenant_record(row)?))
             })
             .collect::<Result<_>>()?;
-        let epoch = Epoch(epoch.parse().map_err(|_| StoreError::Corrupt("the epoch"))?);
-        Ok(Directory { head, epoch, tenants })
+        let epoch = Epoch(
+            epoch
+                .parse()
+                .map_err(|_| StoreError::Corrupt("the epoch"))?,
+        );
+        Ok(Directory {
+            head,
+            epoch,
+            tenants,
+        })
     }
 
     async fn load(&self, tenant: &TenantId, sink: &mut dyn LoadSink) -> Result<bool> {
         let name = tenant.as_str().to_owned();
         let mut tx = self.readers.begin_with(self.dialect.begin_read).await?;
-        let head = head(&sqlx::query(self.say.head.clone()).fetch_one(&mut *tx).await?)?;
+        let head = head(
+            &sqlx::query(self.say.head.clone())
+                .fetch_one(&mut *tx)
+                .await?,
+        )?;
         let found = sqlx::query(self.say.settings.clone())
             .bind(name.clone())
             .fetch_optional(&mut *tx)
@@ -264,11 +304,17 @@ impl Store for SqlStore {
             .fetch_all(&mut *tx)
             .await?;
         let lists = lists.iter().map(rows::list_record).collect::<Result<_>>()?;
-        sink.open(LoadedTenant { head, tenant: rows::tenant_record(&row)?, lists });
+        sink.open(LoadedTenant {
+            head,
+            tenant: rows::tenant_record(&row)?,
+            lists,
+        });
 
         let mut page = Vec::with_capacity(LOAD_PAGE);
         {
-            let mut rows = sqlx::query(self.say.load.clone()).bind(name).fetch(&mut *tx);
+            let mut rows = sqlx::query(self.say.load.clone())
+                .bind(name)
+                .fetch(&mut *tx);
             while let Some(row) = rows.try_next().await? {
                 page.push(ban_record(&row)?);
                 if page.len() == LOAD_PAGE {
@@ -326,7 +372,9 @@ impl Store for SqlStore {
             .bind(tenant.as_str().to_owned())
             .fetch_optional(&self.readers)
             .await?;
-        found.map(|row| SettingsRow::read(&row)?.into_settings()).transpose()
+        found
+            .map(|row| SettingsRow::read(&row)?.into_settings())
+            .transpose()
     }
 
     async fn tenants(&self, after: &str, limit: i64) -> Result<Vec<(TenantId, TenantSettings)>> {
@@ -339,7 +387,10 @@ impl Store for SqlStore {
             .iter()
             .map(|row| {
                 let tenant: String = row.try_get("tenant")?;
-                Ok((rows::tenant_id(&tenant)?, SettingsRow::read(row)?.into_settings()?))
+                Ok((
+                    rows::tenant_id(&tenant)?,
+                    SettingsRow::read(row)?.into_settings()?,
+                ))
             })
             .collect()
     }
@@ -350,7 +401,9 @@ impl Store for SqlStore {
             .bind(list_id.as_str().to_owned())
             .fetch_optional(&self.readers)
             .await?;
-        found.map(|row| ListRow::read(&row)?.into_list()).transpose()
+        found
+            .map(|row| ListRow::read(&row)?.into_list())
+            .transpose()
     }
 
     async fn lists(&self, tenant: &TenantId, after: &str, limit: i64) -> Result<Vec<BanList>> {
@@ -360,7 +413,10 @@ impl Store for SqlStore {
             .bind(limit)
             .fetch_all(&self.readers)
             .await?;
-        found.iter().map(|row| ListRow::read(row)?.into_list()).collect()
+        found
+            .iter()
+            .map(|row| ListRow::read(row)?.into_list())
+            .collect()
     }
 
     async fn ban(&self, tenant: &TenantId, ban: BanId) -> Result<Option<Ban>> {
@@ -369,16 +425,20 @@ impl Store for SqlStore {
             .bind(ban.bytes().to_vec())
             .fetch_optional(&self.readers)
             .await?;
-        found.map(|row| BanRow::read(&row)?.into_ban(tenant)).transpose()
+        found
+            .map(|row| BanRow::read(&row)?.into_ban(tenant))
+            .transpose()
     }
 
     async fn alike(&self, tenant: &TenantId, likeness: [u8; 16]) -> Result<Option<BanId>> {
         let found = sqlx::query(self.say.alike.clone())
             .bind(tenant.as_str().to_owned())
-            .bind(rows::to_json(&[rows::hex(&likeness)])?)
+            .bind(rows::to_json(&[hex(&likeness)])?)
             .fetch_optional(&self.readers)
             .await?;
-        found.map(|row| rows::ban_id(row.try_get::<&[u8], _>("ban_id")?)).transpose()
+        found
+            .map(|row| rows::ban_id(row.try_get::<&[u8], _>("ban_id")?))
+            .transpose()
     }
 
     async fn bans(&self, tenant: &TenantId, filter: &BanFilter) -> Result<BanPage> {

@@ -57,9 +57,16 @@ pub(super) static SQLITE: Dialect = Dialect {
     clock: "CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
     texts: |parameter| format!("json_each({parameter}) AS r"),
     rows: |parameter, columns| {
-        let names = columns.split(", ").filter_map(|column| column.split(' ').next());
-        let fields: Vec<_> = names.map(|name| format!("value ->> '{name}' AS {name}")).collect();
-        format!("(SELECT {} FROM json_each({parameter})) AS r", fields.join(", "))
+        let names = columns
+            .split(", ")
+            .filter_map(|column| column.split(' ').next());
+        let fields: Vec<_> = names
+            .map(|name| format!("value ->> '{name}' AS {name}"))
+            .collect();
+        format!(
+            "(SELECT {} FROM json_each({parameter})) AS r",
+            fields.join(", ")
+        )
     },
 };
 

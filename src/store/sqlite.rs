@@ -3,12 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
-use sqlx::{
-    Executor,
-    AnyPool,
-    any::AnyPoolOptions,
-    migrate::Migrator,
-};
+use sqlx::{AnyPool, Executor, any::AnyPoolOptions, migrate::Migrator};
 use tokio::sync::Notify;
 
 use super::{
@@ -55,9 +50,17 @@ pub(super) async fn open(folder: &Path) -> Result<SqlStore> {
     // The writer goes first: only it may turn the file to WAL.
     let writer = options(1).connect(&url).await?;
     let readers = options(READERS).connect_lazy(&url)?;
-    let engine =
-        Sqlite { writer: writer.clone(), readers: readers.clone(), bell: Arc::new(Notify::new()) };
-    Ok(SqlStore::new(Box::new(engine), &sql::SQLITE, writer, readers))
+    let engine = Sqlite {
+        writer: writer.clone(),
+        readers: readers.clone(),
+        bell: Arc::new(Notify::new()),
+    };
+    Ok(SqlStore::new(
+        Box::new(engine),
+        &sql::SQLITE,
+        writer,
+        readers,
+    ))
 }
 
 #[async_trait]

@@ -13,6 +13,7 @@ use super::{
 use crate::domain::{
     ban::Ban,
     clock::Timestamp,
+    hex::hex,
     ids::{BanId, ListId},
     list::BanList,
     policy::TenantSettings,
@@ -45,12 +46,21 @@ impl SqlWork {
         intent: Intent,
         settings: TenantSettings,
     ) -> Self {
-        Self { tx, say, intent, settings, touched: Touched::Nothing }
+        Self {
+            tx,
+            say,
+            intent,
+            settings,
+            touched: Touched::Nothing,
+        }
     }
 
     /// The same work, whose feed row will tell of the tenant itself.
     pub(super) fn told(self) -> Self {
-        Self { touched: Touched::Tenant, ..self }
+        Self {
+            touched: Touched::Tenant,
+            ..self
+        }
     }
 
     fn tenant(&self) -> String {
@@ -72,7 +82,7 @@ impl SqlWork {
             Touched::Bans(mut bans) => {
                 bans.sort_unstable();
                 bans.dedup();
-                let ids: Vec<String> = bans.iter().map(|ban| rows::hex(ban.bytes())).collect();
+                let ids: Vec<String> = bans.iter().map(|ban| hex(ban.bytes())).collect();
                 let found = sqlx::query(self.say.records.clone())
                     .bind(tenant)
                     .bind(rows::to_json(&ids)?)
@@ -136,7 +146,9 @@ impl Work for SqlWork {
             .bind(list_id.as_str().to_owned())
             .fetch_optional(&mut *self.tx)
             .await?;
-        found.map(|row| ListRow::read(&row)?.into_list()).transpose()
+        found
+            .map(|row| ListRow::read(&row)?.into_list())
+            .transpose()
     }
 
     async fn list_counts(&mut self) -> Result<(i64, i64)> {
@@ -156,8 +168,11 @@ impl Work for SqlWork {
     }
 
     async fn add_bans(&mut self, bans: &[NewBan]) -> Result<Vec<Added>> {
-        debug_assert!(bans.len() <= MAX_CHUNK, "a chunk holds at most {MAX_CHUNK} bans");
-        let likenesses: Vec<_> = bans.iter().map(|new| rows::hex(&new.likeness)).collect();
+        debug_assert!(
+            bans.len() <= MAX_CHUNK,
+            "a chunk holds at most {MAX_CHUNK} bans"
+        );
+        let likenesses: Vec<_> = bans.iter().map(|new| hex(&new.likeness)).collect();
         let likenesses = rows::to_json(&likenesses)?;
         let retired = sqlx::query(self.say.retire.clone())
             .bind(self.tenant())
@@ -175,7 +190,10 @@ impl Work for SqlWork {
             .bind(rows::to_json(&rows)?)
             .fetch_all(&mut *self.tx)
             .await?;
-        let made = made.iter().map(ban_id).collect::<Result<std::collections::HashSet<_>>>()?;
+        let made = made
+            .iter()
+            .map(ban_id)
+            .collect::<Result<std::collections::HashSet<_>>>()?;
 
         let (mut targets, mut keys) = (Vec::new(), Vec::new());
         for new in bans.iter().filter(|new| made.contains(&new.ban.ban_id)) {
@@ -194,8 +212,11 @@ impl Work for SqlWork {
                 .await?;
         }
 
-        let standing =
-            if made.len() < bans.len() { self.alike(&likenesses).await? } else { Vec::new() };
+        let standing = if made.len() < bans.len() {
+            self.alike(&likenesses).await?
+        } else {
+            Vec::new()
+        };
         bans.iter()
             .map(|new| {
                 if made.contains(&new.ban.ban_id) {
@@ -217,7 +238,9 @@ impl Work for SqlWork {
             .bind(ban.bytes().to_vec())
             .fetch_optional(&mut *self.tx)
             .await?;
-        found.map(|row| BanRow::read(&row)?.into_ban(&self.intent.tenant)).transpose()
+        found
+            .map(|row| BanRow::read(&row)?.into_ban(&self.intent.tenant))
+            .transpose()
     }
 
     async fn set_ban(&mut self, ban: &Ban, likeness: [u8; 16]) -> Result<()> {

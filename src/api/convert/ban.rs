@@ -46,8 +46,11 @@ pub(in crate::api) fn create(request: &v1::CreateBanRequest) -> Result<CreateBan
         }
         Some(Expiry::Timeout(timeout)) => End::After(period("timeout", timeout)?),
     };
-    let list_id =
-        if list_id.is_empty() { None } else { Some(fields::list_id("list_id", list_id)?) };
+    let list_id = if list_id.is_empty() {
+        None
+    } else {
+        Some(fields::list_id("list_id", list_id)?)
+    };
     Ok(CreateBan {
         list_id,
         channels: channels("channels", on)?,
@@ -74,27 +77,43 @@ pub(in crate::api) fn edit(
     mask: Option<&FieldMask>,
     permanent: bool,
 ) -> Result<BanEdit, Refusal> {
-    const CHANGEABLE: [&str; 6] =
-        ["expire_time", "start_time", "reason", "reason_code", "enforcement", "channels"];
+    const CHANGEABLE: [&str; 6] = [
+        "expire_time",
+        "start_time",
+        "reason",
+        "reason_code",
+        "enforcement",
+        "channels",
+    ];
     let mask = super::Mask::read(mask, &CHANGEABLE)?;
     let expire = instant("ban.expire_time", ban.expire_time.as_ref())?;
-    let end = match (mask.wants("expire_time", permanent || expire.is_some()), expire) {
+    let end = match (
+        mask.wants("expire_time", permanent || expire.is_some()),
+        expire,
+    ) {
         (false, _) => None,
         (true, _) if permanent => Some(End::Never),
         (true, Some(at)) => Some(End::At(at)),
         (true, None) => {
             let message = "say when the ban ends, or set permanent";
-            return Err(Refusal::of_field(Reason::FieldRequired, "ban.expire_time", message));
+            return Err(Refusal::of_field(
+                Reason::FieldRequired,
+                "ban.expire_time",
+                message,
+            ));
         }
     };
-    let enforcement =
-        fields::known("ban.enforcement", ban.enforcement, Enforcement::from_number)?;
+    let enforcement = fields::known("ban.enforcement", ban.enforcement, Enforcement::from_number)?;
     let start = instant("ban.start_time", ban.start_time.as_ref())?;
     Ok(BanEdit {
         end,
         start: mask.pick("start_time", start.is_some(), start),
         reason: mask.pick("reason", !ban.reason.is_empty(), ban.reason.clone()),
-        reason_code: mask.pick("reason_code", !ban.reason_code.is_empty(), ban.reason_code.clone()),
+        reason_code: mask.pick(
+            "reason_code",
+            !ban.reason_code.is_empty(),
+            ban.reason_code.clone(),
+        ),
         enforcement: mask.pick(
             "enforcement",
             enforcement.is_some(),
@@ -133,7 +152,11 @@ pub(in crate::api) fn query(request: &v1::ListBansRequest) -> Result<BanQuery, R
         "expire_time" | "expire_time asc" => BanOrder::Expiry,
         _ => {
             let message = "bans are listed by `create_time desc` or `expire_time`";
-            return Err(Refusal::of_field(Reason::InvalidFilter, "order_by", message));
+            return Err(Refusal::of_field(
+                Reason::InvalidFilter,
+                "order_by",
+                message,
+            ));
         }
     };
     let lists = list_ids
@@ -157,7 +180,10 @@ pub(in crate::api) fn query(request: &v1::ListBansRequest) -> Result<BanQuery, R
             order,
             ..BanFilter::default()
         },
-        identity: identity.as_ref().map(|one| target("identity", one)).transpose()?,
+        identity: identity
+            .as_ref()
+            .map(|one| target("identity", one))
+            .transpose()?,
         page_size: *page_size,
         page_token: page_token.clone(),
     })
@@ -176,7 +202,11 @@ pub(in crate::api) fn event_query(
         from_time,
         to_time,
     } = request;
-    let ban = if ban_id.is_empty() { None } else { Some(fields::ban_id("ban_id", ban_id)?) };
+    let ban = if ban_id.is_empty() {
+        None
+    } else {
+        Some(fields::ban_id("ban_id", ban_id)?)
+    };
     Ok(EventQuery {
         filter: EventFilter {
             ban,
@@ -250,7 +280,14 @@ pub(in crate::api) fn message(ban: Ban, now: Timestamp) -> v1::Ban {
 }
 
 fn target_message(target: Target) -> v1::NormalizedIdentity {
-    let Target { kind, input, canonical, issuer, canonicaliser_version, match_keys } = target;
+    let Target {
+        kind,
+        input,
+        canonical,
+        issuer,
+        canonicaliser_version,
+        match_keys,
+    } = target;
     v1::NormalizedIdentity {
         input: Some(v1::Identity {
             kind: kind as i32,
@@ -268,12 +305,23 @@ fn target_message(target: Target) -> v1::NormalizedIdentity {
 /// What a write warns of: about target n - 1 where n is above nought.
 pub(in crate::api) fn warnings(warnings: &[(u32, String)]) -> Vec<v1::Warning> {
     let about = |at: u32| at.checked_sub(1).and_then(|at| i32::try_from(at).ok());
-    warnings.iter().map(|(at, code)| warning(about(*at), code)).collect()
+    warnings
+        .iter()
+        .map(|(at, code)| warning(about(*at), code))
+        .collect()
 }
 
 /// An event on the wire; its token is of the present history.
 pub(in crate::api) fn event(event: Event, epoch: Epoch, seal: &Seal) -> v1::BanEvent {
-    let Event { event_id, ban, action, actor, at, comment, anchor } = event;
+    let Event {
+        event_id,
+        ban,
+        action,
+        actor,
+        at,
+        comment,
+        anchor,
+    } = event;
     let checked_at = anchor.map(|anchor| Position { epoch, anchor }.token(seal));
     v1::BanEvent {
         event_id: uuid::Uuid::from_bytes(event_id).to_string(),
@@ -288,6 +336,8 @@ pub(in crate::api) fn event(event: Event, epoch: Epoch, seal: &Seal) -> v1::BanE
 
 /// The tenant of a ban that is to be changed.
 pub(in crate::api) fn tenant_of(ban: &v1::Ban) -> Result<TenantId, Refusal> {
-    fields::tenant(&ban.tenant)
-        .map_err(|refusal| Refusal { field: format!("ban.{}", refusal.field), ..refusal })
+    fields::tenant(&ban.tenant).map_err(|refusal| Refusal {
+        field: format!("ban.{}", refusal.field),
+        ..refusal
+    })
 }

@@ -56,18 +56,28 @@ pub(in crate::api) fn settings_edit(
             })
         })
     };
-    let failure =
-        fields::known(&path("failure_mode"), failure_mode.unwrap_or(0), FailureMode::from_number)?;
+    let failure = fields::known(
+        &path("failure_mode"),
+        failure_mode.unwrap_or(0),
+        FailureMode::from_number,
+    )?;
     let mut record_to = Vec::new();
     for (at, one) in default_record_to.iter().enumerate() {
-        let v1::tenant_settings::DefaultRecordTo { channel: on, record_to: to } = one;
+        let v1::tenant_settings::DefaultRecordTo {
+            channel: on,
+            record_to: to,
+        } = one;
         let path = path(&format!("default_record_to[{at}]"));
         let to = fields::known(&format!("{path}.record_to"), *to, RecordTo::from_number)?
             .ok_or_else(|| Refusal::required(format!("{path}.record_to")))?;
         record_to.push((channel(&format!("{path}.channel"), *on)?, to));
     }
     Ok(SettingsEdit {
-        display_name: mask.pick("display_name", !display_name.is_empty(), display_name.clone()),
+        display_name: mask.pick(
+            "display_name",
+            !display_name.is_empty(),
+            display_name.clone(),
+        ),
         operator_banning_enabled: mask.pick(
             "operator_banning_enabled",
             operator_banning_enabled.is_some(),
@@ -83,7 +93,11 @@ pub(in crate::api) fn settings_edit(
             time_zone.is_some(),
             time_zone.clone().unwrap_or_default(),
         ),
-        failure_mode: mask.pick("failure_mode", failure.is_some(), failure.unwrap_or_default()),
+        failure_mode: mask.pick(
+            "failure_mode",
+            failure.is_some(),
+            failure.unwrap_or_default(),
+        ),
         default_record_to: mask.pick("default_record_to", !record_to.is_empty(), record_to),
         ended_ban_retention_days: mask.pick(
             "ended_ban_retention_days",
@@ -183,8 +197,11 @@ pub(in crate::api) fn list_edit(
         WebchatBanType::from_number,
     )?;
     let treat = fields::known("ban_list.treatment", *treatment, Treatment::from_number)?;
-    let enforce =
-        fields::known("ban_list.enforcement", *enforcement, Enforcement::from_number)?;
+    let enforce = fields::known(
+        "ban_list.enforcement",
+        *enforcement,
+        Enforcement::from_number,
+    )?;
     let ladder = repeat_ladder
         .iter()
         .enumerate()
@@ -201,7 +218,11 @@ pub(in crate::api) fn list_edit(
         ),
         ban_contact_phones: flag("ban_contact_phones", *ban_contact_phones),
         treatment: mask.pick("treatment", treat.is_some(), treat),
-        enforcement: mask.pick("enforcement", enforce.is_some(), enforce.unwrap_or_default()),
+        enforcement: mask.pick(
+            "enforcement",
+            enforce.is_some(),
+            enforce.unwrap_or_default(),
+        ),
         enforce_outbound: flag("enforce_outbound", *enforce_outbound),
         repeat_ladder: mask.pick("repeat_ladder", !ladder.is_empty(), ladder),
     })
@@ -225,7 +246,10 @@ pub(in crate::api) fn list_message(list: BanList, example: Option<Timestamp>) ->
         queues,
         version,
     } = list;
-    let default_timeout = default_timeout_text.parse().ok().map(|period| calendar_period(&period));
+    let default_timeout = default_timeout_text
+        .parse()
+        .ok()
+        .map(|period| calendar_period(&period));
     v1::BanList {
         list_id: list_id.to_string(),
         title,

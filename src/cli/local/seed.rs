@@ -122,8 +122,12 @@ async fn make_tenant(store: &dyn Store, about: &Circumstances) -> anyhow::Result
         return Ok(());
     }
     let intent = intent(about, "CreateTenant")?;
-    let begun = store.begin_tenant(&intent, &TenantSettings::default()).await?;
-    let Begun::Open(work) = begun else { bail!("the tenant could not be made") };
+    let begun = store
+        .begin_tenant(&intent, &TenantSettings::default())
+        .await?;
+    let Begun::Open(work) = begun else {
+        bail!("the tenant could not be made")
+    };
     work.commit(&Answer::default()).await?;
     Ok(())
 }
