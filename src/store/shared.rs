@@ -9,19 +9,18 @@ use sqlx::{Any, AnyConnection, AnyPool, Row, any::AnyRow};
 use super::{
     Answer, BanFilter, BanPage, Begun, Directory, Event, EventFilter, FeedLink, Intent, LoadSink,
     LoadedTenant, Result, Store, StoreError, Tail, payload, read,
-    rows::{self, BanRow, ListRow, SettingsRow, number},
+    rows::{self, BanRow, ListRow, SettingsRow, ban_record, number},
     sql::{Dialect, Statements},
     work::SqlWork,
 };
 use crate::domain::{
-    ban::{Ban, Enforcement},
-    channel::Channels,
+    ban::Ban,
     clock::Timestamp,
     hex::hex,
     ids::{BanId, ListId, TenantId},
     list::BanList,
     policy::TenantSettings,
-    record::{BanRecord, News},
+    record::News,
     revision::{Anchor, Epoch, Nonce, Revision},
 };
 
@@ -91,25 +90,6 @@ pub(super) fn head(row: &AnyRow) -> Result<Anchor> {
     Ok(Anchor {
         revision: Revision(number(row, "rev")?),
         nonce: Nonce(number(row, "nonce")?),
-    })
-}
-
-/// One row of a join of bans and keys, as a record with a single key.
-pub(super) fn ban_record(row: &AnyRow) -> Result<BanRecord> {
-    let start: Option<i64> = row.try_get("start_at")?;
-    let expire: Option<i64> = row.try_get("expire_at")?;
-    Ok(BanRecord {
-        ban: rows::ban_id(row.try_get::<&[u8], _>("ban_id")?)?,
-        keys: vec![rows::match_key(row)?],
-        start: start.map(Timestamp::from_micros),
-        expire: expire.map(Timestamp::from_micros),
-        generation: number(row, "generation")?,
-        channels: Channels::from_bits(number(row, "channels")?),
-        enforcement: rows::known(
-            Enforcement::from_number(number(row, "enforcement")?),
-            "an enforcement",
-        )?,
-        ended: number::<i32>(row, "ended")? != 0,
     })
 }
 

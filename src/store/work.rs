@@ -6,8 +6,7 @@ use sqlx::{Any, Row, Transaction};
 use super::{
     Added, Answer, Event, Intent, MAX_CHUNK, NewBan, Result, StoreError, Work, payload,
     payload::Kind,
-    rows::{self, BanRow, ListRow, SettingsRow, number},
-    shared::ban_record,
+    rows::{self, BanRow, ListRow, SettingsRow, ban_record, number},
     sql::Statements,
 };
 use crate::domain::{
