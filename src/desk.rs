@@ -41,7 +41,7 @@ use crate::{
         keys::MasterKey,
         policy::TenantSettings,
         refusal::{Reason, Refusal},
-        revision::{Nonce, Position},
+        revision::Nonce,
     },
     feed::Feed,
     store::{Answer, Begun, Event, Intent, Store, StoreError, Work},
@@ -162,8 +162,9 @@ impl Progress {
 }
 
 enum Outcome {
-    Committed { answer: Answer, told: bool },
-    Replayed(Answer),
+    /// It is done, now or by an earlier try.
+    Committed(Answer),
+    /// It could be done.
     Tried(Answer),
 }
 
@@ -218,7 +219,6 @@ impl Desk {
         let begun = Instant::now();
         let attempt = self.attempt(order, J::RPC, new_tenant)?;
         let progress = Arc::clone(&attempt.progress);
-        let expected = self.feed.expect(attempt.intent.nonce);
         let task = self
             .tasks
             .spawn(attempt.run(Arc::clone(&self.store), job, validate_only));
@@ -228,33 +228,24 @@ impl Desk {
             Err(_) if progress.step(Progress::GIVEN_UP) => return Err(store_unavailable()),
             Err(_) => return Err(outcome_unknown()),
         };
-        let left = patience.saturating_sub(begun.elapsed()).max(MARGIN);
-        let (answer, token) = match outcome {
+        let answer = match outcome {
             Outcome::Tried(answer) => {
                 return Ok(Written {
                     answer,
                     token: None,
                 });
             }
-            Outcome::Committed { answer, told: true } => {
-                self.feed.committed();
-                let at = expected.applied(left).await.ok_or_else(outcome_unknown)?;
-                (answer, self.token(at))
-            }
-            Outcome::Committed {
-                answer,
-                told: false,
-            }
-            | Outcome::Replayed(answer) => {
-                // What was found done may have been done elsewhere, a moment ago.
-                let asked = self.feed.clock().read().boot;
-                timeout(left, self.feed.heard_since(asked))
-                    .await
-                    .map_err(|_| outcome_unknown())?;
-                let standing = self.feed.standing().ok_or_else(store_unavailable)?;
-                (answer, Arc::clone(&standing.token))
-            }
+            Outcome::Committed(answer) => answer,
         };
+        // What a complete tail brings that is sent from now on includes the write, also one that
+        // was found done already, by another pod, a moment ago.
+        let committed = self.feed.clock().read().boot;
+        self.feed.committed();
+        let left = patience.saturating_sub(begun.elapsed()).max(MARGIN);
+        let heard = timeout(left, self.feed.heard_since(committed)).await;
+        heard.map_err(|_| outcome_unknown())?;
+        let standing = self.feed.standing().ok_or_else(outcome_unknown)?;
+        let token = Arc::clone(&standing.token);
         self.counters.writes.inc();
         Ok(Written {
             answer,
@@ -305,14 +296,6 @@ impl Desk {
         })
     }
 
-    /// The token of a row that this pod has applied.
-    fn token(&self, at: Position) -> Arc<str> {
-        match self.feed.standing() {
-            Some(standing) if standing.position == at => Arc::clone(&standing.token),
-            _ => at.token(self.feed.seal()).into(),
-        }
-    }
-
     /// Bounds a look-up by the caller's patience.
     async fn within<T>(
         &self,
@@ -353,7 +336,7 @@ impl Attempt {
         };
         let mut work = match begun {
             Ok(Begun::Open(work)) => work,
-            Ok(Begun::Replay(answer)) => return Ok(Outcome::Replayed(*answer)),
+            Ok(Begun::Replay(answer)) => return Ok(Outcome::Committed(*answer)),
             Ok(Begun::Reused) => return Err(request_id_reused()),
             Ok(Begun::NoTenant) => return Err(no_tenant()),
             Err(StoreError::Taken) if new_tenant.is_some() => {
@@ -375,10 +358,10 @@ impl Attempt {
             return Err(store_unavailable());
         }
         match work.commit(&answer).await {
-            Ok(told) => Ok(Outcome::Committed { answer, told }),
+            Ok(()) => Ok(Outcome::Committed(answer)),
             // Somebody else committed the same request a moment before.
             Err(StoreError::Taken) => match store.outcome(&intent).await {
-                Ok(Some(answer)) => Ok(Outcome::Replayed(answer)),
+                Ok(Some(answer)) => Ok(Outcome::Committed(answer)),
                 _ => Err(request_id_reused()),
             },
             Err(error) => {
@@ -388,7 +371,7 @@ impl Attempt {
                     "a commit got no answer; looking up what became of it"
                 );
                 match store.outcome(&intent).await {
-                    Ok(Some(answer)) => Ok(Outcome::Committed { answer, told: true }),
+                    Ok(Some(answer)) => Ok(Outcome::Committed(answer)),
                     _ => Err(outcome_unknown()),
                 }
             }

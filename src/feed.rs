@@ -9,11 +9,7 @@ mod clock;
 mod follow;
 mod task;
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -28,7 +24,7 @@ use crate::domain::{
     ids::TenantId,
     keys::MasterKey,
     keys::Seal,
-    revision::{Nonce, Position},
+    revision::Position,
 };
 
 /// For how long after a complete tail was sent the pod may call itself fresh, in microseconds.
@@ -81,21 +77,12 @@ struct Shared {
     nudge: Notify,
     bell: Arc<Notify>,
     loads: Commands,
-    /// Who waits for which row to be applied.
-    expected: Mutex<HashMap<Nonce, oneshot::Sender<Position>>>,
 }
 
 /// A hold on the feed, for everybody but the task that follows it.
 #[derive(Clone)]
 pub struct Feed {
     shared: Arc<Shared>,
-}
-
-/// A row that this pod has committed or will, and wants to hear of.
-pub struct Expected {
-    feed: Feed,
-    nonce: Nonce,
-    heard: oneshot::Receiver<Position>,
 }
 
 /// What [`run`] needs besides the store: made together with the [`Feed`] by [`Feed::new`].
@@ -119,7 +106,6 @@ impl Feed {
             nudge: Notify::new(),
             bell: Arc::default(),
             loads,
-            expected: Mutex::default(),
         };
         let feed = Self {
             shared: Arc::new(shared),
@@ -196,43 +182,9 @@ impl Feed {
         }
     }
 
-    /// Announces a row before it is committed, so that it cannot be missed.
-    pub fn expect(&self, nonce: Nonce) -> Expected {
-        let (tell, heard) = oneshot::channel();
-        self.expected().insert(nonce, tell);
-        Expected {
-            feed: self.clone(),
-            nonce,
-            heard,
-        }
-    }
-
     /// Says that something was committed: this pod looks at once, the others are rung for.
     pub fn committed(&self) {
         self.shared.nudge.notify_one();
         self.shared.bell.notify_one();
-    }
-
-    fn expected(&self) -> std::sync::MutexGuard<'_, HashMap<Nonce, oneshot::Sender<Position>>> {
-        self.shared
-            .expected
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Expected {
-    /// Waits until this pod has applied the row; `None` = it was not heard of in time.
-    pub async fn applied(mut self, patience: Duration) -> Option<Position> {
-        tokio::time::timeout(patience, &mut self.heard)
-            .await
-            .ok()?
-            .ok()
-    }
-}
-
-impl Drop for Expected {
-    fn drop(&mut self) {
-        self.feed.expected().remove(&self.nonce);
     }
 }

@@ -8,10 +8,10 @@ mod boot;
 mod listen;
 mod services;
 
-use std::{net::SocketAddr, sync::Arc, thread::JoinHandle, time::Duration};
+use std::{fs::File, net::SocketAddr, sync::Arc, thread::JoinHandle, time::Duration};
 
 use anyhow::Context;
-use tokio::{runtime::Runtime, sync::oneshot};
+use tokio::{runtime::Runtime, sync::oneshot, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::boot::{data_lock, master_key};
@@ -22,13 +22,28 @@ use crate::{
     desk::Desk,
     domain::keys::MasterKey,
     feed::{self, Feed},
-    store::{self, Store},
+    store::{self, Place, Store},
     telemetry::Counters,
     views::Views,
 };
 
-/// How long requests in flight may take to finish once the server is ending.
+/// How long requests in flight may take to finish once the listeners are closing.
 const FINISH: Duration = Duration::from_secs(10);
+/// How long feed rows and remembered answers are kept.
+const KEPT: Duration = Duration::from_hours(24);
+/// How often what is older is forgotten.
+const PRUNE: Duration = Duration::from_mins(10);
+
+/// The ends of a server, in their order.
+#[derive(Clone, Default)]
+struct Ending {
+    /// Health says no; everything still answers.
+    drain: CancellationToken,
+    /// The listeners close; what is in flight finishes.
+    close: CancellationToken,
+    /// Nobody waits for news any more, so the feed ends.
+    quiet: CancellationToken,
+}
 
 /// A server that runs.
 pub struct Server {
@@ -41,14 +56,14 @@ pub struct Server {
     feed: Feed,
     services: Services,
     drain_delay: Duration,
-    stop: CancellationToken,
+    ending: Ending,
     tasks: TaskTracker,
     admin_runtime: Runtime,
     threads: Vec<JoinHandle<()>>,
     /// An embedded store's first tenant being made.
     first_tenant: Option<tokio::task::JoinHandle<()>>,
     failed: oneshot::Receiver<anyhow::Error>,
-    _data: Option<std::fs::File>,
+    _data: Option<File>,
 }
 
 impl Server {
@@ -65,18 +80,14 @@ impl Server {
             .enable_all()
             .build()
             .context("cannot start threads")?;
-        let store: Arc<dyn Store> = admin_runtime.block_on(store::open(&config.place))?;
+        let store = admin_runtime.block_on(store::open(&config.place))?;
 
-        let stop = CancellationToken::new();
+        let ending = Ending::default();
         let tasks = TaskTracker::new();
         let counters = Arc::new(Counters::new());
         let views = Views::new(config.view_bytes);
         let (feed, source) = Feed::new(keys.clone());
-        let checker = Arc::new(Checker::new(
-            feed.clone(),
-            views.clone(),
-            Arc::clone(&counters),
-        ));
+        let checker = Checker::new(feed.clone(), views.clone(), Arc::clone(&counters));
         let desk = Desk::new(
             Arc::clone(&store),
             feed.clone(),
@@ -84,18 +95,21 @@ impl Server {
             Arc::clone(&counters),
             tasks.clone(),
         );
-        let services = Services::new(checker, desk.clone(), feed.clone(), counters, views.clone())?;
+        let services = Services::new(
+            Arc::new(checker),
+            desk.clone(),
+            feed.clone(),
+            counters,
+            views.clone(),
+        )?;
 
         let (fail, failed) = oneshot::channel();
-        let mut threads = Vec::new();
-        let embedded = matches!(config.place, store::Place::Sqlite(_));
         let follows = {
-            let stop = stop.clone();
+            let (store, quiet) = (Arc::clone(&store), ending.quiet.clone());
             async move {
-                match boot::prepare(&*store, &keys, &stop).await {
+                match boot::prepare(&*store, &keys, &quiet).await {
                     Ok(true) => {
-                        let options = feed::Options::default();
-                        feed::run(source, store, views, options, stop).await;
+                        feed::run(source, store, views, feed::Options::default(), quiet).await;
                     }
                     Ok(false) => {}
                     // Nobody listens any more: the server is ending anyway.
@@ -103,21 +117,20 @@ impl Server {
                 }
             }
         };
-        threads.push(listen::on_thread("feed", follows)?);
-        let first_tenant =
-            embedded.then(|| tasks.spawn_on(boot::first_tenant(desk), admin_runtime.handle()));
+        let mut threads = vec![listen::on_thread("feed", follows)?];
         let (check, admin, metrics) = bound.addresses()?;
         threads.extend(listen::serve(
             bound,
             &services,
             &admin_runtime,
             &tasks,
-            &stop,
+            &ending.close,
         )?);
-        tasks.spawn_on(
-            services.clone().tell_health(stop.clone()),
-            admin_runtime.handle(),
-        );
+        let on_admin = admin_runtime.handle();
+        tasks.spawn_on(services.clone().tell_health(ending.drain.clone()), on_admin);
+        tasks.spawn_on(prune(store, feed.clone(), ending.close.clone()), on_admin);
+        let embedded = matches!(config.place, Place::Sqlite(_));
+        let first_tenant = embedded.then(|| tasks.spawn_on(boot::first_tenant(desk), on_admin));
         Ok(Self {
             check,
             admin,
@@ -125,7 +138,7 @@ impl Server {
             feed,
             services,
             drain_delay: config.drain_delay,
-            stop,
+            ending,
             tasks,
             admin_runtime,
             threads,
@@ -144,75 +157,114 @@ impl Server {
             failed,
             ..
         } = self;
-        let ready = async {
-            feed.warm().await;
-            if let Some(made) = first_tenant.take() {
-                // Its failure has been logged, and tenants can be made by hand.
-                let _ = made.await;
-            }
-        };
-        admin_runtime.block_on(async {
-            tokio::select! {
-                () = ready => Ok(()),
-                error = failed => Err(error.unwrap_or_else(|_| anyhow::anyhow!("the feed ended"))),
-            }
-        })
+        admin_runtime.block_on(wait_until_ready(feed, first_tenant, failed))
     }
 
-    /// Runs until a signal or a failure, then ends in order.
-    pub fn run(mut self) -> anyhow::Result<()> {
-        let ended = {
-            let Self {
-                admin_runtime,
-                failed,
-                ..
-            } = &mut self;
-            admin_runtime.block_on(async {
-                tokio::select! {
-                    signal = boot::signal() => signal.map(|()| None),
-                    Ok(error) = failed => Ok(Some(error)),
+    /// Runs until a signal or a failure, then ends in order; says once when it is ready.
+    pub fn run(mut self, say_ready: impl FnOnce()) -> anyhow::Result<()> {
+        let Self {
+            admin_runtime,
+            feed,
+            first_tenant,
+            failed,
+            ..
+        } = &mut self;
+        let ended = admin_runtime.block_on(async {
+            let runs = async {
+                wait_until_ready(feed, first_tenant, failed).await?;
+                say_ready();
+                match failed.await {
+                    Ok(error) => Err(error),
+                    // The feed will not fail any more.
+                    Err(_) => std::future::pending().await,
                 }
-            })?
+            };
+            tokio::select! {
+                signal = boot::signal() => signal,
+                failed = runs => failed,
+            }
+        });
+        let delay = if ended.is_ok() {
+            self.drain_delay
+        } else {
+            Duration::ZERO
         };
-        if let Some(error) = ended {
-            self.stop(Duration::ZERO);
-            return Err(error);
-        }
         tracing::info!("ending: no new work is taken");
-        let delay = self.drain_delay;
         self.stop(delay);
         tracing::info!("ended");
-        Ok(())
+        ended
     }
 
-    /// Ends in order: health says no, the delay passes, listeners close, what is in flight finishes.
+    /// Ends in order: health says no, the delay passes, listeners close, what is in flight
+    /// finishes, and only then does the feed fall silent, for writes wait for it.
     pub fn stop(self, delay: Duration) {
         let Self {
             services,
-            stop,
+            ending,
             tasks,
             admin_runtime,
             threads,
             ..
         } = self;
         admin_runtime.block_on(async {
+            ending.drain.cancel();
             services.not_serving().await;
-            tokio::select! {
-                () = tokio::time::sleep(delay) => {}
-                // A second signal ends at once.
-                _ = boot::signal(), if !delay.is_zero() => {}
+            if !delay.is_zero() {
+                tokio::select! {
+                    () = tokio::time::sleep(delay) => {}
+                    // A second signal ends at once.
+                    _ = boot::signal() => {}
+                }
             }
-            stop.cancel();
+            services.forget_health().await;
+            ending.close.cancel();
             tasks.close();
-            let finished = tokio::time::timeout(FINISH, tasks.wait()).await;
-            if finished.is_err() {
+            if timeout(FINISH, tasks.wait()).await.is_err() {
                 tracing::warn!("some requests did not finish in time");
             }
+            ending.quiet.cancel();
         });
         for thread in threads {
             // A thread that panicked has said so; there is nothing left to end.
             let _ = thread.join();
         }
         admin_runtime.shutdown_timeout(Duration::from_secs(1));
+    }
+}
+
+async fn wait_until_ready(
+    feed: &Feed,
+    first_tenant: &mut Option<tokio::task::JoinHandle<()>>,
+    failed: &mut oneshot::Receiver<anyhow::Error>,
+) -> anyhow::Result<()> {
+    let ready = async {
+        feed.warm().await;
+        if let Some(made) = first_tenant.take() {
+            // Its failure has been logged, and tenants can be made by hand.
+            let _ = made.await;
+        }
+    };
+    tokio::select! {
+        () = ready => Ok(()),
+        error = failed => Err(error.unwrap_or_else(|_| anyhow::anyhow!("the feed ended"))),
+    }
+}
+
+/// Forgets feed rows and answers that nobody will ask for any more.
+async fn prune(store: Arc<dyn Store>, feed: Feed, stop: CancellationToken) {
+    let kept = i64::try_from(KEPT.as_micros()).unwrap_or(i64::MAX);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(PRUNE) => {}
+        }
+        let before = feed.clock().read().now.plus_micros(-kept);
+        if let Err(error) = store.prune(before).await {
+            let error = error.with_causes();
+            tracing::debug!(
+                error,
+                "what is old could not be forgotten; trying again later"
+            );
+        }
     }
 }

@@ -249,7 +249,8 @@ pub trait Work: Send {
     /// The bans carried over from this one.
     async fn children(&mut self, ban: BanId) -> Result<Vec<BanId>>;
 
-    /// Other bans in force that share a key with this one and hold on one of its channels.
+    /// Other bans in force that share a key with this one and hold on one of its channels, but for
+    /// those that only watch.
     async fn overlapping(&mut self, ban: BanId) -> Result<Vec<BanId>>;
 
     /// Writes the tenant's settings.
@@ -268,9 +269,7 @@ pub trait Work: Send {
     async fn note(&mut self, event: &Event) -> Result<()>;
 
     /// Tells the feed how things stand now, remembers the answer, and commits (S-3, S-9, S-11).
-    ///
-    /// `false`: nothing had changed, so nothing was told.
-    async fn commit(self: Box<Self>, answer: &Answer) -> Result<bool>;
+    async fn commit(self: Box<Self>, answer: &Answer) -> Result<()>;
 
     /// Undoes everything.
     async fn abandon(self: Box<Self>) -> Result<()>;

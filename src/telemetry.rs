@@ -29,7 +29,9 @@ pub enum LogFormat {
 
 /// Begins to log to standard error, as loud as `filter` says.
 pub fn log(format: LogFormat, filter: &str) {
-    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    // The database driver's own news are told again, in our words, where they are handled.
+    let filter = EnvFilter::try_new(format!("sqlx=error,{filter}"));
+    let filter = filter.unwrap_or_else(|_| EnvFilter::new("info"));
     let registry = tracing_subscriber::registry().with(filter);
     let layer = fmt::layer()
         .with_writer(stderr)

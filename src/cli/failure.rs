@@ -125,7 +125,7 @@ fn hint(status: &Status, reason: &str) -> Option<&'static str> {
         "ETAG_MISMATCH" => "somebody changed it in the meantime; look again, then repeat",
         "INVALID_IDENTIFIER" => {
             "--kind says what the value is, --region where a national number is from, and \
-             --match cidr, prefix or domain that it is a range"
+             --match cidr that it is a network"
         }
         "MISSING_ISSUER" => "--issuer names the page, business or portfolio",
         "RANGE_TOO_BROAD" => "an administrator may insist with --override-warnings",

@@ -3,7 +3,7 @@
 
 mod seed;
 
-use std::{net::SocketAddr, process::ExitCode, time::Duration};
+use std::{net::SocketAddr, process::ExitCode};
 
 use anyhow::Context;
 use clap::Subcommand;
@@ -43,7 +43,7 @@ pub(super) fn serve(flags: &Flags) -> anyhow::Result<ExitCode> {
     let config = read(flags)?;
     telemetry::log(config.log_format, &config.log);
     tracing::warn!("authentication is off: whoever reaches the listeners may do anything");
-    let mut server = Server::start(&config)?;
+    let server = Server::start(&config)?;
     tracing::info!(
         check = %server.check,
         admin = %server.admin,
@@ -54,17 +54,8 @@ pub(super) fn serve(flags: &Flags) -> anyhow::Result<ExitCode> {
         },
         "listening"
     );
-    let ready = server.ready();
-    if ready.is_err() {
-        server.stop(Duration::ZERO);
-        ready?;
-    } else {
-        tracing::info!(
-            "ready; ask the first question:\n\n    {}\n",
-            question(server.check)
-        );
-        server.run()?;
-    }
+    let question = question(server.check);
+    server.run(|| tracing::info!("ready; ask the first question:\n\n    {question}\n"))?;
     Ok(ExitCode::SUCCESS)
 }
 

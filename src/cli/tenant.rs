@@ -80,7 +80,7 @@ struct SettingsFlags {
     /// them, without dots [default: on]
     #[arg(long, value_enum, ignore_case = true, value_name = "SWITCH")]
     email_fold: Option<Switch>,
-    /// Leading bits of an IPv6 address that a ban of it covers, 1 to 128 [default: 64]
+    /// Leading bits of an IPv6 address that a ban of it covers, 32 to 128 [default: 64]
     #[arg(long, value_name = "BITS", value_parser = clap::value_parser!(i32).range(1..=128))]
     ipv6_prefix: Option<i32>,
 }

@@ -131,8 +131,8 @@ impl<S: Shelf> Follower<S> {
         Arc::clone(&self.tenants)
     }
 
-    /// Takes in what a tail brought. The rows applied are told one by one.
-    pub fn absorb(&mut self, tail: &Tail, mut applied: impl FnMut(Anchor)) -> Heard {
+    /// Takes in what a tail brought.
+    pub fn absorb(&mut self, tail: &Tail) -> Heard {
         if tail.in_recovery {
             return Heard::FromStandby;
         }
@@ -153,7 +153,6 @@ impl<S: Shelf> Follower<S> {
             if self.recent.len() > REMEMBERED {
                 self.recent.pop_front();
             }
-            applied(news.anchor);
         }
         if self.position.anchor.revision == tail.head {
             Heard::All

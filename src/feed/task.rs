@@ -266,8 +266,7 @@ impl<S: Shelf> Task<S> {
             return false;
         };
         let received = self.feed.clock().read().boot;
-        let mut applied = Vec::new();
-        let heard = self.follower.absorb(&tail, |anchor| applied.push(anchor));
+        let heard = self.follower.absorb(&tail);
         match heard {
             Heard::All => {
                 self.feed.shared.clock.heard(tail.clock, sent, received);
@@ -282,13 +281,6 @@ impl<S: Shelf> Task<S> {
                 self.pause.take().await;
             }
             Heard::Lost | Heard::Forked => self.begin_again(heard).await,
-        }
-        let position = self.follower.position();
-        for anchor in applied {
-            if let Some(waiter) = self.feed.expected().remove(&anchor.nonce) {
-                // Nobody there: the caller went away, which costs nothing.
-                let _ = waiter.send(Position { anchor, ..position });
-            }
         }
         for (tenant, end) in self.follower.settle_loads() {
             self.settled(&tenant, end);

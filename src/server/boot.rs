@@ -1,6 +1,8 @@
 //! Before the first request: the key, the lock, the schema, the first tenant.
 
-use std::{fs::File, io::Write as _, os::unix::fs::OpenOptionsExt, path::Path, time::Duration};
+use std::{
+    fs::File, io::Write as _, os::unix::fs::OpenOptionsExt, path::Path, pin::pin, time::Duration,
+};
 
 use anyhow::{Context, bail};
 use rustix::fs::{FlockOperation, flock};
@@ -16,6 +18,8 @@ use crate::{
 
 /// The tenant an empty embedded store begins with.
 const FIRST_TENANT: &str = "default";
+/// How long a database may be silent at the start before that is worth a word.
+const SILENCE: Duration = Duration::from_millis(500);
 /// The longest pause between two attempts to reach a database.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -76,12 +80,22 @@ pub(super) async fn prepare(
     stop: &CancellationToken,
 ) -> anyhow::Result<bool> {
     let mut pause = Duration::from_millis(50);
+    let mut told = false;
     loop {
         let attempt = async {
             store.migrate().await?;
             store.check_key(&keys.fingerprint()).await
         };
-        match attempt.await {
+        let mut attempt = pin!(attempt);
+        let quick = tokio::time::timeout(SILENCE, &mut attempt).await;
+        if quick.is_err() && !std::mem::replace(&mut told, true) {
+            tracing::warn!("the database does not answer; waiting for it, NOT_SERVING meanwhile");
+        }
+        let ended = match quick {
+            Ok(ended) => ended,
+            Err(_) => attempt.await,
+        };
+        match ended {
             Ok(()) => return Ok(true),
             Err(error) if !is_passing(&error) => return Err(error.into()),
             Err(error) => {

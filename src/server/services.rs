@@ -129,7 +129,7 @@ impl Services {
             .with_state(self.clone())
     }
 
-    /// Keeps health and gauges up to date until told to stop.
+    /// Keeps health and gauges up to date until the server drains.
     ///
     /// Checks are served once the pod is warm, and from then on whatever becomes of the database;
     /// the desk needs it.
@@ -139,6 +139,7 @@ impl Services {
             .await;
         self.not_serving().await;
         let mut beat = tokio::time::interval(BEAT);
+        let mut was_fresh = true;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -148,6 +149,14 @@ impl Services {
             let fresh = standing
                 .as_ref()
                 .is_some_and(|standing| standing.is_fresh(self.feed.clock().read().boot));
+            if standing.is_some() && fresh != was_fresh {
+                was_fresh = fresh;
+                if fresh {
+                    tracing::info!("there is news from the database again: checks are FRESH");
+                } else {
+                    tracing::warn!("no news from the database: checks go on from memory, STALE");
+                }
+            }
             let serving = |yes| {
                 if yes {
                     ServingStatus::Serving
@@ -174,6 +183,14 @@ impl Services {
             self.counters
                 .views_bytes
                 .set(i64::try_from(kib * 1_024).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Ends the streams of those who watch health, which would never end by themselves.
+    pub(super) async fn forget_health(&self) {
+        let mut health = self.health.clone();
+        for service in ["", CHECK].iter().chain(&ADMIN) {
+            health.clear_service_status(service).await;
         }
     }
 

@@ -124,7 +124,7 @@ impl BanFilter {
         };
         let text = match self.text.as_str() {
             "" => String::new(),
-            text => format!("%{}%", literally(&text.to_lowercase())),
+            text => format!("%{}%", literally(text)),
         };
         let key = self.key.map(|key| key.bits().to_be_bytes().to_vec());
         Ok(query

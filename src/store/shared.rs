@@ -188,7 +188,9 @@ impl Store for SqlStore {
             .fetch_optional(&mut *tx)
             .await?;
         if made.is_none() {
-            return Err(StoreError::Taken);
+            // It may have been made by this very request, for whose other try the INSERT waited.
+            let begun = self.replayed(intent, &mut tx).await?;
+            return begun.ok_or(StoreError::Taken);
         }
         let say = Arc::clone(&self.say);
         Ok(Begun::Open(Box::new(

@@ -110,7 +110,7 @@ const BAN_FILTER: &str = "b.tenant = $1
                              AND k.ban_id = b.ban_id AND k.match_key = $9))
     AND ($10 = '' OR EXISTS (SELECT 1 FROM ban_targets t WHERE t.tenant = $1
                                AND t.ban_id = b.ban_id AND t.canonical LIKE $10 ESCAPE '!'))
-    AND ($11 = '' OR lower(b.reason) LIKE $11 ESCAPE '!')
+    AND ($11 = '' OR b.reason LIKE $11 ESCAPE '!')
     AND ($12 = '' OR b.created_by = $12)
     AND b.created_at >= $13 AND b.created_at < $14
     AND ($15 = 0 OR b.expire_at < $15)";
@@ -156,9 +156,9 @@ statements! {
         SELECT $1, unhex(r.ban_id), r.ordinal, r.position, r.space, r.width, unhex(r.match_key),
             r.kind, r.matches, r.key_text, r.version
         FROM {keys:$2}";
-    /// Marks ended what is alike and over.
+    /// Marks ended what is alike and over, but for one.
     retire = "UPDATE bans SET ended = 1, version = version + 1
-        WHERE tenant = $1 AND ended = 0 AND expire_at <= $3
+        WHERE tenant = $1 AND ended = 0 AND expire_at <= $3 AND ban_id <> $4
             AND likeness IN (SELECT unhex(r.value) FROM {texts:$2})
         RETURNING ban_id";
     alike = "SELECT ban_id, likeness FROM bans WHERE tenant = $1 AND ended = 0
@@ -177,6 +177,8 @@ statements! {
         WHERE b.tenant = $1 AND b.ban_id = $2 AND o.ended = 0
             AND (o.expire_at IS NULL OR o.expire_at > $3)
             AND (o.start_at IS NULL OR o.start_at <= $3) AND (o.channels & b.channels) <> 0
+            AND o.enforcement = 1 AND NOT EXISTS (SELECT 1 FROM ban_lists l
+                WHERE l.tenant = o.tenant AND l.list_id = o.list_id AND l.enforcement <> 1)
         ORDER BY o.ban_id LIMIT 100";
     /// What a view needs of these bans, a row a key.
     records = "SELECT b.ban_id, b.start_at, b.expire_at, b.generation, b.channels, b.enforcement,
@@ -201,8 +203,10 @@ statements! {
     add_event = "INSERT INTO ban_events
             (tenant, event_id, ban_id, action, actor, at, comment, nonce)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
-    events = "SELECT e.*, f.rev FROM ban_events e LEFT JOIN feed f ON f.nonce = e.nonce
-            AND f.tenant = e.tenant
+    /// Two rows of the feed may bear one nonce by chance: an event comes once all the same.
+    events = "SELECT e.*, (SELECT min(f.rev) FROM feed f
+                WHERE f.nonce = e.nonce AND f.tenant = e.tenant) AS rev
+        FROM ban_events e
         WHERE e.tenant = $1 AND ($2 = 0 OR e.ban_id = $3) AND ($4 = '' OR e.actor = $4)
             AND e.at >= $5 AND e.at < $6 AND e.event_id > $7
         ORDER BY e.event_id LIMIT $8";
@@ -258,7 +262,10 @@ statements! {
                    FROM (SELECT * FROM feed WHERE rev >= $1 ORDER BY rev LIMIT $2) next) f
             ON f.before < $3
         ORDER BY f.rev";
-    prune_feed = "DELETE FROM feed WHERE at < $1 AND rev < (SELECT max(rev) FROM feed)";
+    /// Up to the first row that is young enough, and not by age alone: clocks go back, and a row
+    /// missing in the middle would be a short list passed off as whole (S-7).
+    prune_feed = "DELETE FROM feed WHERE rev < coalesce(
+            (SELECT min(rev) FROM feed WHERE at >= $1), (SELECT max(rev) FROM feed))";
     prune_requests = "DELETE FROM requests WHERE at < $1";
     meta = "SELECT value FROM meta WHERE name = $1";
     lock_epoch = "SELECT value FROM meta WHERE name = 'epoch' {lock}";

@@ -115,6 +115,21 @@ impl SqlWork {
         })
     }
 
+    /// Marks ended the bans of these likenesses whose time is over, but for this one (S-10).
+    async fn retire(&mut self, likenesses: &str, but: Option<BanId>) -> Result<()> {
+        let retired = sqlx::query(self.say.retire.clone())
+            .bind(self.tenant())
+            .bind(likenesses.to_owned())
+            .bind(self.intent.now.micros())
+            .bind(but.map_or_else(Vec::new, |ban| ban.bytes().to_vec()))
+            .fetch_all(&mut *self.tx)
+            .await?;
+        for row in &retired {
+            self.touch_ban(ban_id(row)?);
+        }
+        Ok(())
+    }
+
     /// The bans in being that are alike one of these, each with its likeness.
     async fn alike(&mut self, likenesses: &str) -> Result<Vec<(Vec<u8>, BanId)>> {
         let found = sqlx::query(self.say.alike.clone())
@@ -173,15 +188,7 @@ impl Work for SqlWork {
         );
         let likenesses: Vec<_> = bans.iter().map(|new| hex(&new.likeness)).collect();
         let likenesses = rows::to_json(&likenesses)?;
-        let retired = sqlx::query(self.say.retire.clone())
-            .bind(self.tenant())
-            .bind(likenesses.clone())
-            .bind(self.intent.now.micros())
-            .fetch_all(&mut *self.tx)
-            .await?;
-        for row in &retired {
-            self.touch_ban(ban_id(row)?);
-        }
+        self.retire(&likenesses, None).await?;
 
         let rows: Vec<_> = bans.iter().map(BanRow::of_new).collect();
         let made = sqlx::query(self.say.add_bans.clone())
@@ -243,6 +250,10 @@ impl Work for SqlWork {
     }
 
     async fn set_ban(&mut self, ban: &Ban, likeness: [u8; 16]) -> Result<()> {
+        if !ban.ended {
+            let likenesses = rows::to_json(&[hex(&likeness)])?;
+            self.retire(&likenesses, Some(ban.ban_id)).await?;
+        }
         sqlx::query(self.say.set_ban.clone())
             .bind(self.tenant())
             .bind(ban.ban_id.bytes().to_vec())
@@ -351,10 +362,8 @@ impl Work for SqlWork {
         Ok(())
     }
 
-    async fn commit(mut self: Box<Self>, answer: &Answer) -> Result<bool> {
-        let told = self.payload().await?;
-        let changed = told.is_some();
-        if let Some((kind, payload)) = told {
+    async fn commit(mut self: Box<Self>, answer: &Answer) -> Result<()> {
+        if let Some((kind, payload)) = self.payload().await? {
             sqlx::query(self.say.tell.clone())
                 .bind(i64::from(self.intent.nonce.0))
                 .bind(self.tenant())
@@ -372,8 +381,7 @@ impl Work for SqlWork {
             .bind(self.intent.now.micros())
             .execute(&mut *self.tx)
             .await?;
-        self.tx.commit().await?;
-        Ok(changed)
+        Ok(self.tx.commit().await?)
     }
 
     async fn abandon(self: Box<Self>) -> Result<()> {

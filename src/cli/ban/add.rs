@@ -52,7 +52,7 @@ pub(crate) struct Add {
     /// Only report what the ban would have denied [default: deny]
     #[arg(long)]
     shadow: bool,
-    /// How the identities are compared; cidr takes 192.0.2.0/24, prefix +4206, domain example.com
+    /// How the identities are compared; cidr takes networks like 192.0.2.0/24
     /// [default: exact]
     #[arg(long = "match", value_enum, ignore_case = true, value_name = "HOW")]
     match_kind: Option<MatchKind>,
