@@ -21,7 +21,7 @@ use crate::{
         caller::{Caller, Reach, Scope},
         channel::{Channel, Channels},
         clock::{Reading, Timestamp},
-        decide::{Match, Query, Stage, Verdict, decide},
+        decide::{Basis, Match, Query, Stage, Verdict, decide},
         fields,
         identity::{self, Given, IdentityKind, MAX_VALUE_BYTES},
         ids::TenantId,
@@ -70,18 +70,6 @@ pub struct Question<'a> {
     pub consistency: Consistency<'a>,
     /// How long the caller waits in all.
     pub deadline: Duration,
-}
-
-/// What an answer rests on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum Basis {
-    /// Everything acknowledged two seconds ago or earlier, anywhere.
-    Fresh = 1,
-    /// What was known when news ceased.
-    Stale = 2,
-    /// Nothing: the tenant's failure mode.
-    FailureMode = 3,
 }
 
 /// An answer.

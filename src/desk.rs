@@ -11,6 +11,7 @@ mod lookup;
 mod pages;
 mod targets;
 mod tenants;
+mod times;
 
 use std::{
     sync::{
@@ -27,11 +28,12 @@ use uuid::{NoContext, Uuid};
 
 pub use self::{
     change::{BanEdit, DeactivateBan, UpdateBan},
-    create::{CreateBan, End, prepare},
+    create::{CreateBan, prepare},
     lists::{CreateList, ListEdit, SetListQueues, UpdateList},
     lookup::{BanQuery, EventQuery, Page},
     targets::TargetGiven,
     tenants::{SettingsEdit, UpdateSettings},
+    times::End,
 };
 use crate::{
     domain::{

@@ -19,13 +19,7 @@ pub use self::{
     follow::{Follower, Heard, Loaded, Shelf, Tenants},
     task::{Options, run},
 };
-use crate::domain::{
-    clock::Clock,
-    ids::TenantId,
-    keys::MasterKey,
-    keys::Seal,
-    revision::Position,
-};
+use crate::domain::{clock::Clock, ids::TenantId, keys::MasterKey, keys::Seal, revision::Position};
 
 /// For how long after a complete tail was sent the pod may call itself fresh, in microseconds.
 pub const LEASE_MICROS: i64 = 2_000_000;

@@ -14,7 +14,7 @@ use prometheus_client::{
 };
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
-use crate::domain::channel::Channel;
+use crate::domain::{channel::Channel, decide::Basis};
 
 /// In what form logs are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, clap::ValueEnum)]
@@ -119,7 +119,7 @@ impl Counters {
     }
 
     /// Counts one check.
-    pub fn checked(&self, channel: Channel, denied: bool, basis: crate::checker::Basis) {
+    pub fn checked(&self, channel: Channel, denied: bool, basis: Basis) {
         self.checks[place(channel, denied, basis as usize - 1)].inc();
     }
 
@@ -141,7 +141,6 @@ impl Default for Counters {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checker::Basis;
 
     #[test]
     fn a_check_is_counted_under_its_own_channel_decision_and_basis() {

@@ -57,13 +57,16 @@ pub(super) fn token(token: Option<&str>) -> Option<v1::ConsistencyToken> {
 pub(super) fn consistency(asked: Option<&v1::Consistency>) -> Consistency<'_> {
     use v1::consistency::Requirement;
     match asked.and_then(|v1::Consistency { requirement }| requirement.as_ref()) {
-        Some(Requirement::AtLeastAsFresh(v1::ConsistencyToken { token })) => {
+        Some(Requirement::AtLeastAsFresh(v1::ConsistencyToken { token })) if !token.is_empty() => {
             Consistency::AtLeastAsFresh(token)
         }
         Some(Requirement::FullyConsistent(true)) => Consistency::Fully,
-        Some(Requirement::FullyConsistent(false) | Requirement::MinimizeLatency(_)) | None => {
-            Consistency::MinimizeLatency
-        }
+        Some(
+            Requirement::AtLeastAsFresh(_)
+            | Requirement::FullyConsistent(false)
+            | Requirement::MinimizeLatency(_),
+        )
+        | None => Consistency::MinimizeLatency,
     }
 }
 

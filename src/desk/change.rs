@@ -4,7 +4,8 @@ use async_trait::async_trait;
 
 use super::{
     Circumstances, Failure, Job, check_etag,
-    create::{End, after, duplicate, likeness, within_range},
+    create::{duplicate, likeness},
+    times::{End, after, within_range},
 };
 use crate::{
     domain::{

@@ -7,6 +7,7 @@ use super::{
     lists::no_list,
     new_id,
     targets::{self, TargetGiven},
+    times::{self, End},
 };
 use crate::{
     domain::{
@@ -18,28 +19,11 @@ use crate::{
         ids::ListId,
         keys::TenantKey,
         list::BanList,
-        period::{CalendarPeriod, MAX_YEARS, PeriodError},
         policy::TenantSettings,
         refusal::{Reason, Refusal},
     },
     store::{Added, Answer, NewBan, Work},
 };
-
-/// A year, a quarter of a leap day included.
-const YEAR_MICROS: i64 = 31_557_600 * 1_000_000;
-
-/// When a ban ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// As its list says; without one, never.
-    Default,
-    /// At this instant.
-    At(Timestamp),
-    /// So long after it began.
-    After(CalendarPeriod),
-    /// When somebody lifts it.
-    Never,
-}
 
 /// The administrator's Add.
 #[derive(Clone, Debug)]
@@ -122,7 +106,13 @@ pub fn prepare(
     fields::bytes("reason_code", &asked.reason_code, MAX_REASON_CODE)?;
 
     let match_kind = asked.match_kind.unwrap_or(MatchKind::Exact);
-    let identities = targets::read(asked, match_kind, settings)?;
+    let identities = targets::read(
+        &asked.targets,
+        asked.channels,
+        match_kind,
+        settings,
+        asked.override_warnings,
+    )?;
     let carried = identities.iter().fold(Channels::NONE, |channels, one| {
         channels.or(one.kind.channels())
     });
@@ -143,7 +133,7 @@ pub fn prepare(
     } else {
         asked.channels
     };
-    let (start, expire) = times(asked, settings, list, about.now)?;
+    let (start, expire) = times::of_new_ban(asked.start, asked.end, settings, list, about.now)?;
 
     let key = about.keys.tenant(&about.tenant);
     let (mut keys, mut targets, mut warnings) = (Vec::new(), Vec::new(), Vec::new());
@@ -235,89 +225,4 @@ pub(super) fn likeness(ban: &Ban, key: &TenantKey) -> [u8; 16] {
         parts.push(canonical.as_bytes());
     }
     key.digest_of(&parts)
-}
-
-/// Start and end, within fifty years, in their order (D30, D39).
-fn times(
-    asked: &CreateBan,
-    settings: &TenantSettings,
-    list: Option<&BanList>,
-    now: Timestamp,
-) -> Result<(Option<Timestamp>, Option<Timestamp>), Refusal> {
-    let start = asked.start.filter(|start| *start > now);
-    if let Some(start) = start {
-        within_range("start_time", start, now)?;
-    }
-    let from = start.unwrap_or(now);
-    let expire = match asked.end {
-        End::Never => None,
-        End::At(expire) => Some(expire),
-        End::After(period) => Some(after(period, from, settings, "timeout")?),
-        End::Default => match list.map(|list| list.default_timeout_text.as_str()) {
-            None | Some("") => None,
-            Some(text) => {
-                let period = text
-                    .parse()
-                    .map_err(|error| unreadable_period("list_id", &error))?;
-                Some(after(period, from, settings, "list_id")?)
-            }
-        },
-    };
-    if let Some(expire) = expire {
-        if expire <= now {
-            let message = "a ban cannot end before it is made";
-            return Err(Refusal::of_field(
-                Reason::ExpireTimeInPast,
-                "expire_time",
-                message,
-            ));
-        }
-        if start.is_some_and(|start| expire <= start) {
-            let message = "a ban cannot end before it starts";
-            return Err(Refusal::of_field(
-                Reason::ExpireBeforeStart,
-                "expire_time",
-                message,
-            ));
-        }
-        within_range("expire_time", expire, from)?;
-    }
-    Ok((start, expire))
-}
-
-/// Refuses instants of more than fifty years ahead.
-pub(super) fn within_range(field: &str, at: Timestamp, from: Timestamp) -> Result<(), Refusal> {
-    // A day more, since leap days and time zones make calendar years a little uneven.
-    let most = from.plus_micros(i64::from(MAX_YEARS) * YEAR_MICROS + 86_400_000_000);
-    if at <= most {
-        return Ok(());
-    }
-    let message = format!("more than {MAX_YEARS} years ahead; say permanent instead");
-    Err(Refusal::of_field(Reason::TimeoutOutOfRange, field, message))
-}
-
-/// The instant a period after another, in the tenant's zone.
-pub(super) fn after(
-    period: CalendarPeriod,
-    from: Timestamp,
-    settings: &TenantSettings,
-    field: &str,
-) -> Result<Timestamp, Refusal> {
-    let refused = |error| unreadable_period(field, &error);
-    period.validate().map_err(refused)?;
-    let from = from
-        .to_utc()
-        .ok_or_else(|| refused(PeriodError::OutOfRange))?;
-    Ok(Timestamp::from_utc(
-        period.after(from, settings.time_zone).map_err(refused)?,
-    ))
-}
-
-/// The refusal of a period of time.
-pub(super) fn unreadable_period(field: &str, error: &PeriodError) -> Refusal {
-    let reason = match error {
-        PeriodError::OutOfRange => Reason::TimeoutOutOfRange,
-        _ => Reason::InvalidTimeout,
-    };
-    Refusal::of_field(reason, field, error.to_string())
 }

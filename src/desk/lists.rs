@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 
-use super::{Circumstances, Failure, Job, check_etag, create::unreadable_period};
+use super::{Circumstances, Failure, Job, check_etag, times::unreadable_period};
 use crate::{
     domain::{
         ban::Enforcement,

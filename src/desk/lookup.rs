@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Desk, change::no_ban, create, lists::no_list, no_tenant, pages, targets::TargetGiven};
+use super::{Desk, change::no_ban, lists::no_list, no_tenant, pages, targets::TargetGiven, times};
 use crate::{
     domain::{
         ban::Ban,
@@ -279,7 +279,7 @@ impl Desk {
     /// When a ban made now would be over, by a timeout as typed; `None` = never (D8).
     pub fn example(&self, timeout_text: &str, settings: &TenantSettings) -> Option<Timestamp> {
         let period = timeout_text.parse().ok()?;
-        create::after(period, self.now(), settings, "default_timeout_text").ok()
+        times::after(period, self.now(), settings, "default_timeout_text").ok()
     }
 
     fn pages(&self, question: String, size: i64) -> pages::Pages {

@@ -2,9 +2,9 @@
 
 use ipnet::IpNet;
 
-use super::create::CreateBan;
 use crate::domain::{
     ban::MAX_IDENTITIES,
+    channel::Channels,
     fields,
     identity::{
         self, Caution, Form, Given, Identity, IdentityKind, MAX_VALUE_BYTES, MatchKind, Unreadable,
@@ -46,22 +46,24 @@ impl TargetGiven {
 
 /// The targets of a ban to be made.
 pub(super) fn read(
-    asked: &CreateBan,
+    given: &[TargetGiven],
+    channels: Channels,
     match_kind: MatchKind,
     settings: &TenantSettings,
+    insisted: bool,
 ) -> Result<Vec<Identity>, Refusal> {
-    if asked.targets.is_empty() {
+    if given.is_empty() {
         return Err(Refusal::required("targets"));
     }
-    fields::items("targets", &asked.targets, MAX_IDENTITIES)?;
+    fields::items("targets", given, MAX_IDENTITIES)?;
     let region = Some(settings.default_region.as_str()).filter(|region| !region.is_empty());
-    let read_one = |(at, given): (usize, &TargetGiven)| {
-        for (part, text) in [("value", &given.value), ("issuer", &given.issuer)] {
+    let read_one = |(at, one): (usize, &TargetGiven)| {
+        for (part, text) in [("value", &one.value), ("issuer", &one.issuer)] {
             fields::size(&format!("targets[{at}].{part}"), text, MAX_VALUE_BYTES)?;
         }
         let found = match match_kind {
-            MatchKind::Exact => identity::read(&given.given(), asked.channels, region),
-            MatchKind::Cidr => identity::read_network(&given.given(), asked.channels),
+            MatchKind::Exact => identity::read(&one.given(), channels, region),
+            MatchKind::Cidr => identity::read_network(&one.given(), channels),
             MatchKind::Alias | MatchKind::Prefix | MatchKind::Domain => {
                 let message = "targets are matched EXACT or CIDR";
                 return Err(Refusal::of_field(
@@ -72,10 +74,10 @@ pub(super) fn read(
             }
         };
         let identity = found.map_err(|unreadable| refuse(at, match_kind, unreadable))?;
-        bannable(at, &identity, asked.override_warnings)?;
+        bannable(at, &identity, insisted)?;
         Ok(identity)
     };
-    asked.targets.iter().enumerate().map(read_one).collect()
+    given.iter().enumerate().map(read_one).collect()
 }
 
 fn refuse(at: usize, match_kind: MatchKind, unreadable: Unreadable) -> Refusal {

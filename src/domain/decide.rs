@@ -46,6 +46,18 @@ impl Stage {
     }
 }
 
+/// What an answer rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Basis {
+    /// Everything acknowledged two seconds ago or earlier, anywhere.
+    Fresh = 1,
+    /// What was known when news ceased.
+    Stale = 2,
+    /// Nothing: the tenant's failure mode.
+    FailureMode = 3,
+}
+
 /// One key to look up, and which of the question's identities it comes from.
 #[derive(Clone, Copy, Debug)]
 struct Probe {

@@ -1,8 +1,8 @@
 //! What can be asked of a store about bans and events, besides one by its id.
 
-use sqlx::{Any, Row, any::AnyArguments, query::Query};
+use sqlx::{Any, AnyPool, Row, any::AnyArguments, query::Query};
 
-use super::{Event, Result, StoreError, rows, rows::BanRow, shared::SqlStore};
+use super::{Event, Result, StoreError, rows, rows::BanRow, sql::Statements};
 use crate::domain::{
     ban::{Ban, Origin, State},
     channel::Channels,
@@ -147,14 +147,14 @@ impl BanFilter {
 }
 
 pub(super) async fn bans(
-    store: &SqlStore,
+    readers: &AnyPool,
+    say: &Statements,
     tenant: &TenantId,
     filter: &BanFilter,
 ) -> Result<BanPage> {
-    let say = &store.say;
     let total = if filter.count {
         let count = filter.bind(sqlx::query(say.count_bans.clone()), tenant)?;
-        Some(count.fetch_one(&store.readers).await?.try_get("total")?)
+        Some(count.fetch_one(readers).await?.try_get("total")?)
     } else {
         None
     };
@@ -169,7 +169,7 @@ pub(super) async fn bans(
         .bind(after.map_or(0, |cursor| cursor.place))
         .bind(after.map_or_else(Vec::new, |cursor| cursor.ban.bytes().to_vec()))
         .bind(filter.limit)
-        .fetch_all(&store.readers)
+        .fetch_all(readers)
         .await?;
     let bans = found
         .iter()
@@ -187,11 +187,12 @@ pub(super) async fn bans(
 }
 
 pub(super) async fn events(
-    store: &SqlStore,
+    readers: &AnyPool,
+    say: &Statements,
     tenant: &TenantId,
     filter: &EventFilter,
 ) -> Result<Vec<Event>> {
-    let found = sqlx::query(store.say.events.clone())
+    let found = sqlx::query(say.events.clone())
         .bind(tenant.as_str().to_owned())
         .bind(i64::from(filter.ban.is_some()))
         .bind(filter.ban.map_or_else(Vec::new, |ban| ban.bytes().to_vec()))
@@ -200,7 +201,7 @@ pub(super) async fn events(
         .bind(filter.to.map_or(i64::MAX, Timestamp::micros))
         .bind(filter.after.map_or_else(Vec::new, |event| event.to_vec()))
         .bind(filter.limit)
-        .fetch_all(&store.readers)
+        .fetch_all(readers)
         .await?;
     found
         .iter()

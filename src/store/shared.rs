@@ -424,10 +424,10 @@ impl Store for SqlStore {
     }
 
     async fn bans(&self, tenant: &TenantId, filter: &BanFilter) -> Result<BanPage> {
-        read::bans(self, tenant, filter).await
+        read::bans(&self.readers, &self.say, tenant, filter).await
     }
 
     async fn events(&self, tenant: &TenantId, filter: &EventFilter) -> Result<Vec<Event>> {
-        read::events(self, tenant, filter).await
+        read::events(&self.readers, &self.say, tenant, filter).await
     }
 }

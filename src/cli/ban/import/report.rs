@@ -6,14 +6,10 @@ use anyhow::Context;
 use serde_json::{Value, json};
 
 use super::{
-    columns::{Columns, Field},
+    columns::{CAUSE, Columns, Field},
     source::{Row, Source},
 };
 use crate::cli::output::{self, Display, Facts, Format, Sheet, clean};
-
-/// The column that says why a row failed; an import does not read it, so the file can be run as it
-/// is once the row is mended.
-pub(super) const CAUSE: &str = "error";
 /// The most rows that people are shown by name; programs get them all.
 const SHOWN: usize = 20;
 
