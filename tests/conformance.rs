@@ -1,0 +1,65 @@
+//! The store's promise, clause by clause, and the same for both stores.
+//!
+//! A test is one function over a [`house::House`]; [`on_both_stores`] makes `sqlite::name` and
+//! `postgres::name` of it. The name begins with the clause it is about; the few without one are
+//! about what the trait's own words promise.
+
+/// Makes a test of each store out of each of these functions.
+macro_rules! on_both_stores {
+    ($($name:ident),+ $(,)?) => {
+        mod sqlite {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $name() {
+                    super::$name(crate::house::House::new(crate::database::Kind::Sqlite).await)
+                        .await;
+                }
+            )+
+        }
+
+        mod postgres {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $name() {
+                    super::$name(crate::house::House::new(crate::database::Kind::Postgres).await)
+                        .await;
+                }
+            )+
+        }
+    };
+}
+
+#[path = "conformance/alike.rs"]
+mod alike;
+#[path = "conformance/bell.rs"]
+mod bell;
+#[path = "stage/database.rs"]
+mod database;
+#[path = "conformance/events.rs"]
+mod events;
+#[path = "conformance/feed.rs"]
+mod feed;
+#[path = "conformance/filters.rs"]
+mod filters;
+#[path = "conformance/house.rs"]
+mod house;
+#[path = "conformance/keeping.rs"]
+mod keeping;
+#[path = "conformance/lists.rs"]
+mod lists;
+#[path = "conformance/pages.rs"]
+mod pages;
+#[path = "conformance/payload.rs"]
+mod payload;
+#[path = "conformance/pruning.rs"]
+mod pruning;
+#[path = "conformance/replica.rs"]
+mod replica;
+#[path = "conformance/requests.rs"]
+mod requests;
+#[path = "conformance/snapshot.rs"]
+mod snapshot;
+#[path = "conformance/together.rs"]
+mod together;
+#[path = "conformance/values.rs"]
+mod values;

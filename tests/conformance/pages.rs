@@ -1,0 +1,95 @@
+//! Pages of bans: each ban on one of them, and on one only.
+
+use bancheck::{
+    domain::{ban::Ban, clock::Timestamp, ids::TenantId},
+    store::{BanFilter, BanOrder},
+};
+
+use crate::{
+    filters::{all, numbered},
+    house::{House, NOW, SECOND, intent},
+};
+
+on_both_stores!(
+    pages_newest_first_lose_and_repeat_nothing,
+    pages_by_end_lose_and_repeat_nothing,
+    a_page_that_is_not_full_is_the_last,
+);
+
+/// So many bans, made and ending at few different instants, every fourth one permanent.
+async fn many(house: &House, tenant: &TenantId, count: u32) {
+    let bans: Vec<_> = (0..count)
+        .map(|number| {
+            numbered(tenant, number, |ban| {
+                ban.created = NOW.plus_micros(i64::from(number % 7));
+                let end = NOW.plus_micros(SECOND + i64::from(number % 5));
+                ban.expire = (number % 4 != 0).then_some(end);
+            })
+        })
+        .collect();
+    house.add(&intent(tenant), &bans).await;
+}
+
+async fn paged(house: &House, tenant: &TenantId, order: BanOrder) -> Vec<Ban> {
+    let mut filter = BanFilter {
+        order,
+        limit: 50,
+        ..all()
+    };
+    let mut seen = Vec::new();
+    loop {
+        let page = house.store.bans(tenant, &filter).await.expect("a page");
+        assert!(page.bans.len() <= 50);
+        assert_eq!(page.total, Some(250), "all of them, whatever the page");
+        seen.extend(page.bans);
+        let Some(next) = page.next else { break };
+        filter.after = Some(next);
+    }
+    seen
+}
+
+fn all_different(bans: &[Ban]) {
+    let ids: std::collections::BTreeSet<_> = bans.iter().map(|ban| ban.ban_id).collect();
+    assert_eq!(ids.len(), 250, "each once");
+    assert_eq!(bans.len(), 250, "and none twice");
+}
+
+async fn pages_newest_first_lose_and_repeat_nothing(house: House) {
+    let tenant = house.tenant("one").await;
+    many(&house, &tenant, 250).await;
+    let seen = paged(&house, &tenant, BanOrder::Creation).await;
+    all_different(&seen);
+    assert!(seen.is_sorted_by_key(|ban| std::cmp::Reverse((ban.created, ban.ban_id))));
+}
+
+async fn pages_by_end_lose_and_repeat_nothing(house: House) {
+    let tenant = house.tenant("one").await;
+    many(&house, &tenant, 250).await;
+    let seen = paged(&house, &tenant, BanOrder::Expiry).await;
+    all_different(&seen);
+    let end = |ban: &Ban| (ban.expire.unwrap_or(Timestamp::MAX), ban.ban_id);
+    assert!(seen.is_sorted_by_key(end), "permanent ones come last");
+}
+
+async fn a_page_that_is_not_full_is_the_last(house: House) {
+    let tenant = house.tenant("one").await;
+    many(&house, &tenant, 9).await;
+    let page = async |filter: BanFilter| house.store.bans(&tenant, &filter).await.expect("bans");
+    let short = page(BanFilter { limit: 10, ..all() }).await;
+    assert_eq!((short.bans.len(), short.next), (9, None));
+    let full = page(BanFilter { limit: 9, ..all() }).await;
+    assert_eq!(full.bans.len(), 9);
+    if full.next.is_some() {
+        let beyond = page(BanFilter {
+            limit: 9,
+            after: full.next,
+            ..all()
+        })
+        .await;
+        assert!(beyond.bans.is_empty() && beyond.next.is_none());
+    }
+    let nobody = house.tenant("two").await;
+    let none = house.store.bans(&nobody, &all()).await.expect("bans");
+    assert!(none.bans.is_empty() && none.next.is_none());
+    assert_eq!(none.total, Some(0));
+}
