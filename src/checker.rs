@@ -348,9 +348,11 @@ fn read_question(question: &Question<'_>) -> Result<(TenantId, Stage), Refusal> 
     }
     for (at, given) in question.identities.iter().enumerate() {
         for (part, text) in [("value", given.value), ("issuer", given.issuer)] {
-            if text.len() > MAX_VALUE_BYTES {
-                fields::size(&format!("identities[{at}].{part}"), text, MAX_VALUE_BYTES)?;
-            }
+            fields::size(
+                format_args!("identities[{at}].{part}"),
+                text,
+                MAX_VALUE_BYTES,
+            )?;
         }
     }
     Ok((tenant, stage))

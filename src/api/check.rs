@@ -48,10 +48,7 @@ impl CheckApi {
             // One more than may be judged, so that the checker can tell there are too many.
             .take(MAX_IDENTITIES + 1)
             .enumerate()
-            .map(|(at, identity)| match fields_of(identity) {
-                Some(given) => Ok(given),
-                None => convert::given(&format!("identities[{at}]"), identity),
-            })
+            .map(|(at, identity)| convert::given(format_args!("identities[{at}]"), identity))
             .collect::<Result<SmallVec<[_; 2]>, _>>()?;
         let question = Question {
             tenant,
@@ -64,11 +61,6 @@ impl CheckApi {
         };
         Ok(message(self.checker.check(&asked.caller, &question).await?))
     }
-}
-
-/// An identity of a known kind, without the text that only a refusal would need.
-fn fields_of(identity: &v1::Identity) -> Option<crate::domain::identity::Given<'_>> {
-    convert::given("", identity).ok()
 }
 
 #[tonic::async_trait]

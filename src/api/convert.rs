@@ -5,6 +5,8 @@
 pub(super) mod ban;
 pub(super) mod config;
 
+use std::fmt::Display;
+
 use prost::Message;
 use prost_types::FieldMask;
 
@@ -151,13 +153,14 @@ pub(super) fn channels(field: &str, numbers: &[i32]) -> Result<Channels, Refusal
     numbers
         .iter()
         .enumerate()
-        .map(|(at, number)| channel(&format!("{field}[{at}]"), *number))
+        .map(|(at, number)| channel(format_args!("{field}[{at}]"), *number))
         .collect()
 }
 
 /// One channel, which must be there.
-pub(super) fn channel(field: &str, number: i32) -> Result<Channel, Refusal> {
-    fields::known(field, number, Channel::from_number)?.ok_or_else(|| Refusal::required(field))
+pub(super) fn channel(field: impl Display, number: i32) -> Result<Channel, Refusal> {
+    fields::known(&field, number, Channel::from_number)?
+        .ok_or_else(|| Refusal::required(field.to_string()))
 }
 
 /// A list of enum numbers, none of them unspecified.
@@ -174,14 +177,18 @@ pub(super) fn all_known<T>(
 }
 
 /// An identity as the canonicaliser takes it.
-pub(super) fn given<'a>(field: &str, identity: &'a v1::Identity) -> Result<Given<'a>, Refusal> {
+pub(super) fn given(field: impl Display, identity: &v1::Identity) -> Result<Given<'_>, Refusal> {
     let v1::Identity {
         kind,
         value,
         issuer,
         region_hint,
     } = identity;
-    let kind = fields::known(&format!("{field}.kind"), *kind, IdentityKind::from_number)?;
+    let kind = fields::known(
+        format_args!("{field}.kind"),
+        *kind,
+        IdentityKind::from_number,
+    )?;
     Ok(Given {
         kind,
         value,
@@ -191,7 +198,7 @@ pub(super) fn given<'a>(field: &str, identity: &'a v1::Identity) -> Result<Given
 }
 
 /// An identity that outlives its message.
-pub(super) fn target(field: &str, identity: &v1::Identity) -> Result<TargetGiven, Refusal> {
+pub(super) fn target(field: impl Display, identity: &v1::Identity) -> Result<TargetGiven, Refusal> {
     let Given {
         kind,
         value,

@@ -59,7 +59,7 @@ pub(super) fn read(
     let region = Some(settings.default_region.as_str()).filter(|region| !region.is_empty());
     let read_one = |(at, one): (usize, &TargetGiven)| {
         for (part, text) in [("value", &one.value), ("issuer", &one.issuer)] {
-            fields::size(&format!("targets[{at}].{part}"), text, MAX_VALUE_BYTES)?;
+            fields::size(format_args!("targets[{at}].{part}"), text, MAX_VALUE_BYTES)?;
         }
         let found = match match_kind {
             MatchKind::Exact => identity::read(&one.given(), channels, region),

@@ -1,4 +1,8 @@
 //! Reading the fields of a request: what is well formed, and how a refusal names what is not.
+//!
+//! A field's path is written down only when there is something to refuse.
+
+use std::fmt::Display;
 
 use super::{
     ids::{BanId, ListId, MAX_CALLERS_ID, TenantId},
@@ -57,12 +61,16 @@ pub fn request_id(text: &str) -> Result<&str, Refusal> {
 }
 
 /// Any text of up to so many bytes.
-pub fn size(field: &str, text: &str, most: usize) -> Result<(), Refusal> {
+pub fn size(field: impl Display, text: &str, most: usize) -> Result<(), Refusal> {
     if text.len() <= most {
         return Ok(());
     }
     let message = format!("{} bytes; at most {most} are taken", text.len());
-    Err(Refusal::of_field(Reason::ValueTooLong, field, message))
+    Err(Refusal::of_field(
+        Reason::ValueTooLong,
+        field.to_string(),
+        message,
+    ))
 }
 
 /// A text of up to so many bytes, on one line.
@@ -104,7 +112,7 @@ pub fn items<'a, T>(field: &str, items: &'a [T], most: usize) -> Result<&'a [T],
 
 /// The thing that a number of the wire stands for.
 pub fn known<T>(
-    field: &str,
+    field: impl Display,
     number: i32,
     read: impl Fn(i32) -> Option<T>,
 ) -> Result<Option<T>, Refusal> {
@@ -113,7 +121,11 @@ pub fn known<T>(
         (_, Some(known)) => Ok(Some(known)),
         (_, None) => {
             let message = format!("{number} is not a value of this enum");
-            Err(Refusal::of_field(Reason::FieldInvalid, field, message))
+            Err(Refusal::of_field(
+                Reason::FieldInvalid,
+                field.to_string(),
+                message,
+            ))
         }
     }
 }

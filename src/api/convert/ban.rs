@@ -57,7 +57,7 @@ pub(in crate::api) fn create(request: &v1::CreateBanRequest) -> Result<CreateBan
         targets: targets
             .iter()
             .enumerate()
-            .map(|(at, one)| target(&format!("targets[{at}]"), one))
+            .map(|(at, one)| target(format_args!("targets[{at}]"), one))
             .collect::<Result<_, _>>()?,
         match_kind: fields::known("match_kind", *match_kind, MatchKind::from_number)?,
         reason: reason.clone(),

@@ -57,7 +57,7 @@ pub(in crate::api) fn settings_edit(
         })
     };
     let failure = fields::known(
-        &path("failure_mode"),
+        path("failure_mode"),
         failure_mode.unwrap_or(0),
         FailureMode::from_number,
     )?;
@@ -68,9 +68,9 @@ pub(in crate::api) fn settings_edit(
             record_to: to,
         } = one;
         let path = path(&format!("default_record_to[{at}]"));
-        let to = fields::known(&format!("{path}.record_to"), *to, RecordTo::from_number)?
+        let to = fields::known(format_args!("{path}.record_to"), *to, RecordTo::from_number)?
             .ok_or_else(|| Refusal::required(format!("{path}.record_to")))?;
-        record_to.push((channel(&format!("{path}.channel"), *on)?, to));
+        record_to.push((channel(format_args!("{path}.channel"), *on)?, to));
     }
     Ok(SettingsEdit {
         display_name: mask.pick(
