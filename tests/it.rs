@@ -1,0 +1,68 @@
+//! The service as its callers meet it: a real server, a real client, both stores.
+//!
+//! Tests that carry a rule's number (`m8_…`, `d14_…`) prove that rule.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "all of this is tests: a panic is how they say no"
+)]
+
+/// Makes two tests of each: one on SQLite, one on Postgres.
+macro_rules! on_both_stores {
+    (run by $run:path: $($test:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[test]
+            fn $test() {
+                $run(crate::database::Kind::Sqlite, super::$test);
+            })+
+        }
+        mod postgres {
+            $(#[test]
+            fn $test() {
+                $run(crate::database::Kind::Postgres, super::$test);
+            })+
+        }
+    };
+    ($($test:ident),+ $(,)?) => {
+        on_both_stores!(run by crate::server::run: $($test),+);
+    };
+}
+
+#[path = "it/bans.rs"]
+mod bans;
+#[path = "it/contract.rs"]
+mod contract;
+#[path = "stage/database.rs"]
+#[expect(
+    dead_code,
+    reason = "the rest is for suites that open a store themselves"
+)]
+mod database;
+#[path = "it/fields.rs"]
+mod fields;
+#[path = "it/freshness.rs"]
+mod freshness;
+#[path = "it/history.rs"]
+mod history;
+#[path = "it/identities.rs"]
+mod identities;
+#[path = "it/listing.rs"]
+mod listing;
+#[path = "it/lists.rs"]
+mod lists;
+#[path = "it/refusals.rs"]
+mod refusals;
+#[path = "it/refused.rs"]
+mod refused;
+#[path = "it/requests.rs"]
+mod requests;
+#[path = "it/restart.rs"]
+mod restart;
+#[path = "stage/server.rs"]
+mod server;
+#[path = "it/terms.rs"]
+mod terms;
+#[path = "it/times.rs"]
+mod times;
+#[path = "it/tokens.rs"]
+mod tokens;
