@@ -101,9 +101,9 @@ impl From<sqlx::migrate::MigrateError> for StoreError {
 /// Whether a failure is one of reaching the server rather than of what it was told.
 fn passes(error: &sqlx::Error) -> bool {
     match error {
-        // Class 57: shutting down or starting up; 53: out of connections; 08: connection.
+        // Class 57: shutting down or starting up; 53: out of connections; 08: connection; 55: a lock.
         sqlx::Error::Database(cause) => cause.code().is_some_and(|code| {
-            ["57", "53", "08"]
+            ["57", "53", "08", "55"]
                 .iter()
                 .any(|class| code.starts_with(class))
         }),

@@ -41,8 +41,14 @@ pub(super) fn open(url: &str, bell: bool) -> Result<SqlStore> {
             .idle_timeout(Duration::from_mins(10))
             .after_connect(|connection, _| {
                 Box::pin(async move {
-                    // Whatever the role's default: an acknowledged ban is on disk.
-                    connection.execute("SET synchronous_commit = on").await?;
+                    // Whatever the role's default: an acknowledged ban is on disk. A pod that was
+                    // stopped midway must not keep its tenant's row from all the others.
+                    connection
+                        .execute(
+                            "SET synchronous_commit = on; SET lock_timeout = '2s';
+                             SET idle_in_transaction_session_timeout = '10s'",
+                        )
+                        .await?;
                     Ok(())
                 })
             })

@@ -66,10 +66,19 @@ impl SqlWork {
         self.intent.tenant.as_str().to_owned()
     }
 
+    fn touch(&mut self, what: Touched) {
+        debug_assert!(
+            matches!(self.touched, Touched::Nothing)
+                || std::mem::discriminant(&self.touched) == std::mem::discriminant(&what),
+            "one transaction, one feed row, one kind of thing"
+        );
+        self.touched = what;
+    }
+
     fn touch_ban(&mut self, ban: BanId) {
         match &mut self.touched {
             Touched::Bans(bans) => bans.push(ban),
-            touched => *touched = Touched::Bans(vec![ban]),
+            _ => self.touch(Touched::Bans(vec![ban])),
         }
     }
 
@@ -312,7 +321,7 @@ impl Work for SqlWork {
             .execute(&mut *self.tx)
             .await?;
         self.settings = settings.clone();
-        self.touched = Touched::Tenant;
+        self.touch(Touched::Tenant);
         Ok(())
     }
 
@@ -343,7 +352,7 @@ impl Work for SqlWork {
             .bind(list.version)
             .execute(&mut *self.tx)
             .await?;
-        self.touched = Touched::List(list.list_id.clone());
+        self.touch(Touched::List(list.list_id.clone()));
         Ok(())
     }
 
@@ -409,7 +418,7 @@ impl SqlWork {
             .bind(row.version)
             .execute(&mut *self.tx)
             .await?;
-        self.touched = Touched::List(list.list_id.clone());
+        self.touch(Touched::List(list.list_id.clone()));
         Ok(())
     }
 }
