@@ -55,6 +55,16 @@ const LONGEST: Duration = Duration::from_secs(3);
 /// How long before the caller's own deadline it is told that nothing came of it.
 const MARGIN: Duration = Duration::from_millis(100);
 
+/// How long before its deadline a caller is told at the latest.
+fn margin(deadline: Duration) -> Duration {
+    MARGIN.min(deadline / 2)
+}
+
+/// How long the store is waited for.
+fn patience(deadline: Duration) -> Duration {
+    deadline.saturating_sub(margin(deadline)).min(LONGEST)
+}
+
 /// What every write brings along.
 #[derive(Clone, Debug)]
 pub struct Order {
@@ -216,7 +226,8 @@ impl Desk {
     ) -> Result<Written, Refusal> {
         fields::request_id(&order.request_id)?;
         fields::bytes("actor", &order.actor, MAX_CALLERS_ID)?;
-        let patience = order.deadline.saturating_sub(MARGIN).min(LONGEST);
+        let patience = patience(order.deadline);
+        let margin = margin(order.deadline);
         let validate_only = order.validate_only;
         let begun = Instant::now();
         let attempt = self.attempt(order, J::RPC, new_tenant)?;
@@ -243,7 +254,7 @@ impl Desk {
         // was found done already, by another pod, a moment ago.
         let committed = self.feed.clock().read().boot;
         self.feed.committed();
-        let left = patience.saturating_sub(begun.elapsed()).max(MARGIN);
+        let left = patience.saturating_sub(begun.elapsed()).max(margin / 2);
         let heard = timeout(left, self.feed.heard_since(committed)).await;
         heard.map_err(|_| outcome_unknown())?;
         let standing = self.feed.standing().ok_or_else(outcome_unknown)?;
@@ -304,7 +315,7 @@ impl Desk {
         deadline: Duration,
         look: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, Refusal> {
-        match timeout(deadline.saturating_sub(MARGIN).min(LONGEST), look).await {
+        match timeout(patience(deadline), look).await {
             Ok(found) => found.map_err(|error| refused(&error)),
             Err(_) => Err(store_unavailable()),
         }

@@ -23,6 +23,8 @@ const VERSION: u8 = 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Kind {
+    /// No payload: only the rows themselves can tell.
+    Everything = 0,
     Bans = 1,
     List = 2,
     Tenant = 3,

@@ -27,6 +27,8 @@ enum Touched {
     Bans(Vec<BanId>),
     List(ListId),
     Tenant,
+    /// More than one row can tell: whoever hears of it loads the tenant anew.
+    Several,
 }
 
 /// An open transaction that holds its tenant's row.
@@ -67,12 +69,12 @@ impl SqlWork {
     }
 
     fn touch(&mut self, what: Touched) {
-        debug_assert!(
-            matches!(self.touched, Touched::Nothing)
-                || std::mem::discriminant(&self.touched) == std::mem::discriminant(&what),
-            "one transaction, one feed row, one kind of thing"
-        );
-        self.touched = what;
+        let alike = std::mem::discriminant(&self.touched) == std::mem::discriminant(&what);
+        self.touched = match std::mem::take(&mut self.touched) {
+            Touched::Nothing => what,
+            _ if alike => what,
+            _ => Touched::Several,
+        };
     }
 
     fn touch_ban(&mut self, ban: BanId) {
@@ -87,6 +89,7 @@ impl SqlWork {
         let tenant = self.tenant();
         Ok(match std::mem::take(&mut self.touched) {
             Touched::Nothing => None,
+            Touched::Several => Some((Kind::Everything, Vec::new())),
             Touched::Bans(mut bans) => {
                 bans.sort_unstable();
                 bans.dedup();

@@ -188,14 +188,14 @@ mod tests {
         assert_eq!(plain.channels, [3]);
         let full = request(
             "value,reason,channel,kind,region,reason_code,match",
-            "4206,fraud,SMS|call,PHONE_NUMBER,CZ,F1,prefix",
+            "4206,fraud,SMS|call,PHONE_NUMBER,CZ,F1,exact",
         );
         let full = full.unwrap();
         assert_eq!(
             (full.reason.as_str(), full.reason_code.as_str()),
             ("fraud", "F1")
         );
-        assert_eq!((full.channels, full.match_kind), (vec![4, 3], 3));
+        assert_eq!((full.channels, full.match_kind), (vec![4, 3], 1));
         assert_eq!(
             (full.targets[0].kind, full.targets[0].region_hint.as_str()),
             (4, "CZ")
