@@ -118,7 +118,7 @@ mod tests {
         };
         assert_eq!(read("2S"), Some(Duration::from_secs(2)));
         assert_eq!(read("250m"), Some(Duration::from_millis(250)));
-        assert_eq!(read("1H"), Some(Duration::from_secs(3_600)));
+        assert_eq!(read("1H"), Some(Duration::from_hours(1)));
         for bad in ["", "S", "1", "1x", "123456789S", "-1S"] {
             assert_eq!(read(bad), None, "{bad}");
         }

@@ -1,6 +1,10 @@
 //! Several pods on one Postgres: what one does, the others do, whatever dies.
 
 #[path = "stage/database.rs"]
+#[expect(
+    dead_code,
+    reason = "the rest is for suites that open a store themselves"
+)]
 mod database;
 #[path = "stage/process.rs"]
 mod process;

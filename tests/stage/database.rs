@@ -21,7 +21,10 @@ pub(crate) struct Database {
 }
 
 /// Where the test server is: the tests need it, so its absence is a failure and not a skip.
-#[expect(clippy::disallowed_methods, reason = "the test command says here where Postgres is")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the test command says here where Postgres is"
+)]
 pub(crate) fn postgres_url() -> String {
     std::env::var("BANCHECK_TEST_POSTGRES_URL").expect(
         "BANCHECK_TEST_POSTGRES_URL is not set: run the tests by `tests/run`, which starts a \
@@ -30,11 +33,18 @@ pub(crate) fn postgres_url() -> String {
 }
 
 fn psql(url: &str, statement: &str) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     runtime.expect("a runtime").block_on(async {
         use sqlx::{AssertSqlSafe, Connection, Executor};
-        let mut connection = sqlx::PgConnection::connect(url).await.expect("the test server");
-        connection.execute(AssertSqlSafe(statement.to_owned())).await.expect("a statement");
+        let mut connection = sqlx::PgConnection::connect(url)
+            .await
+            .expect("the test server");
+        connection
+            .execute(AssertSqlSafe(statement.to_owned()))
+            .await
+            .expect("a statement");
     });
 }
 
@@ -45,7 +55,11 @@ impl Database {
             Kind::Sqlite => {
                 let folder = tempfile::tempdir().expect("a folder");
                 let place = Place::Sqlite(folder.path().to_owned());
-                Self { place, folder: Some(folder), drop_with: None }
+                Self {
+                    place,
+                    folder: Some(folder),
+                    drop_with: None,
+                }
             }
             Kind::Postgres => {
                 let server = postgres_url();
@@ -53,11 +67,17 @@ impl Database {
                 let maker = server.clone();
                 let statement = format!("CREATE DATABASE {name}");
                 // On a thread of its own: the test may be inside a runtime already.
-                std::thread::spawn(move || psql(&maker, &statement)).join().expect("a database");
+                std::thread::spawn(move || psql(&maker, &statement))
+                    .join()
+                    .expect("a database");
                 let (base, _) = server.rsplit_once('/').expect("postgres://host/database");
                 let url = format!("{base}/{name}");
                 let place = Place::Postgres { url, bell: true };
-                Self { place, folder: None, drop_with: Some((server, name)) }
+                Self {
+                    place,
+                    folder: None,
+                    drop_with: Some((server, name)),
+                }
             }
         }
     }
@@ -65,7 +85,10 @@ impl Database {
     /// The same database, where commits ring no bell.
     pub(crate) fn silenced(&self) -> Place {
         match &self.place {
-            Place::Postgres { url, .. } => Place::Postgres { url: url.clone(), bell: false },
+            Place::Postgres { url, .. } => Place::Postgres {
+                url: url.clone(),
+                bell: false,
+            },
             place @ Place::Sqlite(_) => place.clone(),
         }
     }
