@@ -163,7 +163,10 @@ pub enum Source {
 
 /// The effective settings, as text, each with where it comes from.
 #[derive(Debug)]
-pub struct Effective(BTreeMap<&'static str, (String, Source)>);
+pub struct Effective {
+    values: BTreeMap<&'static str, (String, Source)>,
+    unknown_variables: Vec<String>,
+}
 
 /// The settings a server runs on.
 #[derive(Clone, Debug)]
@@ -184,6 +187,8 @@ pub struct Config {
     pub view_bytes: u64,
     /// How long to go on answering after the health check has said no.
     pub drain_delay: std::time::Duration,
+    /// `BANCHECK_…` variables that nothing reads: worth a warning once there is a log.
+    pub unknown_variables: Vec<String>,
     /// What is logged.
     pub log: String,
     /// How.
@@ -195,7 +200,10 @@ impl Effective {
     pub fn gather(flags: &Flags) -> anyhow::Result<Self> {
         let default =
             |setting: &Setting| (setting.name, (setting.default.to_owned(), Source::Default));
-        let mut all = Self(SETTINGS.iter().map(default).collect());
+        let mut all = Self {
+            values: SETTINGS.iter().map(default).collect(),
+            unknown_variables: Vec::new(),
+        };
         if let Some(file) = &flags.config {
             all.read_file(file)?;
         }
@@ -205,7 +213,7 @@ impl Effective {
     }
 
     fn put(&mut self, name: &str, value: String, source: Source) -> anyhow::Result<()> {
-        let Some(place) = self.0.get_mut(name) else {
+        let Some(place) = self.values.get_mut(name) else {
             let known: Vec<_> = SETTINGS.iter().map(|setting| setting.name).collect();
             bail!(
                 "there is no setting `{name}`; there are {}",
@@ -263,12 +271,7 @@ impl Effective {
             .filter(|name| name.starts_with("BANCHECK_") && !name.starts_with("BANCHECK_TEST_"))
             .filter(|name| !known.contains(name))
             .collect();
-        if !strangers.is_empty() {
-            tracing::warn!(
-                variables = strangers.join(", "),
-                "unknown variables are not read"
-            );
-        }
+        self.unknown_variables = strangers;
         Ok(())
     }
 
@@ -307,7 +310,7 @@ impl Effective {
     /// Every setting with its value, secrets hidden, and where the value comes from.
     pub fn shown(&self) -> impl Iterator<Item = (&'static Setting, String, Source)> {
         SETTINGS.iter().map(|setting| {
-            let (value, source) = &self.0[setting.name];
+            let (value, source) = &self.values[setting.name];
             let hidden = setting.secret && !value.is_empty();
             let value = if hidden {
                 "(set, not shown)".to_owned()
@@ -319,7 +322,7 @@ impl Effective {
     }
 
     fn text(&self, name: &str) -> &str {
-        self.0.get(name).map_or("", |(value, _)| value.as_str())
+        self.values.get(name).map_or("", |(value, _)| value.as_str())
     }
 
     fn number(&self, name: &str) -> anyhow::Result<u64> {
@@ -374,6 +377,7 @@ impl Effective {
             check_threads: threads.min(256),
             view_bytes: self.number("view_memory_mib")?.saturating_mul(1 << 20),
             drain_delay: std::time::Duration::from_secs(self.number("drain_delay_seconds")?),
+            unknown_variables: self.unknown_variables.clone(),
             log: self.text("log").to_owned(),
             log_format: match self.text("log_format") {
                 "pretty" => LogFormat::Pretty,

@@ -12,6 +12,7 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
+use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::domain::{channel::Channel, decide::Basis};
@@ -27,14 +28,19 @@ pub enum LogFormat {
     Json,
 }
 
-/// Begins to log to standard error, as loud as `filter` says.
-pub fn log(format: LogFormat, filter: &str) {
+/// Begins to log to standard error, as loud as `filter` says, until the guard is dropped.
+///
+/// Lines are written by a thread of its own and dropped when it falls behind by very many: whoever
+/// reads the log cannot make a check wait.
+#[must_use = "dropping the guard ends the log"]
+pub fn log(format: LogFormat, filter: &str) -> WorkerGuard {
     // The database driver's own news are told again, in our words, where they are handled.
     let filter = EnvFilter::try_new(format!("sqlx=error,{filter}"));
     let filter = filter.unwrap_or_else(|_| EnvFilter::new("info"));
+    let (writer, guard) = tracing_appender::non_blocking(stderr());
     let registry = tracing_subscriber::registry().with(filter);
     let layer = fmt::layer()
-        .with_writer(stderr)
+        .with_writer(writer)
         .with_target(false)
         .with_ansi(stderr().is_terminal());
     // A second call in one process, as in tests, keeps the first.
@@ -42,6 +48,7 @@ pub fn log(format: LogFormat, filter: &str) {
         LogFormat::Pretty => registry.with(layer).try_init(),
         LogFormat::Json => registry.with(layer.json()).try_init(),
     };
+    guard
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]

@@ -41,7 +41,11 @@ fn read(flags: &Flags) -> anyhow::Result<Config> {
 
 pub(super) fn serve(flags: &Flags) -> anyhow::Result<ExitCode> {
     let config = read(flags)?;
-    telemetry::log(config.log_format, &config.log);
+    let _log = telemetry::log(config.log_format, &config.log);
+    if !config.unknown_variables.is_empty() {
+        let variables = config.unknown_variables.join(", ");
+        tracing::warn!(variables, "unknown variables are not read");
+    }
     tracing::warn!("authentication is off: whoever reaches the listeners may do anything");
     let server = Server::start(&config)?;
     tracing::info!(
@@ -74,7 +78,7 @@ fn question(check: SocketAddr) -> String {
 
 pub(super) fn migrate(flags: &Flags) -> anyhow::Result<ExitCode> {
     let config = read(flags)?;
-    telemetry::log(config.log_format, &config.log);
+    let _log = telemetry::log(config.log_format, &config.log);
     let _lock = data_lock(&config.place)?;
     let key = MasterKey::new(&master_key(&config)?);
     runtime()?.block_on(async {
@@ -150,7 +154,7 @@ pub(super) fn bench(command: BenchCommand) -> anyhow::Result<ExitCode> {
     match command {
         BenchCommand::Seed(flags) => {
             let config = read(&flags.server)?;
-            telemetry::log(config.log_format, &config.log);
+            let _log = telemetry::log(config.log_format, &config.log);
             let _lock = data_lock(&config.place)?;
             let key = MasterKey::new(&master_key(&config)?);
             runtime()?.block_on(seed::seed(&flags, &config.place, key))?;

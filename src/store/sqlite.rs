@@ -40,7 +40,7 @@ pub(super) async fn open(folder: &Path) -> Result<SqlStore> {
                         .execute(
                             "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
                              PRAGMA busy_timeout = 5000; PRAGMA foreign_keys = ON;
-                             PRAGMA cache_size = -65536; PRAGMA temp_store = MEMORY;
+                             PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY;
                              PRAGMA case_sensitive_like = ON;",
                         )
                         .await?;

@@ -36,6 +36,7 @@ pub(crate) fn config(place: &Place) -> Config {
         check_threads: 1,
         view_bytes: 64 << 20,
         drain_delay: Duration::ZERO,
+        unknown_variables: Vec::new(),
         log: "off".to_owned(),
         log_format: LogFormat::Pretty,
     }
