@@ -322,7 +322,9 @@ impl Effective {
     }
 
     fn text(&self, name: &str) -> &str {
-        self.values.get(name).map_or("", |(value, _)| value.as_str())
+        self.values
+            .get(name)
+            .map_or("", |(value, _)| value.as_str())
     }
 
     fn number(&self, name: &str) -> anyhow::Result<u64> {

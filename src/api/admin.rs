@@ -41,14 +41,7 @@ impl AdminApi {
     ) -> Result<v1::CreateBanResponse, Refusal> {
         let tenant = fields::tenant(&request.tenant)?;
         asked.caller.needs(Scope::Admin, Reach::Tenant(&tenant))?;
-        let order = convert::order(
-            request,
-            asked,
-            tenant,
-            &request.actor,
-            &request.request_id,
-            request.validate_only,
-        )?;
+        let order = convert::order(asked, &tenant, request)?;
         let written = self.desk.write(order, ban::create(request)?).await?;
         let made = written.answer.ban.ok_or_else(no_answer)?;
         Ok(v1::CreateBanResponse {
@@ -106,9 +99,9 @@ impl AdminApi {
     ) -> Result<v1::UpdateBanResponse, Refusal> {
         let v1::UpdateBanRequest {
             ban: edited,
-            actor,
-            request_id,
-            validate_only,
+            actor: _,
+            request_id: _,
+            validate_only: _,
             update_mask,
             permanent,
         } = request;
@@ -122,7 +115,7 @@ impl AdminApi {
             etag: edited.etag.clone(),
             edit: ban::edit(edited, update_mask.as_ref(), *permanent)?,
         };
-        let order = convert::order(request, asked, tenant, actor, request_id, *validate_only)?;
+        let order = convert::order(asked, &tenant, request)?;
         let written = self.desk.write(order, job).await?;
         let changed = written.answer.ban.ok_or_else(no_answer)?;
         Ok(v1::UpdateBanResponse {
@@ -138,9 +131,9 @@ impl AdminApi {
     ) -> Result<v1::DeactivateBanResponse, Refusal> {
         let v1::DeactivateBanRequest {
             tenant,
-            actor,
-            request_id,
-            validate_only,
+            actor: _,
+            request_id: _,
+            validate_only: _,
             ban_id,
             reason,
             etag,
@@ -156,14 +149,7 @@ impl AdminApi {
             etag: etag.clone(),
             include_cascade: *include_cascade,
         };
-        let order = convert::order(
-            request,
-            asked,
-            tenant.clone(),
-            actor,
-            request_id,
-            *validate_only,
-        )?;
+        let order = convert::order(asked, &tenant, request)?;
         let written = self.desk.write(order, job).await?;
         let lifted = written.answer.ban.ok_or_else(no_answer)?;
         let others = self

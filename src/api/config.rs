@@ -35,9 +35,9 @@ impl ConfigApi {
     ) -> Result<v1::CreateTenantResponse, Refusal> {
         let v1::CreateTenantRequest {
             tenant,
-            actor,
-            request_id,
-            validate_only,
+            actor: _,
+            request_id: _,
+            validate_only: _,
             settings,
         } = request;
         asked.caller.needs(Scope::Admin, Reach::Deployment)?;
@@ -52,14 +52,7 @@ impl ConfigApi {
             ));
         }
         let edit = config::settings_edit("settings", &settings, None)?;
-        let order = convert::order(
-            request,
-            asked,
-            tenant.clone(),
-            actor,
-            request_id,
-            *validate_only,
-        )?;
+        let order = convert::order(asked, &tenant, request)?;
         let Written {
             answer,
             token: written_at,
@@ -115,9 +108,9 @@ impl ConfigApi {
     ) -> Result<v1::UpdateTenantSettingsResponse, Refusal> {
         let v1::UpdateTenantSettingsRequest {
             tenant_settings,
-            actor,
-            request_id,
-            validate_only,
+            actor: _,
+            request_id: _,
+            validate_only: _,
             update_mask,
         } = request;
         let given = tenant_settings
@@ -129,14 +122,7 @@ impl ConfigApi {
             etag: given.etag.clone(),
             edit: config::settings_edit("tenant_settings", given, update_mask.as_ref())?,
         };
-        let order = convert::order(
-            request,
-            asked,
-            tenant.clone(),
-            actor,
-            request_id,
-            *validate_only,
-        )?;
+        let order = convert::order(asked, &tenant, request)?;
         let Written {
             answer,
             token: written_at,
@@ -171,9 +157,9 @@ impl ConfigApi {
     ) -> Result<v1::CreateBanListResponse, Refusal> {
         let v1::CreateBanListRequest {
             tenant,
-            actor,
-            request_id,
-            validate_only,
+            actor: _,
+            request_id: _,
+            validate_only: _,
             ban_list,
         } = request;
         let tenant = fields::tenant(tenant)?;
@@ -185,14 +171,7 @@ impl ConfigApi {
             list_id: fields::list_id("ban_list.list_id", &list.list_id)?,
             edit: config::list_edit(list, None)?,
         };
-        let order = convert::order(
-            request,
-            asked,
-            tenant.clone(),
-            actor,
-            request_id,
-            *validate_only,
-        )?;
+        let order = convert::order(asked, &tenant, request)?;
         let Written {
             answer,
             token: written_at,
@@ -253,9 +232,9 @@ impl ConfigApi {
     ) -> Result<v1::UpdateBanListResponse, Refusal> {
         let v1::UpdateBanListRequest {
             tenant,
-            actor,
-            request_id,
-            validate_only,
+            actor: _,
+            request_id: _,
+            validate_only: _,
             ban_list,
             update_mask,
         } = request;
@@ -269,14 +248,7 @@ impl ConfigApi {
             etag: list.etag.clone(),
             edit: config::list_edit(list, update_mask.as_ref())?,
         };
-        let order = convert::order(
-            request,
-            asked,
-            tenant.clone(),
-            actor,
-            request_id,
-            *validate_only,
-        )?;
+        let order = convert::order(asked, &tenant, request)?;
         let Written {
             answer,
             token: written_at,
@@ -295,9 +267,9 @@ impl ConfigApi {
     ) -> Result<v1::SetBanListQueuesResponse, Refusal> {
         let v1::SetBanListQueuesRequest {
             tenant,
-            actor,
-            request_id,
-            validate_only,
+            actor: _,
+            request_id: _,
+            validate_only: _,
             list_id,
             queues,
             etag,
@@ -309,7 +281,7 @@ impl ConfigApi {
             etag: etag.clone(),
             queues: queues.clone(),
         };
-        let order = convert::order(request, asked, tenant, actor, request_id, *validate_only)?;
+        let order = convert::order(asked, &tenant, request)?;
         let Written {
             answer,
             token: written_at,

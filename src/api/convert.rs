@@ -10,12 +10,11 @@ use std::fmt::Display;
 use prost::Message;
 use prost_types::FieldMask;
 
-use super::v1;
+use super::{Asked, v1};
 use crate::{
     checker::Consistency,
     desk::{Order, TargetGiven},
     domain::{
-        caller::Caller,
         channel::{Channel, Channels},
         clock::Timestamp,
         fields,
@@ -26,25 +25,44 @@ use crate::{
     },
 };
 
-/// What every write brings along, from the fields that every write has.
+/// A request that writes; all of them carry these fields.
+pub(super) trait WriteRequest: Message {
+    /// Who acts, the request's id, and whether it is only to be tried.
+    fn header(&self) -> (&str, &str, bool);
+}
+
+macro_rules! writes {
+    ($($request:ident)+) => {
+        $(impl WriteRequest for v1::$request {
+            fn header(&self) -> (&str, &str, bool) {
+                (&self.actor, &self.request_id, self.validate_only)
+            }
+        })+
+    };
+}
+
+writes! {
+    CreateBanRequest UpdateBanRequest DeactivateBanRequest
+    CreateTenantRequest UpdateTenantSettingsRequest
+    CreateBanListRequest UpdateBanListRequest SetBanListQueuesRequest
+}
+
+/// What every write brings along.
 pub(super) fn order(
-    request: &impl Message,
-    asked: &super::Asked,
-    tenant: TenantId,
-    actor: &str,
-    request_id: &str,
-    validate_only: bool,
+    asked: &Asked,
+    tenant: &TenantId,
+    request: &impl WriteRequest,
 ) -> Result<Order, Refusal> {
-    let super::Asked { caller, deadline } = asked;
+    let (actor, request_id, validate_only) = request.header();
     fields::callers_id("actor", actor)?;
     fields::request_id(request_id)?;
     Ok(Order {
-        tenant,
-        actor: Caller::acting_as(caller, actor)?,
+        tenant: tenant.clone(),
+        actor: asked.caller.acting_as(actor)?,
         request_id: request_id.to_owned(),
         validate_only,
         body: request.encode_to_vec(),
-        deadline: *deadline,
+        deadline: asked.deadline,
     })
 }
 

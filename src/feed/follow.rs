@@ -11,7 +11,7 @@ use crate::{
     domain::{
         ids::TenantId,
         record::{Change, News, TenantRecord},
-        revision::{Anchor, Epoch, Position, Revision},
+        revision::{Anchor, Position, Revision},
         view::TenantView,
     },
     store::{Directory, Tail},
@@ -119,11 +119,6 @@ impl<S: Shelf> Follower<S> {
     /// The newest row whose news is in every view.
     pub const fn position(&self) -> Position {
         self.position
-    }
-
-    /// Moves to a newer history.
-    pub fn enter(&mut self, epoch: Epoch) {
-        self.position.epoch = epoch;
     }
 
     /// The tenants there are.
