@@ -51,16 +51,16 @@ impl Clients {
         }
     }
 
-    /// Makes the tenant, once the pod has a database.
-    async fn make_tenant(&mut self) {
-        until(async || {
+    /// Makes the tenant, once the pod has a database, and returns the token of the write.
+    async fn make_tenant(&mut self) -> String {
+        let made = until(async || {
             let request = v1::CreateTenantRequest {
                 tenant: TENANT.into(),
                 ..Default::default()
             };
             self.config.create_tenant(request).await.ok()
-        })
-        .await;
+        });
+        made.await.into_inner().written_at.expect("a token").token
     }
 
     async fn try_ban(&mut self, number: &str) -> Result<v1::CreateBanResponse, tonic::Status> {
@@ -155,7 +155,9 @@ async fn meets_without_a_token(bell: bool) {
         Pod::start(&url(&database), bell),
     );
     let (mut here, mut there) = (Clients::of(&here).await, Clients::of(&there).await);
-    here.make_tenant().await;
+    let token = here.make_tenant().await;
+    // The other pod may still be starting; from here on it knows the tenant.
+    until(async || there.try_check(&number(0), Some(token.clone())).await.ok()).await;
     for at in 0..10 {
         let token = here.ban(&number(at)).await;
         let acknowledged = Instant::now();
@@ -186,7 +188,8 @@ fn a_ban_made_on_one_pod_holds_at_once_on_another_for_whoever_has_its_token() {
             Pod::start(&url(&database), true),
         );
         let (mut here, mut there) = (Clients::of(&here).await, Clients::of(&there).await);
-        here.make_tenant().await;
+        let token = here.make_tenant().await;
+        until(async || there.try_check(&number(0), Some(token.clone())).await.ok()).await;
         for at in 0..50 {
             let token = here.ban(&number(at)).await;
             let answer = there.check(&number(at), Some(token)).await;
