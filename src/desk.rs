@@ -302,6 +302,7 @@ impl Desk {
             keys: self.keys.clone(),
         };
         Ok(Attempt {
+            feed: self.feed.clone(),
             intent,
             about,
             new_tenant,
@@ -324,6 +325,7 @@ impl Desk {
 
 /// One try at a write, in a task of its own.
 struct Attempt {
+    feed: Feed,
     intent: Intent,
     about: Circumstances,
     new_tenant: Option<TenantSettings>,
@@ -338,8 +340,9 @@ impl Attempt {
         validate_only: bool,
     ) -> Result<Outcome, Refusal> {
         let Self {
+            feed,
             intent,
-            about,
+            mut about,
             new_tenant,
             progress,
         } = self;
@@ -358,6 +361,8 @@ impl Attempt {
             }
             Err(error) => return Err(refused(&error)),
         };
+        about.now = feed.clock().read().now;
+        work.at(about.now);
         let answer = match job.run(&mut *work, &about).await {
             Ok(answer) => answer,
             Err(Failure::Refused(refusal)) => return Err(refusal),

@@ -222,6 +222,10 @@ pub struct Event {
 /// Dropped without [`Self::commit`], nothing of it remains.
 #[async_trait]
 pub trait Work: Send {
+    /// Says when the work happens, read once the tenant is locked: on one pod the order of instants
+    /// is then that of commits.
+    fn at(&mut self, now: Timestamp);
+
     /// The tenant's settings, as locked.
     fn settings(&self) -> &TenantSettings;
 

@@ -34,8 +34,9 @@ pub enum LogFormat {
 /// reads the log cannot make a check wait.
 #[must_use = "dropping the guard ends the log"]
 pub fn log(format: LogFormat, filter: &str) -> WorkerGuard {
-    // The database driver's own news are told again, in our words, where they are handled.
-    let filter = EnvFilter::try_new(format!("sqlx=error,{filter}"));
+    // The database driver's news are told again, in our words, where they are handled; the parser
+    // of numbers would tell the numbers.
+    let filter = EnvFilter::try_new(format!("{filter},sqlx=error,rlibphonenumber=off"));
     let filter = filter.unwrap_or_else(|_| EnvFilter::new("info"));
     let (writer, guard) = tracing_appender::non_blocking(stderr());
     let registry = tracing_subscriber::registry().with(filter);

@@ -25,6 +25,9 @@ use crate::{
     },
 };
 
+/// The most values that a repeated enum may name: more than any enum has.
+const MAX_NAMED: usize = 64;
+
 /// A request that writes; all of them carry these fields.
 pub(super) trait WriteRequest: Message {
     /// Who acts, the request's id, and whether it is only to be tried.
@@ -77,16 +80,13 @@ pub(super) fn token(token: Option<&str>) -> Option<v1::ConsistencyToken> {
 pub(super) fn consistency(asked: Option<&v1::Consistency>) -> Consistency<'_> {
     use v1::consistency::Requirement;
     match asked.and_then(|v1::Consistency { requirement }| requirement.as_ref()) {
-        Some(Requirement::AtLeastAsFresh(v1::ConsistencyToken { token })) if !token.is_empty() => {
+        Some(Requirement::AtLeastAsFresh(v1::ConsistencyToken { token })) => {
             Consistency::AtLeastAsFresh(token)
         }
         Some(Requirement::FullyConsistent(true)) => Consistency::Fully,
-        Some(
-            Requirement::AtLeastAsFresh(_)
-            | Requirement::FullyConsistent(false)
-            | Requirement::MinimizeLatency(_),
-        )
-        | None => Consistency::MinimizeLatency,
+        Some(Requirement::FullyConsistent(false) | Requirement::MinimizeLatency(_)) | None => {
+            Consistency::MinimizeLatency
+        }
     }
 }
 
@@ -168,7 +168,7 @@ pub(super) fn calendar_period(period: &CalendarPeriod) -> v1::CalendarPeriod {
 
 /// A set of channels.
 pub(super) fn channels(field: &str, numbers: &[i32]) -> Result<Channels, Refusal> {
-    numbers
+    fields::items(field, numbers, MAX_NAMED)?
         .iter()
         .enumerate()
         .map(|(at, number)| channel(format_args!("{field}[{at}]"), *number))
@@ -187,6 +187,7 @@ pub(super) fn all_known<T>(
     numbers: &[i32],
     read: impl Fn(i32) -> Option<T> + Copy,
 ) -> Result<Vec<T>, Refusal> {
+    fields::items(field, numbers, MAX_NAMED)?;
     let one = |(at, number): (usize, &i32)| {
         let field = format!("{field}[{at}]");
         fields::known(&field, *number, read)?.ok_or_else(|| Refusal::required(field))

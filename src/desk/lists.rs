@@ -80,6 +80,11 @@ pub(super) fn no_list() -> Refusal {
     Refusal::of_field(Reason::BanListNotFound, "list_id", message)
 }
 
+/// A number of things as the store counts them.
+fn count(things: usize) -> i64 {
+    i64::try_from(things).unwrap_or(i64::MAX)
+}
+
 fn title_taken() -> Refusal {
     let message = "another list has this title, whatever the case of its letters";
     Refusal::of_field(Reason::DuplicateTitle, "ban_list.title", message)
@@ -156,7 +161,7 @@ impl Job for CreateList {
         };
         self.edit.apply(&mut list)?;
         let (lists, _) = work.list_counts().await?;
-        if lists >= MAX_LISTS {
+        if lists >= count(MAX_LISTS) {
             let message = format!("this tenant has {MAX_LISTS} lists, the most there may be");
             return Err(Refusal::new(Reason::Quota, message).into());
         }
@@ -221,8 +226,8 @@ impl Job for SetListQueues {
         }
         let queues: BTreeSet<String> = self.queues.into_iter().collect();
         let (_, relations) = work.list_counts().await?;
-        let count = |queues: &BTreeSet<String>| i64::try_from(queues.len()).unwrap_or(i64::MAX);
-        if relations - count(&list.queues) + count(&queues) > MAX_RELATIONS {
+
+        if relations - count(list.queues.len()) + count(queues.len()) > count(MAX_RELATIONS) {
             let message = format!("a tenant has at most {MAX_RELATIONS} pairs of list and queue");
             return Err(Refusal::of_field(Reason::Quota, "queues", message).into());
         }

@@ -18,6 +18,8 @@ const MIN_TOKEN_BYTES: usize = 16;
 /// The widest networks that may be banned without insisting.
 const MIN_V4_PREFIX: u8 = 16;
 const MIN_V6_PREFIX: u8 = 32;
+/// Peer ids of VK from here on are chats (dev.vk.com, conversation: local id = id − 2 000 000 000).
+const FIRST_VK_CHAT: i64 = 2_000_000_000;
 
 /// An identity to be banned or looked for, as it was handed over.
 #[derive(Clone, Debug)]
@@ -74,6 +76,12 @@ pub(super) fn read(
             }
         };
         let identity = found.map_err(|unreadable| refuse(at, match_kind, unreadable))?;
+        if one.kind.is_none() && is_failed_address(&identity) {
+            let message = "this looks like an address that cannot be read; a network needs CIDR, and \
+                           a visitor token that looks like this needs its kind said";
+            let field = format!("targets[{at}].value");
+            return Err(Refusal::of_field(Reason::InvalidIdentifier, field, message));
+        }
         bannable(at, &identity, insisted)?;
         Ok(identity)
     };
@@ -112,6 +120,15 @@ fn refuse(at: usize, match_kind: MatchKind, unreadable: Unreadable) -> Refusal {
     }
 }
 
+/// Whether something that was taken for a visitor token was rather meant to be an address: banned
+/// as a token it would stop nobody.
+fn is_failed_address(identity: &Identity) -> bool {
+    let of_addresses = |c: char| c.is_ascii_hexdigit() || ".:/%[]".contains(c);
+    identity.kind == IdentityKind::VisitorToken
+        && identity.canonical.contains(['.', ':', '/'])
+        && identity.canonical.chars().all(of_addresses)
+}
+
 /// What may be matched at a check may still be no target of a ban.
 fn bannable(at: usize, identity: &Identity, insisted: bool) -> Result<(), Refusal> {
     let value = || format!("targets[{at}].value");
@@ -125,6 +142,15 @@ fn bannable(at: usize, identity: &Identity, insisted: bool) -> Result<(), Refusa
     }
     if identity.kind == IdentityKind::VisitorToken && identity.canonical.len() < MIN_TOKEN_BYTES {
         let message = format!("a visitor token has {MIN_TOKEN_BYTES} bytes or more");
+        return Err(Refusal::of_field(
+            Reason::InvalidIdentifier,
+            value(),
+            message,
+        ));
+    }
+    let chat = |id: i64| id >= FIRST_VK_CHAT;
+    if identity.kind == IdentityKind::VkPeerId && identity.canonical.parse().is_ok_and(chat) {
+        let message = "this is a chat of many people; ban the one who wrote";
         return Err(Refusal::of_field(
             Reason::InvalidIdentifier,
             value(),
@@ -151,4 +177,41 @@ fn bannable(at: usize, identity: &Identity, insisted: bool) -> Result<(), Refusa
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::channel::Channel;
+
+    fn meant_as_address(value: &str) -> bool {
+        let given = Given {
+            kind: None,
+            value,
+            issuer: "",
+            region_hint: "",
+        };
+        let read = identity::read(&given, Channels::of(&[Channel::WebChat]), None);
+        read.is_ok_and(|identity| is_failed_address(&identity))
+    }
+
+    #[test]
+    fn a_network_without_its_match_kind_is_not_taken_for_a_visitor() {
+        for network in [
+            "203.0.113.128/25",
+            "2001:db8:1234::/48",
+            "198.51.100.300:8080",
+            "2001:db8:1234:5678::0000:0000:0000:0000",
+        ] {
+            assert!(meant_as_address(network), "{network}");
+        }
+        for token in [
+            "01a1fc8c-4b02-7790-9ad2-369d8eb434e5",
+            "deadbeefdeadbeefdeadbeef",
+            "v1.visitor.token.8912",
+            "203.0.113.7",
+        ] {
+            assert!(!meant_as_address(token), "{token}");
+        }
+    }
 }

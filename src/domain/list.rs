@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use super::{ban::Enforcement, ids::ListId, period::CalendarPeriod};
 
 /// The most lists a tenant may keep.
-pub const MAX_LISTS: i64 = 1_000;
+pub const MAX_LISTS: usize = 1_000;
 /// The most pairs of list and queue a tenant may keep.
-pub const MAX_RELATIONS: i64 = 10_000;
+pub const MAX_RELATIONS: usize = 10_000;
 /// The longest title, in characters.
 pub const MAX_TITLE: usize = 200;
 /// The longest description, in characters.

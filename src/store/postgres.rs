@@ -46,7 +46,7 @@ pub(super) fn open(url: &str, bell: bool) -> Result<SqlStore> {
                     connection
                         .execute(
                             "SET synchronous_commit = on; SET lock_timeout = '2s';
-                             SET idle_in_transaction_session_timeout = '10s'",
+                             SET idle_in_transaction_session_timeout = '3s'",
                         )
                         .await?;
                     Ok(())

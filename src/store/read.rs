@@ -142,7 +142,10 @@ impl BanFilter {
             .bind(self.created_by.clone())
             .bind(self.created_from.map_or(i64::MIN, Timestamp::micros))
             .bind(self.created_to.map_or(i64::MAX, Timestamp::micros))
-            .bind(self.expire_before.map_or(0, Timestamp::micros)))
+            .bind(
+                self.expire_before
+                    .map_or(-1, |before| before.micros().max(0)),
+            ))
     }
 }
 

@@ -113,7 +113,7 @@ const BAN_FILTER: &str = "b.tenant = $1
     AND ($11 = '' OR b.reason LIKE $11 ESCAPE '!')
     AND ($12 = '' OR b.created_by = $12)
     AND b.created_at >= $13 AND b.created_at < $14
-    AND ($15 = 0 OR b.expire_at < $15)";
+    AND ($15 < 0 OR b.expire_at < $15)";
 
 /// Where a permanent ban stands among ends: after all others.
 const END: &str = "coalesce(b.expire_at, 9223372036854775807)";

@@ -162,6 +162,10 @@ fn ban_id(row: &sqlx::any::AnyRow) -> Result<BanId> {
 
 #[async_trait]
 impl Work for SqlWork {
+    fn at(&mut self, now: Timestamp) {
+        self.intent.now = now;
+    }
+
     fn settings(&self) -> &TenantSettings {
         &self.settings
     }

@@ -16,7 +16,7 @@ use crate::{
     freshness::at_least,
     refusals::{calls, check_refused, judge, unharmed},
     refused::Refused,
-    requests::{NUMBER, OTHER_NUMBER, add, denies, phone},
+    requests::{NUMBER, OTHER_NUMBER, add, phone},
     server::{Client, MASTER_KEY, TENANT},
 };
 
@@ -28,7 +28,7 @@ on_both_stores!(
     a_corrupt_token_is_refused,
     a_foreign_token_is_refused,
     a_token_of_a_lost_history_is_refused,
-    an_empty_token_is_no_token,
+    a_token_that_got_lost_is_not_taken_for_no_wish,
 );
 
 async fn a_request_id_stands_for_one_request(client: Client) {
@@ -196,6 +196,8 @@ async fn a_token_of_a_lost_history_is_refused(client: Client) {
     unharmed(&client).await;
 }
 
-async fn an_empty_token_is_no_token(client: Client) {
-    assert!(!denies(&client.ask(since("")).await));
+async fn a_token_that_got_lost_is_not_taken_for_no_wish(client: Client) {
+    let refused = Refused::read(client.check().check_interaction(since("")).await);
+    refused.is(Code::InvalidArgument, "TOKEN_MALFORMED");
+    unharmed(&client).await;
 }

@@ -13,6 +13,7 @@ use crate::{
         identity::MatchKind,
         ids::TenantId,
         keys::Seal,
+        list::MAX_LISTS,
         refusal::{Reason, Refusal},
         revision::{Epoch, Position},
     },
@@ -87,6 +88,14 @@ pub(in crate::api) fn edit(
     ];
     let mask = super::Mask::read(mask, &CHANGEABLE)?;
     let expire = instant("ban.expire_time", ban.expire_time.as_ref())?;
+    if permanent && !mask.wants("expire_time", true) {
+        let message = "permanent is about expire_time: name that too";
+        return Err(Refusal::of_field(
+            Reason::InvalidFieldMask,
+            "update_mask",
+            message,
+        ));
+    }
     let end = match (
         mask.wants("expire_time", permanent || expire.is_some()),
         expire,
@@ -159,7 +168,7 @@ pub(in crate::api) fn query(request: &v1::ListBansRequest) -> Result<BanQuery, R
             ));
         }
     };
-    let lists = list_ids
+    let lists = fields::items("list_ids", list_ids, MAX_LISTS)?
         .iter()
         .enumerate()
         .map(|(at, list)| fields::list_id(&format!("list_ids[{at}]"), list))
