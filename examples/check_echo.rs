@@ -22,7 +22,6 @@ use bancheck::api::v1::{
 };
 use prost_types::Timestamp;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status, service::Routes, transport::Server};
 
 #[global_allocator]
@@ -88,12 +87,11 @@ fn serve(listener: TcpListener) -> Outcome<()> {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let service = CheckServiceServer::new(Echo).max_decoding_message_size(64 << 10);
         Server::builder()
-            .tcp_nodelay(true)
             .max_concurrent_streams(256)
             .http2_max_header_list_size(16 << 10)
             .http2_keepalive_interval(Some(Duration::from_secs(30)))
             .add_routes(Routes::new(service))
-            .serve_with_incoming(TcpListenerStream::new(listener))
+            .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)))
             .await?;
         Ok(())
     })
