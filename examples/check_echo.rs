@@ -22,7 +22,11 @@ use bancheck::api::v1::{
 };
 use prost_types::Timestamp;
 use socket2::{Domain, Protocol, Socket, Type};
-use tonic::{Request, Response, Status, service::Routes, transport::Server};
+use tonic::{
+    Request, Response, Status,
+    service::Routes,
+    transport::{Server, server::TcpIncoming},
+};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
