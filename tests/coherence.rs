@@ -21,7 +21,7 @@ use bancheck::{
 };
 use database::{Database, Kind};
 use process::{Cluster, Pod};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 use tonic::{Code, transport::Channel};
 
 const TENANT: &str = "acme";
@@ -123,7 +123,7 @@ async fn until<T>(mut ask: impl AsyncFnMut() -> Option<T>) -> T {
             if let Some(answer) = ask().await {
                 return answer;
             }
-            sleep(Duration::from_millis(5)).await;
+            tokio::task::yield_now().await;
         }
     };
     timeout(PATIENCE, asking).await.expect("it happens in time")
