@@ -15,7 +15,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 pub use self::{
-    clock::PodClock,
+    clock::{Machine, PodClock, ThisMachine},
     follow::{Follower, Heard, Loaded, Shelf, Tenants},
     task::{Options, run},
 };
@@ -86,11 +86,11 @@ pub struct Source {
 }
 
 impl Feed {
-    /// A feed that nobody follows yet, and what following it takes.
-    pub fn new(keys: MasterKey) -> (Self, Source) {
+    /// A feed that nobody follows yet, timed by a machine's clocks, and what following it takes.
+    pub fn new(keys: MasterKey, machine: Arc<dyn Machine>) -> (Self, Source) {
         let (loads, asked) = mpsc::unbounded_channel();
         let shared = Shared {
-            clock: PodClock::new(),
+            clock: PodClock::new(machine),
             seal: keys.seal("token"),
             keys,
             standing: ArcSwapOption::empty(),

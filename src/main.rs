@@ -9,5 +9,5 @@ use bancheck::feed::PodClock;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    bancheck::cli::main(&PodClock::new())
+    bancheck::cli::main(&PodClock::default())
 }

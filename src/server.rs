@@ -21,7 +21,7 @@ use crate::{
     config::Config,
     desk::Desk,
     domain::keys::MasterKey,
-    feed::{self, Feed},
+    feed::{self, Feed, Machine, ThisMachine},
     store::{self, Place, Store},
     telemetry::Counters,
     views::Views,
@@ -71,6 +71,11 @@ impl Server {
     ///
     /// Whatever can fail for good fails here; a database that is away is waited for.
     pub fn start(config: &Config) -> anyhow::Result<Self> {
+        Self::start_on(config, Arc::new(ThisMachine))
+    }
+
+    /// The same, timed by the clocks of some machine.
+    pub fn start_on(config: &Config, machine: Arc<dyn Machine>) -> anyhow::Result<Self> {
         let data = boot::data_lock(&config.place)?;
         let keys = MasterKey::new(&boot::master_key(config)?);
         let bound = Bound::bind(config)?;
@@ -86,7 +91,7 @@ impl Server {
         let tasks = TaskTracker::new();
         let counters = Arc::new(Counters::new());
         let views = Views::new(config.view_bytes);
-        let (feed, source) = Feed::new(keys.clone());
+        let (feed, source) = Feed::new(keys.clone(), machine);
         let checker = Checker::new(feed.clone(), views.clone(), Arc::clone(&counters));
         let desk = Desk::new(
             Arc::clone(&store),

@@ -286,6 +286,8 @@ pub struct Tail {
     pub floor: Revision,
     /// The newest row there is.
     pub head: Revision,
+    /// The history that the rows belong to, as last agreed.
+    pub epoch: Epoch,
     /// The rows from the one asked for on, itself included, as many as fit.
     pub news: Vec<News>,
     /// Whether this database only follows another one.
@@ -366,8 +368,20 @@ pub trait Store: Send + Sync + 'static {
     /// Wakes every pod's feed. Lost, it costs half a second.
     async fn ring(&self) -> Result<()>;
 
-    /// Raises the epoch to at least this one, and tells what it is then.
-    async fn raise_epoch(&self, least: Epoch) -> Result<Epoch>;
+    /// Raises the epoch to at least `to`, unless another pod has raised it since it was `seen`, and
+    /// tells what it is then. The server as it is now counts as known from here on.
+    async fn raise_epoch(&self, seen: Epoch, to: Epoch) -> Result<Epoch>;
+
+    /// Whether this is the database that was there last time, in the same history, as far as its
+    /// server, or for a file what [`Self::witness`] left beside it, can tell. Asked once, at start.
+    async fn unbroken(&self) -> Result<bool>;
+
+    /// Leaves beside a database file how far its feed has come, which a copy put back in its place
+    /// will not have. Quick, and a matter of best effort; a server needs none.
+    fn witness(&self, applied: Anchor);
+
+    /// How many bans of each tenant a view would hold, the largest first.
+    async fn sizes(&self) -> Result<Vec<(TenantId, u64)>>;
 
     /// Forgets feed rows and answers older than this; the newest row stays.
     async fn prune(&self, before: Timestamp) -> Result<()>;

@@ -78,7 +78,7 @@ async fn counted(folder: &std::path::Path) -> Outcome<([Answer; 2], [u64; 2])> {
     store.migrate().await?;
     store.check_key(&keys.fingerprint()).await?;
     let (views, counters) = (Views::new(DEFAULT_BYTES), Arc::new(Counters::new()));
-    let (feed, source) = Feed::new(keys.clone());
+    let (feed, source) = Feed::new(keys.clone(), Arc::new(feed::ThisMachine));
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let options = feed::Options::default();
     tasks.spawn(feed::run(

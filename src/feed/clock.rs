@@ -1,6 +1,9 @@
 //! The clock of a pod: boot time, which no one sets, moved to the database's time.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -11,9 +14,31 @@ const STEP_MICROS: i64 = 1_000_000;
 /// How much of a second the clock may slew in that second.
 const SLEW_PER_MILLE: i64 = 1;
 
+/// The clocks of the machine that a pod runs on, in microseconds.
+pub trait Machine: Send + Sync {
+    /// Since the machine started, suspends included: nobody sets it.
+    fn boot(&self) -> i64;
+    /// Since the Unix epoch, as far as the machine knows: anybody may set it.
+    fn wall(&self) -> i64;
+}
+
+/// The machine that this process runs on.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ThisMachine;
+
+impl Machine for ThisMachine {
+    fn boot(&self) -> i64 {
+        micros(ClockId::Boottime)
+    }
+
+    fn wall(&self) -> i64 {
+        micros(ClockId::Realtime)
+    }
+}
+
 /// Tells the time as the database would, without asking it.
-#[derive(Debug)]
 pub struct PodClock {
+    machine: Arc<dyn Machine>,
     /// Database time less boot time, in microseconds; written by the feed task only.
     offset: AtomicI64,
     /// Boot time of the last correction; written by the feed task only.
@@ -27,11 +52,12 @@ fn micros(clock: ClockId) -> i64 {
 
 impl PodClock {
     /// A clock that tells this machine's own time until it hears the database's.
-    pub fn new() -> Self {
-        let boot = micros(ClockId::Boottime);
+    pub fn new(machine: Arc<dyn Machine>) -> Self {
+        let boot = machine.boot();
         Self {
-            offset: AtomicI64::new(micros(ClockId::Realtime) - boot),
+            offset: AtomicI64::new(machine.wall() - boot),
             corrected: AtomicI64::new(boot),
+            machine,
         }
     }
 
@@ -60,14 +86,15 @@ impl PodClock {
 }
 
 impl Default for PodClock {
+    /// The clock of a pod on this machine.
     fn default() -> Self {
-        Self::new()
+        Self::new(Arc::new(ThisMachine))
     }
 }
 
 impl Clock for PodClock {
     fn read(&self) -> Reading {
-        let boot = micros(ClockId::Boottime);
+        let boot = self.machine.boot();
         let now = Timestamp::from_micros(boot + self.offset.load(Ordering::Relaxed));
         Reading { now, boot }
     }

@@ -301,7 +301,7 @@ impl<S: Shelf> Task<S> {
                 let seconds = sent.now.micros() / 1_000_000;
                 let seconds = Epoch(u32::try_from(seconds).unwrap_or_default());
                 self.store
-                    .raise_epoch(Epoch(own.0 + 1).max(seconds))
+                    .raise_epoch(own, Epoch(own.0 + 1).max(seconds))
                     .await?;
             }
             self.store.directory().await

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use sqlx::{
-    AnyPool, Executor,
+    AnyPool, Executor, Row,
     any::{AnyPoolOptions, AnyRow},
     migrate::Migrator,
     postgres::PgListener,
@@ -15,7 +15,7 @@ use super::{
     shared::{Engine, SqlStore, tail_bounds, tail_of},
     sql::{self, Statements},
 };
-use crate::domain::revision::Revision;
+use crate::domain::revision::{Anchor, Revision};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
@@ -98,6 +98,31 @@ impl Engine for Postgres {
         tx.execute("SET LOCAL synchronous_commit = off").await?;
         tx.execute("NOTIFY bancheck_feed").await?;
         Ok(tx.commit().await?)
+    }
+
+    async fn server(&self) -> Result<Option<String>> {
+        // The name of a file of its log begins with the timeline; the identifier may be kept from us.
+        let timeline: String =
+            sqlx::query("SELECT left(pg_walfile_name(pg_current_wal_lsn()), 8) AS timeline")
+                .fetch_one(&self.writers)
+                .await?
+                .try_get("timeline")?;
+        let identifier =
+            sqlx::query("SELECT CAST(system_identifier AS text) AS id FROM pg_control_system()")
+                .fetch_one(&self.writers)
+                .await;
+        let identifier: String = match identifier {
+            Ok(row) => row.try_get("id")?,
+            Err(sqlx::Error::Database(_)) => String::new(),
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Some(format!("{identifier}/{timeline}")))
+    }
+
+    fn witness(&self, _applied: Anchor) {}
+
+    fn witnessed(&self) -> Option<Anchor> {
+        None
     }
 }
 

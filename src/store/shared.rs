@@ -39,7 +39,17 @@ pub(super) trait Engine: Send + Sync + 'static {
     async fn link(&self, say: &Arc<Statements>) -> Result<Box<dyn FeedLink>>;
     /// Wakes every pod's feed.
     async fn ring(&self) -> Result<()>;
+    /// Which server this is and on which timeline; `None` where there is no server.
+    async fn server(&self) -> Result<Option<String>>;
+    /// Leaves beside the database how far its feed has come.
+    fn witness(&self, applied: Anchor);
+    /// What was left so.
+    fn witnessed(&self) -> Option<Anchor>;
 }
+
+const EPOCH: &str = "epoch";
+/// The server that the epoch was agreed on.
+const SERVER: &str = "server";
 
 /// A store of either kind.
 pub(super) struct SqlStore {
@@ -113,10 +123,18 @@ pub(super) fn tail_of(found: &[AnyRow]) -> Result<Tail> {
     Ok(Tail {
         floor: Revision(number(first, "lowest")?),
         head: Revision(number(first, "highest")?),
+        epoch: epoch_of(&first.try_get::<String, _>("epoch")?)?,
         news,
         in_recovery: number::<i32>(first, "in_recovery")? != 0,
         clock: Timestamp::from_micros(first.try_get("clock")?),
     })
+}
+
+fn epoch_of(value: &str) -> Result<Epoch> {
+    let number = value.parse();
+    number
+        .map(Epoch)
+        .map_err(|_| StoreError::Corrupt("the epoch"))
 }
 
 pub(super) async fn tail_with<'e, E>(conn: E, say: &Statements, from: Revision) -> Result<Tail>
@@ -244,7 +262,7 @@ impl Store for SqlStore {
             .fetch_all(&mut *tx)
             .await?;
         let epoch: String = sqlx::query(self.say.meta.clone())
-            .bind("epoch")
+            .bind(EPOCH)
             .fetch_one(&mut *tx)
             .await?
             .try_get("value")?;
@@ -256,14 +274,9 @@ impl Store for SqlStore {
                 Ok((rows::tenant_id(&tenant)?, rows::tenant_record(row)?))
             })
             .collect::<Result<_>>()?;
-        let epoch = Epoch(
-            epoch
-                .parse()
-                .map_err(|_| StoreError::Corrupt("the epoch"))?,
-        );
         Ok(Directory {
             head,
-            epoch,
+            epoch: epoch_of(&epoch)?,
             tenants,
         })
     }
@@ -322,21 +335,75 @@ impl Store for SqlStore {
         self.engine.ring().await
     }
 
-    async fn raise_epoch(&self, least: Epoch) -> Result<Epoch> {
+    async fn raise_epoch(&self, seen: Epoch, to: Epoch) -> Result<Epoch> {
+        let server = self.engine.server().await?;
         let mut tx = self.writers.begin_with(self.dialect.begin_write).await?;
         let kept: String = sqlx::query(self.say.lock_epoch.clone())
             .fetch_one(&mut *tx)
             .await?
             .try_get("value")?;
-        let kept: u32 = kept.parse().map_err(|_| StoreError::Corrupt("the epoch"))?;
-        let epoch = kept.saturating_add(1).max(least.0);
-        sqlx::query(self.say.set_meta.clone())
-            .bind("epoch")
-            .bind(epoch.to_string())
-            .execute(&mut *tx)
-            .await?;
+        let kept = epoch_of(&kept)?;
+        // Two pods that find the same fork must not each begin a history of their own.
+        let epoch = if kept > seen {
+            kept
+        } else {
+            Epoch(kept.0.saturating_add(1)).max(to)
+        };
+        for (name, value) in [(EPOCH, Some(epoch.0.to_string())), (SERVER, server)] {
+            if let Some(value) = value {
+                sqlx::query(self.say.set_meta.clone())
+                    .bind(name)
+                    .bind(value)
+                    .execute(&mut *tx)
+                    .await?;
+            }
+        }
         tx.commit().await?;
-        Ok(Epoch(epoch))
+        Ok(epoch)
+    }
+
+    async fn unbroken(&self) -> Result<bool> {
+        if let Some(server) = self.engine.server().await? {
+            let mut conn = self.writers.acquire().await?;
+            sqlx::query(self.say.set_meta_once.clone())
+                .bind(SERVER)
+                .bind(server.clone())
+                .execute(&mut *conn)
+                .await?;
+            let known: String = sqlx::query(self.say.meta.clone())
+                .bind(SERVER)
+                .fetch_one(&mut *conn)
+                .await?
+                .try_get("value")?;
+            return Ok(known == server);
+        }
+        let Some(left) = self.engine.witnessed() else {
+            return Ok(true);
+        };
+        let row = sqlx::query(self.say.at.clone())
+            .bind(row_number(left.revision)?)
+            .fetch_one(&self.readers)
+            .await?;
+        let nonce: Option<i64> = row.try_get("nonce")?;
+        let pruned = left.revision < Revision(number(&row, "lowest")?);
+        Ok(pruned || nonce == Some(i64::from(left.nonce.0)))
+    }
+
+    fn witness(&self, applied: Anchor) {
+        self.engine.witness(applied);
+    }
+
+    async fn sizes(&self) -> Result<Vec<(TenantId, u64)>> {
+        let found = sqlx::query(self.say.sizes.clone())
+            .fetch_all(&self.readers)
+            .await?;
+        found
+            .iter()
+            .map(|row| {
+                let tenant: String = row.try_get("tenant")?;
+                Ok((rows::tenant_id(&tenant)?, number(row, "bans")?))
+            })
+            .collect()
     }
 
     async fn prune(&self, before: Timestamp) -> Result<()> {

@@ -255,7 +255,7 @@ statements! {
     head = "SELECT rev, nonce FROM feed ORDER BY rev DESC LIMIT 1";
     /// Floor, head, the server's state and the rows from $1 on, all of one instant.
     tail = "SELECT h.lowest, h.highest, {recovery} AS in_recovery, {clock} AS clock,
-            f.rev, f.nonce, f.tenant, f.kind, f.payload
+            (SELECT value FROM meta WHERE name = 'epoch') AS epoch, f.rev, f.nonce, f.tenant, f.kind, f.payload
         FROM (SELECT min(rev) AS lowest, max(rev) AS highest FROM feed) h
         LEFT JOIN (SELECT rev, nonce, tenant, kind, payload, sum(length(payload))
                        OVER (ORDER BY rev) - length(payload) AS before
@@ -270,7 +270,12 @@ statements! {
     meta = "SELECT value FROM meta WHERE name = $1";
     lock_epoch = "SELECT value FROM meta WHERE name = 'epoch' {lock}";
     set_meta_once = "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING";
-    set_meta = "UPDATE meta SET value = $2 WHERE name = $1";
+    set_meta = "INSERT INTO meta (name, value) VALUES ($1, $2)
+        ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+    sizes = "SELECT tenant, count(*) AS bans FROM bans WHERE ended = 0
+        GROUP BY tenant ORDER BY 2 DESC, 1";
+    /// What the feed holds in the place of a row, and whether that is pruned already.
+    at = "SELECT (SELECT nonce FROM feed WHERE rev = $1) AS nonce, min(rev) AS lowest FROM feed";
 }
 
 impl Dialect {

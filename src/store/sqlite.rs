@@ -1,6 +1,6 @@
 //! SQLite in a file of this process's own: one writer connection, an in-process bell.
 
-use std::{path::Path, sync::Arc};
+use std::{fs::File, os::unix::fs::FileExt, path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use sqlx::{AnyPool, Executor, any::AnyPoolOptions, migrate::Migrator};
@@ -11,18 +11,22 @@ use super::{
     shared::{Engine, SqlStore, tail_with},
     sql::{self, Statements},
 };
-use crate::domain::revision::Revision;
+use crate::domain::revision::{Anchor, Nonce, Revision};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
 /// The name of the database file inside its folder.
 const FILE: &str = "bancheck.db";
+/// Beside it: the newest row of its feed that was applied, in decimals.
+const SIDECAR: &str = "feed.position";
+const SIDECAR_BYTES: usize = 32;
 const READERS: u32 = 4;
 
 struct Sqlite {
     writer: AnyPool,
     readers: AnyPool,
     bell: Arc<Notify>,
+    sidecar: File,
 }
 
 pub(super) async fn open(folder: &Path) -> Result<SqlStore> {
@@ -51,10 +55,18 @@ pub(super) async fn open(folder: &Path) -> Result<SqlStore> {
     // The writer goes first: only it may turn the file to WAL.
     let writer = options(1).connect(&url).await?;
     let readers = options(READERS).connect_lazy(&url)?;
+    let sidecar = File::options()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(folder.join(SIDECAR))
+        .map_err(sqlx::Error::Io)?;
     let engine = Sqlite {
         writer: writer.clone(),
         readers: readers.clone(),
         bell: Arc::new(Notify::new()),
+        sidecar,
     };
     Ok(SqlStore::new(
         Box::new(engine),
@@ -81,6 +93,29 @@ impl Engine for Sqlite {
     async fn ring(&self) -> Result<()> {
         self.bell.notify_one();
         Ok(())
+    }
+
+    async fn server(&self) -> Result<Option<String>> {
+        Ok(None)
+    }
+
+    fn witness(&self, applied: Anchor) {
+        let line = format!("{:020} {:010}\n", applied.revision.0, applied.nonce.0);
+        // Lost or torn, a copy put back is not noticed at the next start: no reason to fail now.
+        let _ = self.sidecar.write_all_at(line.as_bytes(), 0);
+    }
+
+    fn witnessed(&self) -> Option<Anchor> {
+        let mut line = [0; SIDECAR_BYTES];
+        self.sidecar.read_exact_at(&mut line, 0).ok()?;
+        let (revision, nonce) = std::str::from_utf8(&line)
+            .ok()?
+            .trim_end()
+            .split_once(' ')?;
+        Some(Anchor {
+            revision: Revision(revision.parse().ok()?),
+            nonce: Nonce(nonce.parse().ok()?),
+        })
     }
 }
 

@@ -48,7 +48,7 @@ pub(super) async fn seed(flags: &SeedFlags, place: &Place, keys: MasterKey) -> a
     let store = store::open(place).await?;
     store.migrate().await?;
     store.check_key(&keys.fingerprint()).await?;
-    let clock = PodClock::new();
+    let clock = PodClock::default();
     let about = |now| Circumstances {
         now,
         tenant: tenant.clone(),
