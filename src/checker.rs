@@ -142,18 +142,18 @@ impl Checker {
             let message = "there is no tenant of this id; tenants are made with CreateTenant";
             return Err(Refusal::of_field(Reason::TenantNotFound, "tenant", message));
         };
-        let answer = if let Some(view) = self.views.get(&tenant) {
+        let answer = if let Some(view) = self.look(&tenant, question.consistency) {
             self.judge(&view, question, stage, reading, &standing)
         } else {
             let patience = LOAD_PATIENCE.min(question.deadline / 2);
             let end = timeout(patience, self.feed.load(&tenant)).await;
-            // Time has passed, and the view may be newer than the first look.
+            // Time has passed. The view is newer than where the pod was seen to stand.
             let reading = self.feed.clock().read();
-            match (end, self.views.get(&tenant)) {
-                (Ok(LoadEnd::Done), Some(view)) => {
-                    self.judge(&view, question, stage, reading, &standing)
+            match end {
+                Ok(LoadEnd::Done(view)) => self.judge(&view, question, stage, reading, &standing),
+                Ok(LoadEnd::NoTenant | LoadEnd::Failed) | Err(_) => {
+                    self.fail(failure_mode, reading, &standing)
                 }
-                _ => self.fail(failure_mode, reading, &standing),
             }
         };
         self.counters
@@ -190,37 +190,28 @@ impl Checker {
             }
             Consistency::AtLeastAsFresh(token) => {
                 let wanted = Position::read(token, self.feed.seal()).map_err(bad_token)?;
-                let here = self.feed.standing().ok_or_else(not_ready)?.position;
-                if wanted.epoch == here.epoch && wanted.anchor.revision <= here.anchor.revision {
-                    return Ok(());
-                }
                 let asked = self.feed.clock().read().boot;
-                if wanted.epoch < here.epoch {
-                    return timeout(patience, self.feed.heard_since(asked))
-                        .await
-                        .map_err(late);
-                }
-                let arrives = async {
-                    tokio::select! {
-                        () = self.feed.reaches(wanted) => true,
-                        () = self.feed.heard_since(asked) => {
-                            let here = self.feed.standing().map(|standing| standing.position);
-                            here.is_some_and(|here| {
-                                (here.epoch, here.anchor.revision)
-                                    >= (wanted.epoch, wanted.anchor.revision)
-                            })
-                        }
-                    }
-                };
-                if timeout(patience, arrives).await.map_err(late)? {
+                if timeout(patience, self.feed.includes(wanted, asked))
+                    .await
+                    .map_err(late)?
+                {
                     return Ok(());
                 }
-                let message = "this token is newer than all that the database holds: what it speaks \
-                               of was lost in a restore or a failover";
+                let message = "what this token speaks of is not in the database: it was lost in a \
+                               restore or a failover";
                 let field = "consistency.at_least_as_fresh.token";
                 Err(Refusal::of_field(Reason::TokenHistoryLost, field, message))
             }
         }
+    }
+
+    /// The view of a tenant, if there is one that will do: one that has fallen behind is for those
+    /// who would rather have an old answer than wait.
+    fn look(&self, tenant: &TenantId, wish: Consistency<'_>) -> Option<Arc<TenantView>> {
+        let any = matches!(wish, Consistency::MinimizeLatency);
+        self.views
+            .get(tenant)
+            .filter(|view| any || view.behind.is_none())
     }
 
     fn judge(
@@ -254,22 +245,26 @@ impl Checker {
         }
         let verdict = decide(view, &query, reading.now);
         let treatment = verdict.deny.as_ref().map(|(_, treatment)| *treatment);
-        let fresh = standing.is_fresh(reading.boot);
+        let fresh = standing.is_fresh(reading.boot) && view.behind.is_none();
+        let (token, heard_at) = match &view.behind {
+            None => (Arc::clone(&standing.token), standing.heard_at),
+            Some(behind) => (behind.at.token(self.feed.seal()).into(), behind.heard_at),
+        };
         let lease_end = reading
             .now
-            .plus_micros(standing.heard_at + LEASE_MICROS - reading.boot);
+            .plus_micros(heard_at + LEASE_MICROS - reading.boot);
         Answer {
             denied: verdict.deny.is_some(),
             treatment,
             basis: if fresh { Basis::Fresh } else { Basis::Stale },
-            stale_for: (!fresh).then(|| age(standing, reading)),
+            stale_for: (!fresh).then(|| age(heard_at, reading)),
             reuse_until: fresh.then(|| {
                 verdict
                     .flips
                     .map_or(lease_end, |flips| flips.min(lease_end))
             }),
             verdict,
-            token: Arc::clone(&standing.token),
+            token,
             decision_id: self.next_id(),
             warnings,
         }
@@ -282,7 +277,7 @@ impl Checker {
             denied,
             treatment: denied.then_some(Treatment::EndInteraction),
             basis: Basis::FailureMode,
-            stale_for: Some(age(standing, reading)),
+            stale_for: Some(age(standing.heard_at, reading)),
             reuse_until: None,
             token: Arc::clone(&standing.token),
             decision_id: self.next_id(),
@@ -297,8 +292,8 @@ impl Checker {
     }
 }
 
-fn age(standing: &Standing, reading: Reading) -> Duration {
-    Duration::from_micros(u64::try_from(reading.boot - standing.heard_at).unwrap_or_default())
+fn age(heard_at: i64, reading: Reading) -> Duration {
+    Duration::from_micros(u64::try_from(reading.boot - heard_at).unwrap_or_default())
 }
 
 fn not_ready() -> Refusal {

@@ -6,10 +6,14 @@
 
 mod bell;
 mod clock;
+mod ear;
 mod follow;
+mod loads;
+mod pause;
 mod task;
+mod warm;
 
-use std::sync::Arc;
+use std::{cmp::Ordering as Cmp, sync::Arc};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -19,7 +23,9 @@ pub use self::{
     follow::{Follower, Heard, Loaded, Shelf, Tenants},
     task::{Options, run},
 };
-use crate::domain::{clock::Clock, ids::TenantId, keys::MasterKey, keys::Seal, revision::Position};
+use crate::domain::{
+    clock::Clock, ids::TenantId, keys::MasterKey, keys::Seal, revision::Position, view::TenantView,
+};
 
 /// For how long after a complete tail was sent the pod may call itself fresh, in microseconds.
 pub const LEASE_MICROS: i64 = 2_000_000;
@@ -43,20 +49,39 @@ impl Standing {
     pub const fn is_fresh(&self, boot: i64) -> bool {
         boot < self.heard_at + LEASE_MICROS
     }
+
+    /// Whether this includes a position that was told to somebody before this boot time; `None` =
+    /// only a later look at the store can tell.
+    fn includes(&self, position: Position, told: i64) -> Option<bool> {
+        let here = self.position;
+        let (rows, heard) = (position.anchor, self.heard_at >= told);
+        match (
+            here.epoch.cmp(&position.epoch),
+            here.anchor.revision.cmp(&rows.revision),
+        ) {
+            // The newer history may lack it, but has all that there is.
+            (Cmp::Greater, _) => heard.then_some(true),
+            (Cmp::Equal, Cmp::Greater) => Some(true),
+            (Cmp::Equal, Cmp::Equal) if here.anchor.nonce == rows.nonce => Some(true),
+            // A complete look that began later would have brought it, had it been there.
+            _ => heard.then_some(false),
+        }
+    }
 }
 
 /// How a load that was asked for ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 pub enum LoadEnd {
-    /// The view is there.
-    Done,
+    /// The view is there; handed over, for memory may be so short that it is gone again at once.
+    Done(Arc<TenantView>),
     /// There is no such tenant.
     NoTenant,
     /// The store did not give it, or it is too heavy.
     Failed,
 }
 
-type Commands = mpsc::UnboundedSender<(TenantId, oneshot::Sender<LoadEnd>)>;
+/// A tenant that somebody waits for.
+type Ask = (TenantId, oneshot::Sender<LoadEnd>);
 
 struct Shared {
     clock: PodClock,
@@ -70,7 +95,7 @@ struct Shared {
     warm: watch::Sender<bool>,
     nudge: Notify,
     bell: Arc<Notify>,
-    loads: Commands,
+    loads: mpsc::UnboundedSender<Ask>,
 }
 
 /// A hold on the feed, for everybody but the task that follows it.
@@ -82,7 +107,7 @@ pub struct Feed {
 /// What [`run`] needs besides the store: made together with the [`Feed`] by [`Feed::new`].
 pub struct Source {
     feed: Feed,
-    loads: mpsc::UnboundedReceiver<(TenantId, oneshot::Sender<LoadEnd>)>,
+    loads: mpsc::UnboundedReceiver<Ask>,
 }
 
 impl Feed {
@@ -150,26 +175,26 @@ impl Feed {
 
     /// Waits until a complete tail that was sent at or after this boot time has been applied.
     pub async fn heard_since(&self, boot: i64) {
-        self.stands(|standing| standing.heard_at >= boot).await;
+        self.until(|standing| (standing.heard_at >= boot).then_some(()))
+            .await;
     }
 
-    /// Waits until the pod has applied a position or is in a newer history.
-    pub async fn reaches(&self, position: Position) {
-        self.stands(|standing| {
-            let here = standing.position;
-            (here.epoch, here.anchor.revision) >= (position.epoch, position.anchor.revision)
-        })
-        .await;
+    /// Waits until it is known whether what the pod holds includes a position that was told to
+    /// somebody before this boot time; `false` = that position is in no history there is.
+    pub async fn includes(&self, position: Position, told: i64) -> bool {
+        self.until(|standing| standing.includes(position, told))
+            .await
     }
 
-    async fn stands(&self, enough: impl Fn(&Standing) -> bool) {
+    /// Asks for news until where the pod stands is enough to judge by.
+    async fn until<T>(&self, judge: impl Fn(&Standing) -> Option<T>) -> T {
         let mut moved = self.shared.moved.subscribe();
-        self.shared.nudge.notify_one();
         loop {
             moved.mark_unchanged();
-            if self.standing().is_some_and(|standing| enough(&standing)) {
-                return;
+            if let Some(known) = self.standing().and_then(|standing| judge(&standing)) {
+                return known;
             }
+            self.shared.nudge.notify_one();
             if moved.changed().await.is_err() {
                 return std::future::pending().await;
             }

@@ -68,7 +68,18 @@ impl Shelf for Views {
         self.cache.invalidate(tenant);
     }
 
-    fn clear(&self) {
-        self.cache.invalidate_all();
+    fn resident(&self) -> Vec<TenantId> {
+        self.cache
+            .iter()
+            .map(|(tenant, _)| (*tenant).clone())
+            .collect()
+    }
+
+    fn bound(&self) -> u64 {
+        self.cache
+            .policy()
+            .max_capacity()
+            .unwrap_or(u64::MAX)
+            .saturating_mul(1024)
     }
 }

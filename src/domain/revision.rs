@@ -1,6 +1,7 @@
 //! Where a pod stands in the feed, and the token that tells it.
 
 use super::{
+    clock::Timestamp,
     hex::{hex, unhex},
     keys::Seal,
 };
@@ -16,6 +17,17 @@ pub struct Nonce(pub u32);
 /// One history of the feed; grows when a restore or a failover forked it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Epoch(pub u32);
+
+impl Epoch {
+    /// The epoch of the history that begins where one of this epoch was found to be forked.
+    ///
+    /// A database that was put back may have forgotten how far epochs had come; the time has not.
+    #[must_use]
+    pub fn after_fork(self, now: Timestamp) -> Self {
+        let seconds = u32::try_from(now.micros() / 1_000_000).unwrap_or_default();
+        Self(self.0.saturating_add(1).max(seconds))
+    }
+}
 
 /// A row of the feed: which, and its mark.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -17,7 +17,7 @@ use super::{
     keys::{Space, TenantKey, Widths},
     list::Treatment,
     record::{BanRecord, Change, ListRecord, News, TenantRecord},
-    revision::Revision,
+    revision::{Position, Revision},
 };
 
 const SHADOW: u8 = 1;
@@ -94,6 +94,15 @@ impl Lists {
     }
 }
 
+/// Since when a view misses news that only a load can bring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Behind {
+    /// The last position whose news it has.
+    pub at: Position,
+    /// Boot time at which that was known to be all there was.
+    pub heard_at: i64,
+}
+
 /// All that one tenant's checks need, at one revision.
 #[derive(Clone)]
 pub struct TenantView {
@@ -101,6 +110,8 @@ pub struct TenantView {
     pub revision: Revision,
     /// The tenant's own settings.
     pub tenant: Arc<TenantRecord>,
+    /// Set while it stays in use only until a newer one has been loaded.
+    pub behind: Option<Behind>,
     key: TenantKey,
     lists: Arc<Lists>,
     digests: Index,
@@ -114,6 +125,7 @@ impl TenantView {
         Self {
             revision,
             tenant: Arc::new(tenant),
+            behind: None,
             key,
             lists: Arc::default(),
             digests: Index::default(),
@@ -148,6 +160,15 @@ impl TenantView {
             Change::Reload => return None,
         }
         Some(next)
+    }
+
+    /// The same, in use only until a newer one has been loaded.
+    #[must_use]
+    pub fn fallen(&self, behind: Behind) -> Self {
+        Self {
+            behind: Some(behind),
+            ..self.clone()
+        }
     }
 
     /// Files bans as they stand now, replacing what was known of them.

@@ -3,7 +3,6 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
 
 use crate::store::Store;
 
@@ -11,13 +10,10 @@ const REST: Duration = Duration::from_millis(20);
 /// A bell that takes longer is given up: the others poll.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Rings for every pod whenever `wanted`, until told to stop.
-pub(super) async fn ring(store: Arc<dyn Store>, wanted: Arc<Notify>, stop: CancellationToken) {
+/// Rings for every pod whenever `wanted`.
+pub(super) async fn ring(store: Arc<dyn Store>, wanted: Arc<Notify>) {
     loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = wanted.notified() => {}
-        }
+        wanted.notified().await;
         match tokio::time::timeout(PATIENCE, store.ring()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(%error, "the bell could not be rung; others poll"),

@@ -3,7 +3,7 @@
 //! C-2: the applied revision never goes back within an epoch. C-3: what is applied has no gap.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::Arc,
 };
 
@@ -12,13 +12,14 @@ use crate::{
         ids::TenantId,
         record::{Change, News, TenantRecord},
         revision::{Anchor, Position, Revision},
-        view::TenantView,
+        view::{Behind, TenantView},
     },
     store::{Directory, Tail},
 };
 
-/// The most news kept aside for one tenant while it loads; beyond, the load starts again.
-const MAX_KEPT: usize = 4_096;
+/// The most bans in the news kept aside for one tenant while it loads, some 64 MiB; beyond, the
+/// load starts again.
+const MAX_KEPT: usize = 1 << 18;
 /// How many applied rows are remembered, to recognise the one a load was read at.
 const REMEMBERED: usize = 65_536;
 
@@ -30,8 +31,10 @@ pub trait Shelf: Send + Sync {
     fn put(&self, tenant: &TenantId, view: Arc<TenantView>) -> bool;
     /// Takes a view away.
     fn remove(&self, tenant: &TenantId);
-    /// Takes all views away.
-    fn clear(&self);
+    /// Whose views are there.
+    fn resident(&self) -> Vec<TenantId>;
+    /// About how many bytes of views there is room for.
+    fn bound(&self) -> u64;
 }
 
 /// The tenants there are, and what a decision needs to know of each without its view.
@@ -55,14 +58,12 @@ pub enum Heard {
 /// How a load ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loaded {
-    /// The view is on the shelf.
-    Published,
+    /// The view is ready for the shelf.
+    Ready,
     /// The feed has to catch up with it first.
     Waiting,
     /// Too much happened meanwhile: start again.
     Again,
-    /// The view is heavier than everything the shelf may hold.
-    TooHeavy,
     /// It was read in another history than ours.
     Forked,
     /// Nobody waits for it any more.
@@ -72,48 +73,87 @@ pub enum Loaded {
 #[derive(Default)]
 struct Loading {
     kept: Vec<News>,
-    overflown: bool,
+    /// How many bans they tell of, roughly.
+    weight: usize,
     arrived: Option<(Anchor, TenantView)>,
 }
 
+impl Loading {
+    fn keep(&mut self, news: &News) {
+        self.weight += match &news.change {
+            Change::Bans(bans) => bans.len(),
+            Change::List(_) | Change::Tenant(_) | Change::Reload => 1,
+        };
+        if self.overflown() {
+            self.kept.clear();
+        } else {
+            self.kept.push(news.clone());
+        }
+    }
+
+    const fn overflown(&self) -> bool {
+        self.weight > MAX_KEPT
+    }
+}
+
 /// Where this pod stands, and what it is loading.
+///
+/// News makes views; they are put on the shelf by [`Self::shelve`], and only then may anybody be told
+/// of the position that they belong to.
 pub struct Follower<S> {
     shelf: S,
+    /// Whether the shelf still holds the views of another history, which are not ours to look at.
+    aside: bool,
+    /// What is to be put on the shelf; `None` = to be taken away from it.
+    made: BTreeMap<TenantId, Option<Arc<TenantView>>>,
     position: Position,
+    heard_at: i64,
     tenants: Arc<Tenants>,
-    loading: HashMap<TenantId, Loading>,
+    loading: BTreeMap<TenantId, Loading>,
+    /// Tenants of which there is news that only a load can bring.
+    behind: BTreeSet<TenantId>,
     recent: VecDeque<Anchor>,
 }
 
 impl<S: Shelf> Follower<S> {
-    /// Begins at a snapshot of all tenants; nothing is loaded yet.
-    pub fn begin(shelf: S, directory: Directory) -> Self {
-        let mut follower = Self {
-            shelf,
-            position: Position::default(),
-            tenants: Arc::default(),
-            loading: HashMap::new(),
-            recent: VecDeque::new(),
-        };
-        follower.restart(directory);
-        follower
-    }
-
-    /// Begins again at a newer snapshot, with no view kept; loads under way are void.
-    pub fn restart(&mut self, directory: Directory) {
+    /// Begins at a snapshot of all tenants that was asked for at this boot time; nothing is loaded.
+    pub fn begin(shelf: S, directory: Directory, asked_at: i64) -> Self {
         let Directory {
             head,
             epoch,
             tenants,
         } = directory;
-        self.shelf.clear();
-        self.loading.clear();
-        self.recent = VecDeque::from([head]);
-        self.tenants = Arc::new(tenants.into_iter().collect());
-        self.position = Position {
-            epoch,
-            anchor: head,
-        };
+        Self {
+            shelf,
+            aside: false,
+            made: BTreeMap::new(),
+            position: Position {
+                epoch,
+                anchor: head,
+            },
+            heard_at: asked_at,
+            tenants: Arc::new(tenants.into_iter().collect()),
+            loading: BTreeMap::new(),
+            behind: BTreeSet::new(),
+            recent: VecDeque::from([head]),
+        }
+    }
+
+    /// The same, beside a follower whose views stay on the shelf until [`Self::take_over`].
+    pub fn beside(shelf: S, directory: Directory, asked_at: i64) -> Self {
+        Self {
+            aside: true,
+            ..Self::begin(shelf, directory, asked_at)
+        }
+    }
+
+    /// Has the views of the other history replaced by ours the next time we shelve.
+    pub fn take_over(&mut self) {
+        if std::mem::take(&mut self.aside) {
+            for tenant in self.shelf.resident() {
+                self.made.entry(tenant).or_insert(None);
+            }
+        }
     }
 
     /// The newest row whose news is in every view.
@@ -121,22 +161,38 @@ impl<S: Shelf> Follower<S> {
         self.position
     }
 
+    /// Boot time at which the newest complete tail was sent.
+    pub const fn heard_at(&self) -> i64 {
+        self.heard_at
+    }
+
     /// The tenants there are.
     pub fn tenants(&self) -> Arc<Tenants> {
         Arc::clone(&self.tenants)
     }
 
-    /// Takes in what a tail brought.
-    pub fn absorb(&mut self, tail: &Tail) -> Heard {
+    /// A tenant's view, on the shelf or ready for it.
+    pub fn view(&self, tenant: &TenantId) -> Option<Arc<TenantView>> {
+        match self.made.get(tenant) {
+            Some(made) => made.clone(),
+            None if self.aside => None,
+            None => self.shelf.view(tenant),
+        }
+    }
+
+    /// Takes in what a tail brought that was sent at this boot time, from where we stand.
+    pub fn absorb(&mut self, tail: &Tail, sent: i64) -> Heard {
         if tail.in_recovery {
             return Heard::FromStandby;
         }
         let here = self.position.anchor;
         match tail.news.first() {
-            Some(first) if first.anchor == here => {}
+            // A copy that was put back may hold our row and yet not know of the epoch.
+            Some(first) if first.anchor == here && tail.epoch >= self.position.epoch => {}
             _ if here.revision < tail.floor => return Heard::Lost,
             _ => return Heard::Forked,
         }
+        self.position.epoch = tail.epoch;
         for news in &tail.news[1..] {
             let next = Revision(self.position.anchor.revision.0 + 1);
             if news.anchor.revision != next {
@@ -150,6 +206,7 @@ impl<S: Shelf> Follower<S> {
             }
         }
         if self.position.anchor.revision == tail.head {
+            self.heard_at = sent;
             Heard::All
         } else {
             Heard::Some
@@ -162,26 +219,49 @@ impl<S: Shelf> Follower<S> {
             let tenants = Arc::make_mut(&mut self.tenants);
             if record.deleted {
                 tenants.remove(tenant);
-                self.shelf.remove(tenant);
-            } else {
-                tenants.insert(tenant.clone(), record.clone());
+                self.made.insert(tenant.clone(), None);
+                return;
             }
+            tenants.insert(tenant.clone(), record.clone());
         }
         if let Some(loading) = self.loading.get_mut(tenant) {
-            if loading.kept.len() < MAX_KEPT {
-                loading.kept.push(news.clone());
-            } else {
-                loading.overflown = true;
-            }
+            loading.keep(news);
         }
-        if let Some(view) = self.shelf.view(tenant) {
-            match view.after(news) {
-                Some(next) => {
-                    self.shelf.put(tenant, Arc::new(next));
+        let Some(view) = self.view(tenant).filter(|view| view.behind.is_none()) else {
+            return;
+        };
+        let next = view.after(news).unwrap_or_else(|| {
+            self.behind.insert(tenant.clone());
+            view.fallen(Behind {
+                at: self.position,
+                heard_at: self.heard_at,
+            })
+        });
+        self.made.insert(tenant.clone(), Some(Arc::new(next)));
+    }
+
+    /// Puts on the shelf what was made since, and tells whose views are too heavy for it.
+    pub fn shelve(&mut self) -> Vec<TenantId> {
+        if self.aside {
+            return Vec::new();
+        }
+        let mut refused = Vec::new();
+        for (tenant, made) in std::mem::take(&mut self.made) {
+            match made {
+                Some(view) => {
+                    if !self.shelf.put(&tenant, view) {
+                        refused.push(tenant);
+                    }
                 }
-                None => self.shelf.remove(tenant),
+                None => self.shelf.remove(&tenant),
             }
         }
+        refused
+    }
+
+    /// The tenants that have fallen behind since this was asked last, to be loaded anew.
+    pub fn take_behind(&mut self) -> BTreeSet<TenantId> {
+        std::mem::take(&mut self.behind)
     }
 
     /// Notes that a tenant is to be loaded; `true` = somebody has to start it.
@@ -209,34 +289,28 @@ impl<S: Shelf> Follower<S> {
 
     /// The loads that the feed has caught up with since, and how each ended.
     pub fn settle_loads(&mut self) -> Vec<(TenantId, Loaded)> {
-        let here = self.position.anchor.revision;
-        let ripe: Vec<TenantId> = self
+        let arrived: Vec<TenantId> = self
             .loading
             .iter()
-            .filter(|(_, loading)| {
-                loading
-                    .arrived
-                    .as_ref()
-                    .is_some_and(|(head, _)| head.revision <= here)
-            })
+            .filter(|(_, loading)| loading.arrived.is_some())
             .map(|(tenant, _)| tenant.clone())
             .collect();
-        ripe.into_iter()
+        arrived
+            .into_iter()
             .map(|tenant| {
                 let end = self.settle(&tenant);
                 (tenant, end)
             })
+            .filter(|(_, end)| *end != Loaded::Waiting)
             .collect()
     }
 
-    /// Publishes a load once the feed has passed the row it was read at, so that every view on the
+    /// Makes a load ready once the feed has passed the row it was read at, so that every view on the
     /// shelf is its tenant's state at this pod's applied revision, and never ahead of it.
     fn settle(&mut self, tenant: &TenantId) -> Loaded {
         let here = self.position.anchor.revision;
-        let Some(loading) = self.loading.get(tenant) else {
-            return Loaded::Unasked;
-        };
-        let Some((head, _)) = &loading.arrived else {
+        let loading = self.loading.get(tenant);
+        let Some((head, _)) = loading.and_then(|loading| loading.arrived.as_ref()) else {
             return Loaded::Waiting;
         };
         if head.revision > here {
@@ -246,23 +320,23 @@ impl<S: Shelf> Follower<S> {
             .recent
             .iter()
             .rev()
-            .find(|anchor| anchor.revision == head.revision);
-        let (forked, forgotten) = (known.is_some_and(|anchor| anchor != head), known.is_none());
-        let Some(Loading {
-            kept,
-            overflown,
-            arrived: Some((head, mut view)),
-        }) = self.loading.remove(tenant)
-        else {
+            .find(|anchor| anchor.revision == head.revision)
+            .copied();
+        let Some(loading) = self.loading.remove(tenant) else {
             return Loaded::Unasked;
         };
-        if forked {
+        let overflown = loading.overflown();
+        let Some((head, mut view)) = loading.arrived else {
+            return Loaded::Unasked;
+        };
+        if known.is_some_and(|known| known != head) {
             return Loaded::Forked;
         }
-        if overflown || forgotten {
+        if overflown || known.is_none() {
             return Loaded::Again;
         }
-        for news in kept
+        for news in loading
+            .kept
             .iter()
             .filter(|news| news.anchor.revision > head.revision)
         {
@@ -274,10 +348,7 @@ impl<S: Shelf> Follower<S> {
         if !self.tenants.contains_key(tenant) {
             return Loaded::Unasked;
         }
-        if self.shelf.put(tenant, Arc::new(view)) {
-            Loaded::Published
-        } else {
-            Loaded::TooHeavy
-        }
+        self.made.insert(tenant.clone(), Some(Arc::new(view)));
+        Loaded::Ready
     }
 }

@@ -1,30 +1,33 @@
-//! The task that follows the feed: asks the store, hands what it hears to the [`Follower`], and
-//! tells where the pod stands.
+//! The task that follows the feed: hands what the ear hears and what loads bring to the
+//! [`Follower`], puts the views on the shelf, and tells where the pod stands.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
-    sync::oneshot,
-    task::JoinSet,
-    time::{MissedTickBehavior, interval, sleep, timeout},
+    sync::mpsc,
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Feed, LoadEnd, Source, Standing, bell,
+    Ask, Feed, LoadEnd, Source, Standing, bell,
+    ear::{Ear, Told},
     follow::{Follower, Heard, Loaded, Shelf},
+    loads::{Loads, Read},
+    pause::Pause,
+    warm,
 };
 use crate::{
-    domain::{
-        identity::phone,
-        ids::TenantId,
-        keys::{MasterKey, TenantKey},
-        record::BanRecord,
-        revision::{Anchor, Epoch, Position, Revision},
-        view::TenantView,
-    },
-    store::{FeedLink, LoadSink, LoadedTenant, Result, Store, Tail},
+    domain::{ids::TenantId, revision::Position},
+    store::{Directory, Result, Store, StoreError},
 };
+
+/// How long the store may take to tell of all tenants before it is asked again.
+const LOOK: Duration = Duration::from_secs(10);
 
 /// How the feed is followed.
 #[derive(Clone, Debug)]
@@ -35,14 +38,20 @@ pub struct Options {
     pub patience: Duration,
     /// The longest pause between two attempts to connect.
     pub longest_pause: Duration,
+    /// What makes this pod's pauses differ from another's.
+    pub seed: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
+        let mut seed = [0; 8];
+        // Without randomness pods that were cut off together come back together.
+        let _ = getrandom::fill(&mut seed);
         Self {
             poll: Duration::from_millis(500),
             patience: Duration::from_secs(1),
             longest_pause: Duration::from_secs(1),
+            seed: u64::from_be_bytes(seed),
         }
     }
 }
@@ -55,390 +64,319 @@ pub async fn run<S: Shelf + Clone + 'static>(
     options: Options,
     stop: CancellationToken,
 ) {
-    let Source { feed, loads } = source;
-    let rings = bell::ring(
-        Arc::clone(&store),
-        Arc::clone(&feed.shared.bell),
-        stop.clone(),
-    );
+    let Source { feed, loads: asked } = source;
+    let rings = bell::ring(Arc::clone(&store), Arc::clone(&feed.shared.bell));
     let follows = async {
-        let Some(follower) = first_look(&feed, &*store, shelf, &options).await else {
-            return;
-        };
-        let pause = Pause::new(options.longest_pause);
-        let mut task = Task {
-            feed,
-            store,
-            follower,
-            options,
-            pause,
-            link: None,
-            loads: JoinSet::new(),
-            waiting: HashMap::new(),
-            warming: Vec::new(),
-        };
-        task.warm_up();
-        task.follow(loads).await;
+        let mut task = Task::begin(feed, store, shelf, options).await;
+        task.warm_up().await;
+        task.follow(asked).await;
     };
     tokio::select! {
+        biased;
         () = stop.cancelled() => {}
-        ((), ()) = async { tokio::join!(rings, follows) } => {}
+        () = follows => {}
+        () = rings => {}
     }
 }
-
-/// Pauses that grow up to a bound, a little different on every pod.
-struct Pause {
-    next: Duration,
-    longest: Duration,
-}
-
-impl Pause {
-    fn new(longest: Duration) -> Self {
-        Self {
-            next: Duration::from_millis(20),
-            longest,
-        }
-    }
-
-    async fn take(&mut self) {
-        let mut random = [0];
-        let _ = getrandom::fill(&mut random);
-        sleep(self.next.mul_f64(0.5 + f64::from(random[0]) / 510.0)).await;
-        self.next = (self.next * 2).min(self.longest);
-    }
-
-    fn reset(&mut self) {
-        *self = Self::new(self.longest);
-    }
-}
-
-/// Reads the tenants and the head they belong to, however long the store takes to appear.
-async fn first_look<S: Shelf>(
-    feed: &Feed,
-    store: &dyn Store,
-    shelf: S,
-    options: &Options,
-) -> Option<Follower<S>> {
-    let mut pause = Pause::new(options.longest_pause);
-    loop {
-        let sent = feed.clock().read().boot;
-        match store.directory().await {
-            Ok(directory) => {
-                let follower = Follower::begin(shelf, directory);
-                publish(feed, &follower, sent);
-                return Some(follower);
-            }
-            Err(error) => {
-                tracing::warn!(
-                    error = error.with_causes(),
-                    "the store cannot be read yet; trying again"
-                );
-                pause.take().await;
-            }
-        }
-    }
-}
-
-/// Tells where the pod stands: the views first, then this.
-fn publish<S: Shelf>(feed: &Feed, follower: &Follower<S>, heard_at: i64) {
-    let position = follower.position();
-    let old = feed.standing();
-    let token = match &old {
-        Some(old) if old.position == position => Arc::clone(&old.token),
-        _ => position.token(feed.seal()).into(),
-    };
-    debug_assert!(
-        old.is_none_or(|old| old.position.epoch < position.epoch
-            || old.position.anchor.revision <= position.anchor.revision),
-        "C-2: the applied revision never goes back within an epoch"
-    );
-    feed.shared.tenants.store(follower.tenants());
-    feed.shared.standing.store(Some(Arc::new(Standing {
-        position,
-        token,
-        heard_at,
-    })));
-    feed.shared.moved.send_replace(());
-}
-
-/// A view as it was read, and the row it was read at; `None` = there is no such tenant.
-type Read = Result<Option<(Anchor, TenantView)>>;
 
 struct Task<S> {
     feed: Feed,
     store: Arc<dyn Store>,
+    shelf: S,
     follower: Follower<S>,
-    options: Options,
+    /// A history begun beside the one that was followed, until its views are read: only it is fed.
+    renewal: Option<Follower<S>>,
+    ear: Ear,
+    loads: Loads,
+    /// Whose views are made, and will be there once they are shelved.
+    ready: BTreeSet<TenantId>,
+    /// Before this the store is not asked again for what it failed to give.
+    rested: Instant,
     pause: Pause,
-    link: Option<Box<dyn FeedLink>>,
-    loads: JoinSet<(TenantId, Position, Read)>,
-    waiting: HashMap<TenantId, Vec<oneshot::Sender<LoadEnd>>>,
-    /// What is still to be loaded before the pod calls itself warm.
-    warming: Vec<TenantId>,
 }
 
-impl<S: Shelf> Task<S> {
-    async fn follow(
-        &mut self,
-        mut asked: tokio::sync::mpsc::UnboundedReceiver<(TenantId, oneshot::Sender<LoadEnd>)>,
-    ) {
-        let mut poll = interval(self.options.poll);
-        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+impl<S: Shelf + Clone> Task<S> {
+    /// Reads the tenants and the head they belong to, however long the store takes to appear.
+    async fn begin(feed: Feed, store: Arc<dyn Store>, shelf: S, options: Options) -> Self {
+        let mut pause = Pause::new(options.longest_pause, options.seed);
+        let (directory, sent) = loop {
+            let sent = feed.clock().read().boot;
+            let error = match timeout(LOOK, first_look(&feed, &*store)).await {
+                Ok(Ok(directory)) => break (directory, sent),
+                Ok(Err(error)) => error.with_causes(),
+                Err(elapsed) => elapsed.to_string(),
+            };
+            tracing::warn!(error, "the store cannot be read yet; trying again");
+            sleep(pause.next()).await;
+        };
+        pause.reset();
+        let ear = Ear::new(feed.clone(), Arc::clone(&store), options);
+        let loads = Loads::new(Arc::clone(&store), feed.shared.keys.clone());
+        let task = Self {
+            follower: Follower::begin(shelf.clone(), directory, sent),
+            feed,
+            store,
+            shelf,
+            renewal: None,
+            ear,
+            loads,
+            ready: BTreeSet::new(),
+            rested: Instant::now(),
+            pause,
+        };
+        task.publish();
+        task
+    }
+
+    /// Has the views read that fit, the largest first, before the pod calls itself warm.
+    async fn warm_up(&mut self) {
+        let sizes = match timeout(LOOK, self.store.sizes()).await {
+            Ok(Ok(sizes)) => sizes,
+            // In any other order they are warm as well.
+            Ok(Err(_)) | Err(_) => Vec::new(),
+        };
+        let order = warm::order(&self.follower.tenants(), &sizes, self.shelf.bound());
+        self.loads.queue(order);
+    }
+
+    async fn follow(&mut self, mut asked: mpsc::UnboundedReceiver<Ask>) {
         let feed = self.feed.clone();
         loop {
-            if self.link.is_none() {
-                self.connect().await;
-            }
-            let news = tokio::select! {
+            self.start_queued();
+            let from = self.current().position().anchor;
+            let rests = self.loads.has_queue() && Instant::now() < self.rested;
+            tokio::select! {
+                biased;
+                told = self.ear.next(from) => self.told(&told).await,
+                (tenant, read) = self.loads.ended() => self.loaded(&tenant, read),
                 asked = asked.recv() => {
                     let Some((tenant, reply)) = asked else { return };
-                    self.ask(tenant, reply);
-                    false
-                }
-                Some(ended) = self.loads.join_next() => {
-                    if let Ok((tenant, at, ended)) = ended {
-                        self.loaded(&tenant, at, ended);
+                    let boot = feed.clock().read().boot;
+                    if self.loads.wait(&tenant, reply, boot) {
+                        self.start_load(tenant);
                     }
-                    // A view read ahead of us waits for the feed to catch up with it.
-                    true
                 }
-                rang = rings(&mut self.link) => {
-                    if let Err(error) = rang {
-                        self.cut(&error.with_causes());
-                    }
-                    true
-                }
-                () = feed.shared.nudge.notified() => true,
-                _ = poll.tick() => true,
-            };
-            if news {
-                while self.tail().await {}
+                () = feed.shared.nudge.notified() => self.ear.want(),
+                () = sleep_until(self.rested), if rests => {}
             }
         }
     }
 
-    async fn connect(&mut self) {
-        match timeout(self.options.patience, self.store.link()).await {
-            Ok(Ok(link)) => {
-                self.link = Some(link);
-                self.pause.reset();
-            }
-            Ok(Err(error)) => self.cut(&error.with_causes()),
-            Err(_) => tracing::debug!("the feed's connection was not made in time"),
-        }
+    /// The one that is fed with news and loads.
+    fn current(&mut self) -> &mut Follower<S> {
+        self.renewal.as_mut().unwrap_or(&mut self.follower)
     }
 
-    fn cut(&mut self, error: &str) {
-        if self.link.take().is_some() {
-            tracing::warn!(error, "lost the feed's connection; making another");
+    async fn told(&mut self, told: &Told) {
+        if told.from != self.current().position().anchor {
+            // It was asked before what another road told since.
+            return;
         }
-    }
-
-    /// Asks for what is new, on the feed's own connection or, that being dead, on any other.
-    async fn ask_store(&mut self, from: Revision) -> Option<(Tail, i64)> {
-        if let Some(link) = &mut self.link {
-            let sent = self.feed.clock().read().boot;
-            match timeout(self.options.patience, link.tail(from)).await {
-                Ok(Ok(tail)) => return Some((tail, sent)),
-                Ok(Err(error)) => self.cut(&error.with_causes()),
-                Err(elapsed) => self.cut(&elapsed.to_string()),
-            }
-        }
-        let sent = self.feed.clock().read().boot;
-        match timeout(self.options.patience, self.store.tail(from)).await {
-            Ok(Ok(tail)) => Some((tail, sent)),
-            Ok(Err(error)) => {
-                tracing::debug!(error = error.with_causes(), "the feed cannot be read");
-                self.pause.take().await;
-                None
-            }
-            Err(_) => {
-                self.pause.take().await;
-                None
-            }
-        }
-    }
-
-    /// Takes one tail in; `true` = there is more at once.
-    async fn tail(&mut self) -> bool {
-        let from = self.follower.position().anchor.revision;
-        let Some((tail, sent)) = self.ask_store(from).await else {
-            return false;
-        };
-        let received = self.feed.clock().read().boot;
-        let heard = self.follower.absorb(&tail);
+        let heard = self.current().absorb(&told.tail, told.sent);
         match heard {
-            Heard::All => {
-                self.feed.shared.clock.heard(tail.clock, sent, received);
-                publish(&self.feed, &self.follower, sent);
-            }
-            Heard::Some => {
-                let before = self.feed.standing().map_or(0, |standing| standing.heard_at);
-                publish(&self.feed, &self.follower, before);
-            }
-            Heard::FromStandby => {
-                self.link = None;
-                self.pause.take().await;
-            }
-            Heard::Lost | Heard::Forked => self.begin_again(heard).await,
+            Heard::All => {}
+            Heard::Some => self.ear.want(),
+            Heard::FromStandby => return self.ear.distrust(),
+            Heard::Lost | Heard::Forked => return self.begin_again(heard).await,
         }
-        for (tenant, end) in self.follower.settle_loads() {
-            self.settled(&tenant, end);
+        let clock = &self.feed.shared.clock;
+        clock.heard(told.tail.clock, told.sent, told.received);
+        for (tenant, end) in self.current().settle_loads() {
+            self.settled(tenant, end);
         }
-        heard == Heard::Some
+        self.shelve();
+        for tenant in self.current().take_behind() {
+            self.start_load(tenant);
+        }
     }
 
-    /// Starts from a new snapshot: what we held belongs to a history that is gone.
+    /// Puts the views on the shelf, then tells where the pod stands, then those who wait for a view.
+    fn shelve(&mut self) {
+        let done = self.loads.queue_is_done();
+        if let Some(mut renewal) = self.renewal.take_if(|_| done) {
+            renewal.take_over();
+            self.follower = renewal;
+            tracing::info!("loaded anew");
+        }
+        if self.renewal.is_some() {
+            return;
+        }
+        let ready = std::mem::take(&mut self.ready);
+        let mut ends: BTreeMap<_, _> = ready
+            .into_iter()
+            .map(|tenant| {
+                let view = self.follower.view(&tenant);
+                (tenant, view.map_or(LoadEnd::Failed, LoadEnd::Done))
+            })
+            .collect();
+        let refused = self.follower.shelve();
+        self.publish();
+        let boot = self.feed.clock().read().boot;
+        for tenant in refused {
+            tracing::error!(%tenant, "a tenant's bans do not fit into the memory for views");
+            ends.remove(&tenant);
+            self.loads.refuse(&tenant, boot);
+        }
+        for (tenant, end) in ends {
+            self.loads.answer(&tenant, &end);
+        }
+        if self.loads.queue_is_done() {
+            self.feed
+                .shared
+                .warm
+                .send_if_modified(|warm| !std::mem::replace(warm, true));
+        }
+    }
+
+    /// Tells where the pod stands.
+    fn publish(&self) {
+        let (position, heard_at) = (self.follower.position(), self.follower.heard_at());
+        let old = self.feed.standing();
+        debug_assert!(
+            old.as_ref()
+                .is_none_or(|old| goes_on(old.position, position)),
+            "C-2: the applied revision never goes back within an epoch"
+        );
+        let moved = old.as_ref().is_none_or(|old| old.position != position);
+        let token = match old {
+            Some(old) if !moved => Arc::clone(&old.token),
+            _ => position.token(self.feed.seal()).into(),
+        };
+        self.feed.shared.tenants.store(self.follower.tenants());
+        self.feed.shared.standing.store(Some(Arc::new(Standing {
+            position,
+            token,
+            heard_at,
+        })));
+        self.feed.shared.moved.send_replace(());
+        if moved {
+            self.store.witness(position.anchor);
+        }
+    }
+
+    /// Begins at a new snapshot: what we hold belongs to a history that is gone. The views stay in
+    /// use meanwhile, and their lease lapses.
     async fn begin_again(&mut self, heard: Heard) {
+        if Instant::now() < self.rested {
+            return;
+        }
         tracing::error!(
             ?heard,
             "the feed's history is not the one followed so far; loading anew"
         );
-        let own = self.follower.position().epoch;
         let sent = self.feed.clock().read();
-        let begin = async {
+        let own = self.current().position().epoch;
+        let look = async {
             if heard == Heard::Forked {
-                let seconds = sent.now.micros() / 1_000_000;
-                let seconds = Epoch(u32::try_from(seconds).unwrap_or_default());
                 self.store
-                    .raise_epoch(own, Epoch(own.0 + 1).max(seconds))
+                    .raise_epoch(own, own.after_fork(sent.now))
                     .await?;
             }
             self.store.directory().await
         };
-        match begin.await {
-            Ok(mut directory) => {
-                directory.epoch = directory.epoch.max(own);
-                self.loads.abort_all();
-                self.follower.restart(directory);
-                publish(&self.feed, &self.follower, sent.boot);
-                for tenant in self.waiting.keys().cloned().collect::<Vec<_>>() {
-                    self.start_load(tenant);
-                }
+        let error = match timeout(LOOK, look).await {
+            Ok(Ok(directory)) => {
+                self.pause.reset();
+                return self.renew(directory, sent.boot);
             }
-            Err(error) => {
-                tracing::warn!(error = error.with_causes(), "cannot load anew yet");
-                self.pause.take().await;
-            }
+            Ok(Err(error)) => error.with_causes(),
+            Err(elapsed) => elapsed.to_string(),
+        };
+        tracing::warn!(error, "cannot load anew yet");
+        self.rested = Instant::now() + self.pause.next();
+    }
+
+    fn renew(&mut self, directory: Directory, sent: i64) {
+        let renewal = Follower::beside(self.shelf.clone(), directory, sent);
+        let tenants = renewal.tenants();
+        let mut anew: BTreeSet<_> = self.shelf.resident().into_iter().collect();
+        anew.retain(|tenant| tenants.contains_key(tenant));
+        self.renewal = Some(renewal);
+        self.ready.clear();
+        self.loads.begin_again(anew);
+        for tenant in self.loads.awaited() {
+            self.start_load(tenant);
         }
+        self.ear.want();
     }
 
-    fn warm_up(&mut self) {
-        self.warming = self.follower.tenants().keys().cloned().collect();
-        self.warm_next();
-    }
-
-    /// One tenant at a time, so that checks for others find a connection free.
-    fn warm_next(&mut self) {
-        match self.warming.pop() {
-            Some(tenant) => self.start_load(tenant),
-            None => {
-                self.feed.shared.warm.send_replace(true);
-            }
+    fn start_queued(&mut self) {
+        while Instant::now() >= self.rested
+            && let Some(tenant) = self.loads.next_queued()
+        {
+            self.start_load(tenant);
         }
-    }
-
-    fn ask(&mut self, tenant: TenantId, reply: oneshot::Sender<LoadEnd>) {
-        self.waiting.entry(tenant.clone()).or_default().push(reply);
-        self.start_load(tenant);
     }
 
     fn start_load(&mut self, tenant: TenantId) {
-        if !self.follower.begin_load(&tenant) {
-            return;
+        if self.current().begin_load(&tenant) {
+            self.loads.start(tenant);
         }
-        let store = Arc::clone(&self.store);
-        let keys = self.feed.shared.keys.clone();
-        let at = self.follower.position();
-        self.loads.spawn(async move {
-            let ended = load(&*store, &keys, &tenant).await;
-            (tenant, at, ended)
-        });
     }
 
-    fn loaded(&mut self, tenant: &TenantId, begun: Position, ended: Read) {
-        match ended {
-            _ if begun.epoch != self.follower.position().epoch => {}
+    fn loaded(&mut self, tenant: &TenantId, read: Read) {
+        match read {
             Ok(Some((head, view))) => {
-                let end = self.follower.finish_load(tenant, head, view);
-                self.settled(tenant, end);
+                let end = self.current().finish_load(tenant, head, view);
+                self.settled(tenant.clone(), end);
+                self.shelve();
             }
-            Ok(None) => self.give_up(tenant, LoadEnd::NoTenant),
+            Ok(None) => self.give_up(tenant, &LoadEnd::NoTenant),
             Err(error) => {
-                tracing::warn!(error = error.with_causes(), %tenant, "a tenant could not be loaded");
-                self.give_up(tenant, LoadEnd::Failed);
+                let (again, error) = (
+                    matches!(error, StoreError::Unavailable(_)),
+                    error.with_causes(),
+                );
+                tracing::warn!(error, %tenant, "a tenant could not be loaded");
+                if again && self.loads.queue_again(tenant) {
+                    self.rested = Instant::now() + self.pause.next();
+                }
+                self.give_up(tenant, &LoadEnd::Failed);
             }
         }
     }
 
-    fn settled(&mut self, tenant: &TenantId, end: Loaded) {
+    fn settled(&mut self, tenant: TenantId, end: Loaded) {
         match end {
-            Loaded::Waiting => {}
-            Loaded::Published => self.answer(tenant, LoadEnd::Done),
-            Loaded::Unasked => self.answer(tenant, LoadEnd::NoTenant),
-            Loaded::TooHeavy => {
-                tracing::error!(%tenant, "a tenant's bans do not fit into the memory for views");
-                self.answer(tenant, LoadEnd::Failed);
+            Loaded::Waiting => self.ear.want(),
+            Loaded::Ready => {
+                self.loads.finished(&tenant);
+                self.ready.insert(tenant);
             }
-            Loaded::Again | Loaded::Forked => self.start_load(tenant.clone()),
+            Loaded::Unasked => {
+                self.loads.finished(&tenant);
+                self.loads.answer(&tenant, &LoadEnd::NoTenant);
+            }
+            Loaded::Again | Loaded::Forked => {
+                self.ear.want();
+                self.start_load(tenant);
+            }
         }
     }
 
-    fn give_up(&mut self, tenant: &TenantId, end: LoadEnd) {
-        self.follower.abort_load(tenant);
-        self.answer(tenant, end);
-    }
-
-    fn answer(&mut self, tenant: &TenantId, end: LoadEnd) {
-        for reply in self.waiting.remove(tenant).unwrap_or_default() {
-            // Nobody there: the check gave up waiting.
-            let _ = reply.send(end);
-        }
-        if !self.feed.is_warm() {
-            self.warm_next();
-        }
+    fn give_up(&mut self, tenant: &TenantId, end: &LoadEnd) {
+        self.current().abort_load(tenant);
+        self.loads.finished(tenant);
+        self.loads.answer(tenant, end);
+        self.shelve();
     }
 }
 
-async fn rings(link: &mut Option<Box<dyn FeedLink>>) -> Result<()> {
-    match link {
-        Some(link) => link.bell().await,
-        None => std::future::pending().await,
+/// Reads the tenants, and begins a history of its own where the database is not the one it was.
+async fn first_look(feed: &Feed, store: &dyn Store) -> Result<Directory> {
+    let directory = store.directory().await?;
+    if store.unbroken().await? {
+        return Ok(directory);
     }
+    tracing::error!(
+        "the database was put back or taken over by another server: a new epoch begins"
+    );
+    let epoch = directory.epoch;
+    let next = epoch.after_fork(feed.clock().read().now);
+    store.raise_epoch(epoch, next).await?;
+    store.directory().await
 }
 
-/// Builds a view while its pages come in.
-struct Building {
-    key: TenantKey,
-    view: Option<(Anchor, TenantView)>,
-}
-
-impl LoadSink for Building {
-    fn open(&mut self, loaded: LoadedTenant) {
-        let LoadedTenant {
-            head,
-            tenant,
-            lists,
-        } = loaded;
-        if !tenant.default_region.is_empty() {
-            phone::warm(&tenant.default_region);
-        }
-        let view = TenantView::empty(head.revision, tenant, self.key.clone()).with_lists(lists);
-        self.view = Some((head, view));
-    }
-
-    fn page(&mut self, bans: &[BanRecord]) {
-        if let Some((_, view)) = &mut self.view {
-            view.file(bans);
-        }
-    }
-}
-
-async fn load(store: &dyn Store, keys: &MasterKey, tenant: &TenantId) -> Read {
-    let mut building = Building {
-        key: keys.tenant(tenant),
-        view: None,
-    };
-    let found = store.load(tenant, &mut building).await?;
-    Ok(building.view.filter(|_| found))
+fn goes_on(old: Position, new: Position) -> bool {
+    (old.epoch, old.anchor.revision) <= (new.epoch, new.anchor.revision)
 }

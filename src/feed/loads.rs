@@ -1,0 +1,196 @@
+//! Loads: who waits for which tenant, what is being read, and what is still to be read.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use tokio::{sync::oneshot, task::JoinSet};
+
+use super::LoadEnd;
+use crate::{
+    domain::{
+        identity::phone,
+        ids::TenantId,
+        keys::{MasterKey, TenantKey},
+        record::BanRecord,
+        revision::Anchor,
+        view::TenantView,
+    },
+    store::{LoadSink, LoadedTenant, Result, Store},
+};
+
+/// How many loads nobody waits for run at once, so that those somebody waits for find a connection.
+const IN_BACKGROUND: usize = 2;
+/// For how long a tenant whose view is too heavy is not read again, in microseconds.
+const REFUSED_FOR: i64 = 30_000_000;
+
+/// A view as it was read, and the row it was read at; `None` = there is no such tenant.
+pub(super) type Read = Result<Option<(Anchor, TenantView)>>;
+
+/// The loads of one history.
+pub(super) struct Loads {
+    store: Arc<dyn Store>,
+    keys: MasterKey,
+    /// What was begun under an older round was read for a history that is no more.
+    round: u64,
+    running: JoinSet<(TenantId, u64, Read)>,
+    waiting: BTreeMap<TenantId, Vec<oneshot::Sender<LoadEnd>>>,
+    /// Those that nobody need wait for: before the pod is warm, or beside the views of a history
+    /// that is gone.
+    queue: VecDeque<TenantId>,
+    in_background: Vec<TenantId>,
+    refused: BTreeMap<TenantId, i64>,
+}
+
+impl Loads {
+    pub(super) fn new(store: Arc<dyn Store>, keys: MasterKey) -> Self {
+        Self {
+            store,
+            keys,
+            round: 0,
+            running: JoinSet::new(),
+            waiting: BTreeMap::new(),
+            queue: VecDeque::new(),
+            in_background: Vec::new(),
+            refused: BTreeMap::new(),
+        }
+    }
+
+    /// Has these read one after another, the first ones first, instead of what was queued before.
+    pub(super) fn queue(&mut self, tenants: impl IntoIterator<Item = TenantId>) {
+        self.queue = tenants.into_iter().collect();
+        self.in_background.clear();
+    }
+
+    /// Forgets what is being read, which is of a history that is gone, and has these read.
+    pub(super) fn begin_again(&mut self, tenants: impl IntoIterator<Item = TenantId>) {
+        self.round += 1;
+        self.queue(tenants);
+    }
+
+    /// Queues a load again that failed; `false` = it was none of the queue.
+    pub(super) fn queue_again(&mut self, tenant: &TenantId) -> bool {
+        let queued = self.in_background.contains(tenant);
+        if queued {
+            self.queue.push_back(tenant.clone());
+        }
+        queued
+    }
+
+    /// Whether something is still to be started.
+    pub(super) fn has_queue(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// Notes that a load has ended, however it did.
+    pub(super) fn finished(&mut self, tenant: &TenantId) {
+        self.in_background.retain(|running| running != tenant);
+    }
+
+    /// The next one of the queue that may be started.
+    pub(super) fn next_queued(&mut self) -> Option<TenantId> {
+        if self.in_background.len() >= IN_BACKGROUND {
+            return None;
+        }
+        let next = self.queue.pop_front()?;
+        self.in_background.push(next.clone());
+        Some(next)
+    }
+
+    /// Whether all that was queued has been read.
+    pub(super) fn queue_is_done(&self) -> bool {
+        self.queue.is_empty() && self.in_background.is_empty()
+    }
+
+    /// Notes that somebody waits; `false` = it was answered at once, for it was refused lately.
+    pub(super) fn wait(
+        &mut self,
+        tenant: &TenantId,
+        reply: oneshot::Sender<LoadEnd>,
+        boot: i64,
+    ) -> bool {
+        self.refused.retain(|_, at| boot < *at + REFUSED_FOR);
+        if self.refused.contains_key(tenant) {
+            // Nobody there: the check gave up waiting.
+            let _ = reply.send(LoadEnd::Failed);
+            return false;
+        }
+        self.waiting.entry(tenant.clone()).or_default().push(reply);
+        true
+    }
+
+    /// Those whom somebody waits for.
+    pub(super) fn awaited(&self) -> Vec<TenantId> {
+        self.waiting.keys().cloned().collect()
+    }
+
+    /// Reads a tenant, in a task of its own.
+    pub(super) fn start(&mut self, tenant: TenantId) {
+        let (store, round) = (Arc::clone(&self.store), self.round);
+        let key = self.keys.tenant(&tenant);
+        self.running.spawn(async move {
+            let read = read(&*store, key, &tenant).await;
+            (tenant, round, read)
+        });
+    }
+
+    /// Waits for a load to end. Dropped halfway, nothing is lost.
+    pub(super) async fn ended(&mut self) -> (TenantId, Read) {
+        loop {
+            match self.running.join_next().await {
+                Some(Ok((tenant, round, read))) if round == self.round => return (tenant, read),
+                // Of another round, or cut off by a panic that has been told.
+                Some(_) => {}
+                None => return std::future::pending().await,
+            }
+        }
+    }
+
+    /// Tells those who wait how it ended.
+    pub(super) fn answer(&mut self, tenant: &TenantId, end: &LoadEnd) {
+        for reply in self.waiting.remove(tenant).unwrap_or_default() {
+            // Nobody there: the check gave up waiting.
+            let _ = reply.send(end.clone());
+        }
+    }
+
+    /// Notes that a tenant is not worth reading for a while.
+    pub(super) fn refuse(&mut self, tenant: &TenantId, boot: i64) {
+        self.refused.insert(tenant.clone(), boot);
+        self.answer(tenant, &LoadEnd::Failed);
+    }
+}
+
+/// Builds a view while its pages come in.
+struct Building {
+    key: TenantKey,
+    view: Option<(Anchor, TenantView)>,
+}
+
+impl LoadSink for Building {
+    fn open(&mut self, loaded: LoadedTenant) {
+        let LoadedTenant {
+            head,
+            tenant,
+            lists,
+        } = loaded;
+        if !tenant.default_region.is_empty() {
+            phone::warm(&tenant.default_region);
+        }
+        let view = TenantView::empty(head.revision, tenant, self.key.clone()).with_lists(lists);
+        self.view = Some((head, view));
+    }
+
+    fn page(&mut self, bans: &[BanRecord]) {
+        if let Some((_, view)) = &mut self.view {
+            view.file(bans);
+        }
+    }
+}
+
+async fn read(store: &dyn Store, key: TenantKey, tenant: &TenantId) -> Read {
+    let mut building = Building { key, view: None };
+    let found = store.load(tenant, &mut building).await?;
+    Ok(building.view.filter(|_| found))
+}
