@@ -32,6 +32,7 @@ use crate::{
         view::TenantView,
     },
     feed::{Feed, LEASE_MICROS, LoadEnd, Standing},
+    teeth::{Bug, bites, stumble},
     telemetry::Counters,
     views::Views,
 };
@@ -137,12 +138,17 @@ impl Checker {
         self.await_freshness(question).await?;
 
         let reading = self.feed.clock().read();
-        let standing = self.feed.standing().ok_or_else(not_ready)?;
+        let mut standing = self.feed.standing().ok_or_else(not_ready)?;
+        stumble().await;
         let Some(failure_mode) = self.feed.tenants().get(&tenant).map(|t| t.failure_mode) else {
             let message = "there is no tenant of this id; tenants are made with CreateTenant";
             return Err(Refusal::of_field(Reason::TenantNotFound, "tenant", message));
         };
         let answer = if let Some(view) = self.look(&tenant, question.consistency) {
+            if bites(Bug::LeaseAfterView) {
+                stumble().await;
+                standing = self.feed.standing().ok_or_else(not_ready)?;
+            }
             self.judge(&view, question, stage, reading, &standing)
         } else {
             let patience = LOAD_PATIENCE.min(question.deadline / 2);

@@ -110,5 +110,7 @@ pub mod domain;
 pub mod feed;
 pub mod server;
 pub mod store;
+#[doc(hidden)]
+pub mod teeth;
 pub mod telemetry;
 pub mod views;

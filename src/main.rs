@@ -9,5 +9,7 @@ use bancheck::feed::PodClock;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    #[cfg(feature = "teeth")]
+    bancheck::teeth::inject_from_environment();
     bancheck::cli::main(&PodClock::default())
 }

@@ -11,7 +11,10 @@ use std::{
 
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::domain::clock::{Clock, Reading, Timestamp};
+use crate::{
+    domain::clock::{Clock, Reading, Timestamp},
+    teeth::{Bug, bites},
+};
 
 /// Beyond this difference the clock steps; below it slews.
 const STEP_MICROS: i64 = 1_000_000;
@@ -129,6 +132,13 @@ impl PodClock {
         }
     }
 
+    fn boot(&self) -> i64 {
+        if bites(Bug::WallClockInTheLease) {
+            return self.machine.wall();
+        }
+        self.machine.boot()
+    }
+
     /// Takes note that the database's clock said `theirs` between these two moments of boot time.
     pub(super) fn heard(&self, theirs: Timestamp, sent: i64, received: i64) {
         let doubt = (received - sent) / 2;
@@ -145,7 +155,7 @@ impl PodClock {
         }
         self.version.fetch_add(1, Ordering::SeqCst);
         // Nobody who looked before now was told more than this.
-        let told = self.machine.boot() + used;
+        let told = self.boot() + used;
         self.floor.fetch_max(told, Ordering::SeqCst);
         self.offset.store(offset, Ordering::SeqCst);
         self.version.fetch_add(1, Ordering::SeqCst);
@@ -167,7 +177,7 @@ impl Clock for PodClock {
                 self.offset.load(Ordering::SeqCst),
                 self.floor.load(Ordering::SeqCst),
             );
-            let boot = self.machine.boot();
+            let boot = self.boot();
             if version.is_multiple_of(2) && version == self.version.load(Ordering::SeqCst) {
                 let now = Timestamp::from_micros((boot + offset).max(floor));
                 return Reading { now, boot };

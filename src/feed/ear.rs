@@ -13,6 +13,7 @@ use super::{Feed, Options, pause::Pause};
 use crate::{
     domain::revision::Anchor,
     store::{FeedLink, Result, Store, StoreError, Tail},
+    teeth::{Bug, bites},
 };
 
 /// How long the feed's own connection is left to answer before the pool is asked beside it.
@@ -167,7 +168,7 @@ impl Ear {
                 }
                 () = sleep_until(hedge.unwrap_or_else(Instant::now)),
                     if waits => {}
-                _ = self.poll.tick() => self.want(),
+                _ = self.poll.tick(), if !bites(Bug::BellWithoutPoll) => self.want(),
             }
         }
     }

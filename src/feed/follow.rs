@@ -15,6 +15,7 @@ use crate::{
         view::{Behind, TenantView},
     },
     store::{Directory, Tail},
+    teeth::{Bug, bites},
 };
 
 /// The most bans in the news kept aside for one tenant while it loads, some 64 MiB; beyond, the
@@ -189,13 +190,18 @@ impl<S: Shelf> Follower<S> {
         match tail.news.first() {
             // A copy that was put back may hold our row and yet not know of the epoch.
             Some(first) if first.anchor == here && tail.epoch >= self.position.epoch => {}
+            _ if bites(Bug::TailWithoutAnchor) => {}
             _ if here.revision < tail.floor => return Heard::Lost,
             _ => return Heard::Forked,
         }
         self.position.epoch = tail.epoch;
-        for news in &tail.news[1..] {
+        for news in tail
+            .news
+            .iter()
+            .filter(|news| news.anchor.revision > here.revision)
+        {
             let next = Revision(self.position.anchor.revision.0 + 1);
-            if news.anchor.revision != next {
+            if news.anchor.revision != next && !bites(Bug::SequenceTail) {
                 return Heard::Forked;
             }
             self.apply(news);
@@ -206,7 +212,8 @@ impl<S: Shelf> Follower<S> {
             }
         }
         if self.position.anchor.revision == tail.head {
-            self.heard_at = sent;
+            // A road that was held up may tell of an earlier moment than another has told already.
+            self.heard_at = self.heard_at.max(sent);
             Heard::All
         } else {
             Heard::Some
@@ -313,7 +320,8 @@ impl<S: Shelf> Follower<S> {
         let Some((head, _)) = loading.and_then(|loading| loading.arrived.as_ref()) else {
             return Loaded::Waiting;
         };
-        if head.revision > here {
+        let hasty = bites(Bug::LookAsideFill) || bites(Bug::ViewAheadOfFeed);
+        if head.revision > here && !hasty {
             return Loaded::Waiting;
         }
         let known = self
@@ -332,13 +340,13 @@ impl<S: Shelf> Follower<S> {
         if known.is_some_and(|known| known != head) {
             return Loaded::Forked;
         }
-        if overflown || known.is_none() {
+        if (overflown || known.is_none()) && !hasty {
             return Loaded::Again;
         }
         for news in loading
             .kept
             .iter()
-            .filter(|news| news.anchor.revision > head.revision)
+            .filter(|news| news.anchor.revision > head.revision && !bites(Bug::LookAsideFill))
         {
             match view.after(news) {
                 Some(next) => view = next,

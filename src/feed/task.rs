@@ -22,8 +22,12 @@ use super::{
     warm,
 };
 use crate::{
-    domain::{ids::TenantId, revision::Position},
+    domain::{
+        ids::TenantId,
+        revision::{Epoch, Position},
+    },
     store::{Directory, Result, Store, StoreError},
+    teeth::{Bug, bites, stumble},
 };
 
 /// How long the store may take to tell of all tenants before it is asked again.
@@ -148,7 +152,7 @@ impl<S: Shelf + Clone> Task<S> {
             tokio::select! {
                 biased;
                 told = self.ear.next(from) => self.told(&told).await,
-                (tenant, read) = self.loads.ended() => self.loaded(&tenant, read),
+                (tenant, read) = self.loads.ended() => self.loaded(&tenant, read).await,
                 asked = asked.recv() => {
                     let Some((tenant, reply)) = asked else { return };
                     let boot = feed.clock().read().boot;
@@ -170,9 +174,14 @@ impl<S: Shelf + Clone> Task<S> {
     async fn told(&mut self, told: &Told) {
         if told.from != self.current().position().anchor {
             // It was asked before what another road told since.
-            return;
+            return self.ear.want();
         }
-        let heard = self.current().absorb(&told.tail, told.sent);
+        let sent = if bites(Bug::LeaseFromReceipt) {
+            told.received
+        } else {
+            told.sent
+        };
+        let heard = self.current().absorb(&told.tail, sent);
         match heard {
             Heard::All => {}
             Heard::Some => self.ear.want(),
@@ -184,14 +193,14 @@ impl<S: Shelf + Clone> Task<S> {
         for (tenant, end) in self.current().settle_loads() {
             self.settled(tenant, end);
         }
-        self.shelve();
+        self.shelve().await;
         for tenant in self.current().take_behind() {
             self.start_load(tenant);
         }
     }
 
     /// Puts the views on the shelf, then tells where the pod stands, then those who wait for a view.
-    fn shelve(&mut self) {
+    async fn shelve(&mut self) {
         let done = self.loads.queue_is_done();
         if let Some(mut renewal) = self.renewal.take_if(|_| done) {
             renewal.take_over();
@@ -209,7 +218,12 @@ impl<S: Shelf + Clone> Task<S> {
                 (tenant, view.map_or(LoadEnd::Failed, LoadEnd::Done))
             })
             .collect();
+        if bites(Bug::AppliedBeforeViews) {
+            self.publish();
+            stumble().await;
+        }
         let refused = self.follower.shelve();
+        stumble().await;
         self.publish();
         let boot = self.feed.clock().read().boot;
         for tenant in refused {
@@ -266,11 +280,14 @@ impl<S: Shelf + Clone> Task<S> {
         );
         let sent = self.feed.clock().read();
         let own = self.current().position().epoch;
+        let next = if bites(Bug::EpochFromTheRowAlone) {
+            Epoch::default()
+        } else {
+            own.after_fork(sent.now)
+        };
         let look = async {
-            if heard == Heard::Forked {
-                self.store
-                    .raise_epoch(own, own.after_fork(sent.now))
-                    .await?;
+            if heard == Heard::Forked || bites(Bug::PruneTakenForAFork) {
+                self.store.raise_epoch(own, next).await?;
             }
             self.store.directory().await
         };
@@ -314,14 +331,15 @@ impl<S: Shelf + Clone> Task<S> {
         }
     }
 
-    fn loaded(&mut self, tenant: &TenantId, read: Read) {
+    async fn loaded(&mut self, tenant: &TenantId, read: Read) {
         match read {
             Ok(Some((head, view))) => {
+                self.pause.reset();
                 let end = self.current().finish_load(tenant, head, view);
                 self.settled(tenant.clone(), end);
-                self.shelve();
+                self.shelve().await;
             }
-            Ok(None) => self.give_up(tenant, &LoadEnd::NoTenant),
+            Ok(None) => self.give_up(tenant, &LoadEnd::NoTenant).await,
             Err(error) => {
                 let (again, error) = (
                     matches!(error, StoreError::Unavailable(_)),
@@ -331,7 +349,7 @@ impl<S: Shelf + Clone> Task<S> {
                 if again && self.loads.queue_again(tenant) {
                     self.rested = Instant::now() + self.pause.next();
                 }
-                self.give_up(tenant, &LoadEnd::Failed);
+                self.give_up(tenant, &LoadEnd::Failed).await;
             }
         }
     }
@@ -354,11 +372,11 @@ impl<S: Shelf + Clone> Task<S> {
         }
     }
 
-    fn give_up(&mut self, tenant: &TenantId, end: &LoadEnd) {
+    async fn give_up(&mut self, tenant: &TenantId, end: &LoadEnd) {
         self.current().abort_load(tenant);
         self.loads.finished(tenant);
         self.loads.answer(tenant, end);
-        self.shelve();
+        self.shelve().await;
     }
 }
 

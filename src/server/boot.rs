@@ -14,6 +14,7 @@ use crate::{
     desk::{Desk, Order, SettingsEdit},
     domain::{ids::TenantId, keys::MasterKey},
     store::{Place, Store, StoreError},
+    teeth::{Bug, bites},
 };
 
 /// The tenant an empty embedded store begins with.
@@ -84,6 +85,9 @@ pub(super) async fn prepare(
     loop {
         let attempt = async {
             store.migrate().await?;
+            if bites(Bug::WrongIdentityKey) {
+                return Ok(());
+            }
             store.check_key(&keys.fingerprint()).await
         };
         let mut attempt = pin!(attempt);
