@@ -404,7 +404,7 @@ impl Attempt {
 }
 
 fn refused(error: &StoreError) -> Refusal {
-    if let StoreError::Unavailable(_) = error {
+    if let StoreError::Unavailable(_) | StoreError::Following = error {
         tracing::warn!(error = error.with_causes(), "the store is not available");
         store_unavailable()
     } else {

@@ -118,7 +118,7 @@ pub(super) async fn prepare(
 /// Whether waiting may help.
 fn is_passing(error: &StoreError) -> bool {
     match error {
-        StoreError::Unavailable(_) => true,
+        StoreError::Unavailable(_) | StoreError::Following => true,
         StoreError::Migration(_)
         | StoreError::Taken
         | StoreError::Corrupt(_)

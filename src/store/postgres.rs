@@ -4,61 +4,71 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use sqlx::{
-    AnyPool, Executor, Row,
-    any::{AnyPoolOptions, AnyRow},
-    migrate::Migrator,
+    Connection, Row,
+    any::AnyRow,
+    migrate::{Migration, Migrator},
     postgres::PgListener,
 };
+use tokio::time::timeout;
 
 use super::{
     FeedLink, Result, StoreError, Tail,
-    shared::{Engine, SqlStore, tail_bounds, tail_of},
+    pool::{Habits, Pool, silent},
+    shared::{Engine, SqlStore, tail_bounds, tail_of, tail_with},
     sql::{self, Statements},
 };
 use crate::domain::revision::{Anchor, Revision};
 
-static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+static MIGRATIONS: Migrator = Migrator {
+    locking: false,
+    ..sqlx::migrate!("migrations/postgres")
+};
 
 /// The channel of the bell.
 const BELL: &str = "bancheck_feed";
-const WRITERS: u32 = 8;
-const READERS: u32 = 8;
-/// How long a connection of the pool is waited for; a write answers within three seconds.
-const ACQUIRE: Duration = Duration::from_millis(2_500);
+/// A transaction of its own that need not reach the disk: NOTIFY holds a lock of the whole cluster
+/// while it commits, and a bell that is lost costs half a second.
+const RING: &str = "BEGIN; SET LOCAL synchronous_commit = off; NOTIFY bancheck_feed; COMMIT";
+/// What in a URL says that statements are not to be kept prepared.
+const NO_STATEMENTS: &str = "statement-cache-capacity=0";
+const WRITERS: usize = 8;
+const READERS: usize = 8;
+/// How long a statement that writes may be silent: longer than it may wait for a lock, and short
+/// enough that a write is refused within three seconds.
+const WRITING: Duration = Duration::from_millis(2_200);
+/// How long one that reads may be.
+const READING: Duration = Duration::from_secs(3);
+/// How long changes of the schema may take.
+const MIGRATING: Duration = Duration::from_mins(10);
+/// One database's migrations at a time.
+const MIGRATION_LOCK: i64 = 7_166_011_403_264_135_526;
 
 struct Postgres {
     url: String,
     bell: bool,
-    writers: AnyPool,
+    writers: Pool,
+    readers: Pool,
 }
 
 pub(super) fn open(url: &str, bell: bool) -> Result<SqlStore> {
     sqlx::any::install_default_drivers();
-    let options = |connections| {
-        AnyPoolOptions::new()
-            .max_connections(connections)
-            .acquire_timeout(ACQUIRE)
-            .idle_timeout(Duration::from_mins(10))
-            .after_connect(|connection, _| {
-                Box::pin(async move {
-                    // Whatever the role's default: an acknowledged ban is on disk. A pod that was
-                    // stopped midway must not keep its tenant's row from all the others.
-                    connection
-                        .execute(
-                            "SET synchronous_commit = on; SET lock_timeout = '2s';
-                             SET idle_in_transaction_session_timeout = '3s'",
-                        )
-                        .await?;
-                    Ok(())
-                })
-            })
+    // Asked for by whoever puts a pooler between that gives each transaction another server.
+    let unprepared = url.contains(NO_STATEMENTS);
+    let habits = |most, answer| Habits {
+        most,
+        // No settings of the session: they are part of each BEGIN, for a pooler forgets them.
+        greeting: None,
+        around: unprepared.then_some("BEGIN READ ONLY"),
+        answer,
+        remote: true,
     };
-    let writers = options(WRITERS).connect_lazy(url)?;
-    let readers = options(READERS).connect_lazy(url)?;
+    let writers = Pool::new(url, habits(WRITERS, WRITING))?;
+    let readers = Pool::new(url, habits(READERS, READING))?;
     let engine = Postgres {
         url: url.to_owned(),
         bell,
         writers: writers.clone(),
+        readers: readers.clone(),
     };
     Ok(SqlStore::new(
         Box::new(engine),
@@ -68,24 +78,76 @@ pub(super) fn open(url: &str, bell: bool) -> Result<SqlStore> {
     ))
 }
 
+impl Postgres {
+    /// Whether the schema is what this program makes, which needs no lock and no right to change it.
+    async fn is_migrated(&self) -> Result<bool> {
+        let mut lent = self.readers.lend().await?;
+        let applied = sqlx::query("SELECT version, checksum FROM _sqlx_migrations ORDER BY version")
+            .fetch_all(&mut lent)
+            .await;
+        let applied = match applied {
+            Ok(applied) => applied,
+            // There is no such table.
+            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42P01") => {
+                return Ok(false);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let mut wanted = MIGRATIONS.iter();
+        for row in &applied {
+            let (version, checksum): (i64, &[u8]) =
+                (row.try_get("version")?, row.try_get("checksum")?);
+            let same = |one: &Migration| one.version == version && *one.checksum == *checksum;
+            if !wanted.next().is_some_and(same) {
+                return Ok(false);
+            }
+        }
+        Ok(wanted.next().is_none())
+    }
+}
+
 #[async_trait]
 impl Engine for Postgres {
     async fn migrate(&self) -> Result<()> {
-        Ok(MIGRATIONS.run(&self.writers).await?)
+        if self.is_migrated().await? {
+            return Ok(());
+        }
+        let mut lent = self.writers.lend().await?;
+        let migrated = async {
+            let mut tx = lent.itself()?.begin().await?;
+            // A lock of the transaction's own goes with it; sqlx's of the session might stay
+            // behind in a pooler.
+            sqlx::query("SELECT pg_advisory_xact_lock($1)")
+                .bind(MIGRATION_LOCK)
+                .execute(&mut *tx)
+                .await?;
+            MIGRATIONS.run_direct(None, &mut *tx, false).await?;
+            Ok(tx.commit().await?)
+        };
+        let migrated: Result<()> = timeout(MIGRATING, migrated)
+            .await
+            .unwrap_or_else(|_| Err(silent().into()));
+        migrated?;
+        lent.done();
+        Ok(())
     }
 
     async fn link(&self, say: &Arc<Statements>) -> Result<Box<dyn FeedLink>> {
-        let mut listener = PgListener::connect(&self.url).await?;
-        // It would reconnect by itself and lose what was said meanwhile.
-        listener.eager_reconnect(false);
-        if self.bell {
-            listener.listen(BELL).await?;
+        let say = Arc::clone(say);
+        if !self.bell {
+            // Who hears no bell needs no session of its own, which a pooler would not give.
+            let readers = self.readers.clone();
+            return Ok(Box::new(Polling { readers, say }));
         }
-        Ok(Box::new(Link {
-            listener,
-            bell: self.bell,
-            say: Arc::clone(say),
-        }))
+        let listener = timeout(READING, async {
+            let mut listener = PgListener::connect(&self.url).await?;
+            // It would reconnect by itself and lose what was said meanwhile.
+            listener.eager_reconnect(false);
+            listener.listen(BELL).await?;
+            Ok::<_, sqlx::Error>(listener)
+        });
+        let listener = listener.await.unwrap_or_else(|_| Err(silent()))?;
+        Ok(Box::new(Listening { listener, say }))
     }
 
     async fn ring(&self) -> Result<()> {
@@ -94,26 +156,25 @@ impl Engine for Postgres {
         }
         // A transaction of its own that need not reach the disk: NOTIFY holds a lock of the whole
         // cluster while it commits, and a bell that is lost costs half a second.
-        let mut tx = self.writers.begin().await?;
-        tx.execute("SET LOCAL synchronous_commit = off").await?;
-        tx.execute("NOTIFY bancheck_feed").await?;
-        Ok(tx.commit().await?)
+        Ok(self.writers.lend().await?.batch(RING).await?)
     }
 
     async fn server(&self) -> Result<Option<String>> {
         // The name of a file of its log begins with the timeline; the identifier may be kept from us.
         let timeline: String =
             sqlx::query("SELECT left(pg_walfile_name(pg_current_wal_lsn()), 8) AS timeline")
-                .fetch_one(&self.writers)
+                .fetch_one(&mut self.readers.lend().await?)
                 .await?
                 .try_get("timeline")?;
         let identifier =
             sqlx::query("SELECT CAST(system_identifier AS text) AS id FROM pg_control_system()")
-                .fetch_one(&self.writers)
+                .fetch_one(&mut self.readers.lend().await?)
                 .await;
         let identifier: String = match identifier {
             Ok(row) => row.try_get("id")?,
-            Err(sqlx::Error::Database(_)) => String::new(),
+            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42501") => {
+                String::new()
+            }
             Err(error) => return Err(error.into()),
         };
         Ok(Some(format!("{identifier}/{timeline}")))
@@ -126,18 +187,15 @@ impl Engine for Postgres {
     }
 }
 
-struct Link {
+/// Hears the bell, on a connection of its own.
+struct Listening {
     listener: PgListener,
-    bell: bool,
     say: Arc<Statements>,
 }
 
 #[async_trait]
-impl FeedLink for Link {
+impl FeedLink for Listening {
     async fn bell(&mut self) -> Result<()> {
-        if !self.bell {
-            return std::future::pending().await;
-        }
         match self.listener.try_recv().await? {
             Some(_) => {
                 // Bells that rang together are one.
@@ -155,12 +213,29 @@ impl FeedLink for Link {
             .bind(from)
             .bind(rows)
             .bind(bytes)
-            .fetch_all(&mut self.listener)
-            .await?;
+            .fetch_all(&mut self.listener);
+        let found = timeout(READING, found).await.map_err(|_| silent())??;
         let found = found
             .iter()
             .map(AnyRow::try_from)
             .collect::<Result<Vec<_>, sqlx::Error>>()?;
         tail_of(&found)
+    }
+}
+
+/// Hears no bell.
+struct Polling {
+    readers: Pool,
+    say: Arc<Statements>,
+}
+
+#[async_trait]
+impl FeedLink for Polling {
+    async fn bell(&mut self) -> Result<()> {
+        std::future::pending().await
+    }
+
+    async fn tail(&mut self, from: Revision) -> Result<Tail> {
+        tail_with(&self.readers, &self.say, from).await
     }
 }

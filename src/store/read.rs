@@ -1,8 +1,8 @@
 //! What can be asked of a store about bans and events, besides one by its id.
 
-use sqlx::{Any, AnyPool, Row, any::AnyArguments, query::Query};
+use sqlx::{Any, Row, any::AnyArguments, query::Query};
 
-use super::{Event, Result, StoreError, rows, rows::BanRow, sql::Statements};
+use super::{Event, Result, StoreError, pool::Pool, rows, rows::BanRow, sql::Statements};
 use crate::domain::{
     ban::{Ban, Origin, State},
     channel::Channels,
@@ -150,14 +150,15 @@ impl BanFilter {
 }
 
 pub(super) async fn bans(
-    readers: &AnyPool,
+    readers: &Pool,
     say: &Statements,
     tenant: &TenantId,
     filter: &BanFilter,
 ) -> Result<BanPage> {
+    let mut lent = readers.lend().await?;
     let total = if filter.count {
         let count = filter.bind(sqlx::query(say.count_bans.clone()), tenant)?;
-        Some(count.fetch_one(readers).await?.try_get("total")?)
+        Some(count.fetch_one(&mut lent).await?.try_get("total")?)
     } else {
         None
     };
@@ -172,7 +173,7 @@ pub(super) async fn bans(
         .bind(after.map_or(0, |cursor| cursor.place))
         .bind(after.map_or_else(Vec::new, |cursor| cursor.ban.bytes().to_vec()))
         .bind(filter.limit)
-        .fetch_all(readers)
+        .fetch_all(&mut lent)
         .await?;
     let bans = found
         .iter()
@@ -190,11 +191,12 @@ pub(super) async fn bans(
 }
 
 pub(super) async fn events(
-    readers: &AnyPool,
+    readers: &Pool,
     say: &Statements,
     tenant: &TenantId,
     filter: &EventFilter,
 ) -> Result<Vec<Event>> {
+    let mut lent = readers.lend().await?;
     let found = sqlx::query(say.events.clone())
         .bind(tenant.as_str().to_owned())
         .bind(i64::from(filter.ban.is_some()))
@@ -204,7 +206,7 @@ pub(super) async fn events(
         .bind(filter.to.map_or(i64::MAX, Timestamp::micros))
         .bind(filter.after.map_or_else(Vec::new, |event| event.to_vec()))
         .bind(filter.limit)
-        .fetch_all(readers)
+        .fetch_all(&mut lent)
         .await?;
     found
         .iter()

@@ -1,14 +1,16 @@
 //! What both databases do alike: the promise itself, over statements of one dialect.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures_util::TryStreamExt;
-use sqlx::{Any, AnyConnection, AnyPool, Row, any::AnyRow};
+use sqlx::{Row, any::AnyRow};
 
 use super::{
     Answer, BanFilter, BanPage, Begun, Directory, Event, EventFilter, FeedLink, Intent, LoadSink,
-    LoadedTenant, Result, Store, StoreError, Tail, payload, read,
+    LoadedTenant, Result, Store, StoreError, Tail, payload,
+    pool::{Lent, Pool},
+    read,
     rows::{self, BanRow, ListRow, SettingsRow, ban_record, number},
     sql::{Dialect, Statements},
     work::SqlWork,
@@ -29,6 +31,10 @@ const TAIL_ROWS: i64 = 512;
 const TAIL_BYTES: i64 = 1 << 20;
 /// How many keys of a load are filed at once.
 const LOAD_PAGE: usize = 4_096;
+/// How long a statement that looks at very many rows may take to find the first.
+const SEARCH: Duration = Duration::from_secs(10);
+/// How many rows are forgotten in one transaction.
+const PRUNED_AT_ONCE: i64 = 5_000;
 
 /// What only one kind of database can do.
 #[async_trait]
@@ -56,16 +62,16 @@ pub(super) struct SqlStore {
     pub(super) engine: Box<dyn Engine>,
     pub(super) dialect: &'static Dialect,
     pub(super) say: Arc<Statements>,
-    pub(super) writers: AnyPool,
-    pub(super) readers: AnyPool,
+    pub(super) writers: Pool,
+    pub(super) readers: Pool,
 }
 
 impl SqlStore {
     pub(super) fn new(
         engine: Box<dyn Engine>,
         dialect: &'static Dialect,
-        writers: AnyPool,
-        readers: AnyPool,
+        writers: Pool,
+        readers: Pool,
     ) -> Self {
         let say = Arc::new(Statements::of(dialect));
         Self {
@@ -77,7 +83,16 @@ impl SqlStore {
         }
     }
 
-    async fn replayed(&self, intent: &Intent, conn: &mut AnyConnection) -> Result<Option<Begun>> {
+    /// The newest row, of a server that has all that was acknowledged (S-1).
+    async fn primary_head(&self, tx: &mut Lent) -> Result<Anchor> {
+        let row = sqlx::query(self.say.head.clone()).fetch_one(tx).await?;
+        if number::<i32>(&row, "in_recovery")? != 0 {
+            return Err(StoreError::Following);
+        }
+        head(&row)
+    }
+
+    async fn replayed(&self, intent: &Intent, conn: &mut Lent) -> Result<Option<Begun>> {
         let found = sqlx::query(self.say.request.clone())
             .bind(intent.tenant.as_str().to_owned())
             .bind(intent.rpc)
@@ -130,6 +145,16 @@ pub(super) fn tail_of(found: &[AnyRow]) -> Result<Tail> {
     })
 }
 
+/// Whether two names of servers are of one; one that may not read the identifier leaves it out.
+fn is_same_server(one: &str, other: &str) -> bool {
+    match (one.split_once('/'), other.split_once('/')) {
+        (Some((one, timeline)), Some((other, others))) => {
+            timeline == others && (one == other || one.is_empty() || other.is_empty())
+        }
+        _ => false,
+    }
+}
+
 fn epoch_of(value: &str) -> Result<Epoch> {
     let number = value.parse();
     number
@@ -137,15 +162,13 @@ fn epoch_of(value: &str) -> Result<Epoch> {
         .map_err(|_| StoreError::Corrupt("the epoch"))
 }
 
-pub(super) async fn tail_with<'e, E>(conn: E, say: &Statements, from: Revision) -> Result<Tail>
-where
-    E: sqlx::Executor<'e, Database = Any>,
-{
+pub(super) async fn tail_with(pool: &Pool, say: &Statements, from: Revision) -> Result<Tail> {
+    let (from, rows, bytes) = tail_bounds(from)?;
     let found = sqlx::query(say.tail.clone())
-        .bind(row_number(from)?)
-        .bind(TAIL_ROWS)
-        .bind(TAIL_BYTES)
-        .fetch_all(conn)
+        .bind(from)
+        .bind(rows)
+        .bind(bytes)
+        .fetch_all(&mut pool.lend().await?)
         .await?;
     tail_of(&found)
 }
@@ -166,17 +189,18 @@ impl Store for SqlStore {
     }
 
     async fn check_key(&self, fingerprint: &str) -> Result<()> {
-        let mut conn = self.writers.acquire().await?;
+        let mut tx = self.writers.begin(self.dialect.begin_write).await?;
         sqlx::query(self.say.set_meta_once.clone())
             .bind("key-check")
             .bind(fingerprint.to_owned())
-            .execute(&mut *conn)
+            .execute(&mut tx)
             .await?;
         let kept: String = sqlx::query(self.say.meta.clone())
             .bind("key-check")
-            .fetch_one(&mut *conn)
+            .fetch_one(&mut tx)
             .await?
             .try_get("value")?;
+        tx.commit().await?;
         if kept == fingerprint {
             Ok(())
         } else {
@@ -185,7 +209,7 @@ impl Store for SqlStore {
     }
 
     async fn begin_tenant(&self, intent: &Intent, settings: &TenantSettings) -> Result<Begun> {
-        let mut tx = self.writers.begin_with(self.dialect.begin_write).await?;
+        let mut tx = self.writers.begin(self.dialect.begin_write).await?;
         if let Some(begun) = self.replayed(intent, &mut tx).await? {
             return Ok(begun);
         }
@@ -203,7 +227,7 @@ impl Store for SqlStore {
             .bind(i32::from(row.ipv6_prefix))
             .bind(row.version)
             .bind(intent.now.micros())
-            .fetch_optional(&mut *tx)
+            .fetch_optional(&mut tx)
             .await?;
         if made.is_none() {
             // It may have been made by this very request, for whose other try the INSERT waited.
@@ -217,10 +241,10 @@ impl Store for SqlStore {
     }
 
     async fn begin(&self, intent: &Intent) -> Result<Begun> {
-        let mut tx = self.writers.begin_with(self.dialect.begin_write).await?;
+        let mut tx = self.writers.begin(self.dialect.begin_write).await?;
         let locked = sqlx::query(self.say.lock_tenant.clone())
             .bind(intent.tenant.as_str().to_owned())
-            .fetch_optional(&mut *tx)
+            .fetch_optional(&mut tx)
             .await?;
         let Some(row) = locked else {
             return Ok(Begun::NoTenant);
@@ -238,32 +262,30 @@ impl Store for SqlStore {
     }
 
     async fn outcome(&self, intent: &Intent) -> Result<Option<Answer>> {
+        let mut tx = self.writers.begin(self.dialect.begin_write).await?;
         let found = sqlx::query(self.say.outcome.clone())
             .bind(intent.tenant.as_str().to_owned())
             .bind(intent.rpc)
             .bind(intent.request_id.clone())
-            .fetch_optional(&self.writers)
+            .fetch_optional(&mut tx)
             .await?;
+        tx.commit().await?;
         found
             .map(|row| Answer::from_text(&row.try_get::<String, _>("answer")?, &intent.tenant))
             .transpose()
     }
 
     async fn directory(&self) -> Result<Directory> {
-        let mut tx = self.readers.begin_with(self.dialect.begin_read).await?;
-        let head = head(
-            &sqlx::query(self.say.head.clone())
-                .fetch_one(&mut *tx)
-                .await?,
-        )?;
+        let mut tx = self.readers.begin(self.dialect.begin_read).await?;
+        let head = self.primary_head(&mut tx).await?;
         let found = sqlx::query(self.say.tenants.clone())
             .bind("")
             .bind(i64::MAX)
-            .fetch_all(&mut *tx)
+            .fetch_all(&mut tx)
             .await?;
         let epoch: String = sqlx::query(self.say.meta.clone())
             .bind(EPOCH)
-            .fetch_one(&mut *tx)
+            .fetch_one(&mut tx)
             .await?
             .try_get("value")?;
         tx.commit().await?;
@@ -283,20 +305,17 @@ impl Store for SqlStore {
 
     async fn load(&self, tenant: &TenantId, sink: &mut dyn LoadSink) -> Result<bool> {
         let name = tenant.as_str().to_owned();
-        let mut tx = self.readers.begin_with(self.dialect.begin_read).await?;
-        let head = head(
-            &sqlx::query(self.say.head.clone())
-                .fetch_one(&mut *tx)
-                .await?,
-        )?;
+        let tx = self.readers.begin(self.dialect.begin_read).await?;
+        let mut tx = tx.patiently(SEARCH);
+        let head = self.primary_head(&mut tx).await?;
         let found = sqlx::query(self.say.settings.clone())
             .bind(name.clone())
-            .fetch_optional(&mut *tx)
+            .fetch_optional(&mut tx)
             .await?;
         let Some(row) = found else { return Ok(false) };
         let lists = sqlx::query(self.say.list_records.clone())
             .bind(name.clone())
-            .fetch_all(&mut *tx)
+            .fetch_all(&mut tx)
             .await?;
         let lists = lists.iter().map(rows::list_record).collect::<Result<_>>()?;
         sink.open(LoadedTenant {
@@ -309,7 +328,7 @@ impl Store for SqlStore {
         {
             let mut rows = sqlx::query(self.say.load.clone())
                 .bind(name)
-                .fetch(&mut *tx);
+                .fetch(&mut tx);
             while let Some(row) = rows.try_next().await? {
                 page.push(ban_record(&row)?);
                 if page.len() == LOAD_PAGE {
@@ -337,9 +356,9 @@ impl Store for SqlStore {
 
     async fn raise_epoch(&self, seen: Epoch, to: Epoch) -> Result<Epoch> {
         let server = self.engine.server().await?;
-        let mut tx = self.writers.begin_with(self.dialect.begin_write).await?;
+        let mut tx = self.writers.begin(self.dialect.begin_write).await?;
         let kept: String = sqlx::query(self.say.lock_epoch.clone())
-            .fetch_one(&mut *tx)
+            .fetch_one(&mut tx)
             .await?
             .try_get("value")?;
         let kept = epoch_of(&kept)?;
@@ -354,35 +373,42 @@ impl Store for SqlStore {
                 sqlx::query(self.say.set_meta.clone())
                     .bind(name)
                     .bind(value)
-                    .execute(&mut *tx)
+                    .execute(&mut tx)
                     .await?;
             }
         }
+        let row = sqlx::query(self.say.head.clone())
+            .fetch_one(&mut tx)
+            .await?;
+        let head = head(&row)?;
         tx.commit().await?;
+        // Beside a file, what was left of the other history would break this one at every start.
+        self.engine.witness(head);
         Ok(epoch)
     }
 
     async fn unbroken(&self) -> Result<bool> {
         if let Some(server) = self.engine.server().await? {
-            let mut conn = self.writers.acquire().await?;
+            let mut tx = self.writers.begin(self.dialect.begin_write).await?;
             sqlx::query(self.say.set_meta_once.clone())
                 .bind(SERVER)
                 .bind(server.clone())
-                .execute(&mut *conn)
+                .execute(&mut tx)
                 .await?;
             let known: String = sqlx::query(self.say.meta.clone())
                 .bind(SERVER)
-                .fetch_one(&mut *conn)
+                .fetch_one(&mut tx)
                 .await?
                 .try_get("value")?;
-            return Ok(known == server);
+            tx.commit().await?;
+            return Ok(is_same_server(&known, &server));
         }
         let Some(left) = self.engine.witnessed() else {
             return Ok(true);
         };
         let row = sqlx::query(self.say.at.clone())
             .bind(row_number(left.revision)?)
-            .fetch_one(&self.readers)
+            .fetch_one(&mut self.readers.lend().await?)
             .await?;
         let nonce: Option<i64> = row.try_get("nonce")?;
         let pruned = left.revision < Revision(number(&row, "lowest")?);
@@ -395,7 +421,7 @@ impl Store for SqlStore {
 
     async fn sizes(&self) -> Result<Vec<(TenantId, u64)>> {
         let found = sqlx::query(self.say.sizes.clone())
-            .fetch_all(&self.readers)
+            .fetch_all(&mut self.readers.lend().await?.patiently(SEARCH))
             .await?;
         found
             .iter()
@@ -407,19 +433,39 @@ impl Store for SqlStore {
     }
 
     async fn prune(&self, before: Timestamp) -> Result<()> {
-        for statement in [&self.say.prune_feed, &self.say.prune_requests] {
-            sqlx::query(statement.clone())
-                .bind(before.micros())
-                .execute(&self.writers)
+        let row = sqlx::query(self.say.young.clone())
+            .bind(before.micros())
+            .fetch_one(&mut self.readers.lend().await?.patiently(SEARCH))
+            .await?;
+        let (mut lowest, young): (i64, i64) = (row.try_get("lowest")?, row.try_get("young")?);
+        // From the bottom up and some at a time: nobody waits for long, no hole is ever seen (S-7).
+        while lowest < young {
+            lowest = young.min(lowest + PRUNED_AT_ONCE);
+            let mut tx = self.writers.begin(self.dialect.begin_write).await?;
+            sqlx::query(self.say.prune_feed.clone())
+                .bind(lowest)
+                .execute(&mut tx)
                 .await?;
+            tx.commit().await?;
         }
-        Ok(())
+        loop {
+            let mut tx = self.writers.begin(self.dialect.begin_write).await?;
+            let pruned = sqlx::query(self.say.prune_requests.clone())
+                .bind(before.micros())
+                .bind(PRUNED_AT_ONCE)
+                .execute(&mut tx)
+                .await?;
+            tx.commit().await?;
+            if i64::try_from(pruned.rows_affected()).is_ok_and(|pruned| pruned < PRUNED_AT_ONCE) {
+                return Ok(());
+            }
+        }
     }
 
     async fn settings(&self, tenant: &TenantId) -> Result<Option<TenantSettings>> {
         let found = sqlx::query(self.say.settings.clone())
             .bind(tenant.as_str().to_owned())
-            .fetch_optional(&self.readers)
+            .fetch_optional(&mut self.readers.lend().await?)
             .await?;
         found
             .map(|row| SettingsRow::read(&row)?.into_settings())
@@ -430,7 +476,7 @@ impl Store for SqlStore {
         let found = sqlx::query(self.say.tenants.clone())
             .bind(after.to_owned())
             .bind(limit)
-            .fetch_all(&self.readers)
+            .fetch_all(&mut self.readers.lend().await?)
             .await?;
         found
             .iter()
@@ -448,7 +494,7 @@ impl Store for SqlStore {
         let found = sqlx::query(self.say.list.clone())
             .bind(tenant.as_str().to_owned())
             .bind(list_id.as_str().to_owned())
-            .fetch_optional(&self.readers)
+            .fetch_optional(&mut self.readers.lend().await?)
             .await?;
         found
             .map(|row| ListRow::read(&row)?.into_list())
@@ -460,7 +506,7 @@ impl Store for SqlStore {
             .bind(tenant.as_str().to_owned())
             .bind(after.to_owned())
             .bind(limit)
-            .fetch_all(&self.readers)
+            .fetch_all(&mut self.readers.lend().await?)
             .await?;
         found
             .iter()
@@ -472,7 +518,7 @@ impl Store for SqlStore {
         let found = sqlx::query(self.say.ban.clone())
             .bind(tenant.as_str().to_owned())
             .bind(ban.bytes().to_vec())
-            .fetch_optional(&self.readers)
+            .fetch_optional(&mut self.readers.lend().await?)
             .await?;
         found
             .map(|row| BanRow::read(&row)?.into_ban(tenant))
@@ -483,7 +529,7 @@ impl Store for SqlStore {
         let found = sqlx::query(self.say.alike.clone())
             .bind(tenant.as_str().to_owned())
             .bind(rows::to_json(&[hex(&likeness)])?)
-            .fetch_optional(&self.readers)
+            .fetch_optional(&mut self.readers.lend().await?)
             .await?;
         found
             .map(|row| rows::ban_id(row.try_get::<&[u8], _>("ban_id")?))

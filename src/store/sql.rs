@@ -32,8 +32,14 @@ pub(super) struct Dialect {
 }
 
 pub(super) static POSTGRES: Dialect = Dialect {
-    begin_write: "BEGIN ISOLATION LEVEL READ COMMITTED",
-    begin_read: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+    begin_write: concat!(
+        "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = on; ",
+        "SET LOCAL lock_timeout = '2s'; SET LOCAL idle_in_transaction_session_timeout = '1500ms'"
+    ),
+    begin_read: concat!(
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; ",
+        "SET LOCAL idle_in_transaction_session_timeout = '10s'"
+    ),
     lock: "FOR NO KEY UPDATE",
     gather: "json_agg",
     object: "json_build_object",
@@ -252,7 +258,7 @@ statements! {
     outcome = "UPDATE requests SET at = at WHERE tenant = $1 AND rpc = $2 AND request_id = $3
         RETURNING answer";
     tell = "INSERT INTO feed_intents (nonce, tenant, kind, payload) VALUES ($1, $2, $3, $4)";
-    head = "SELECT rev, nonce FROM feed ORDER BY rev DESC LIMIT 1";
+    head = "SELECT rev, nonce, {recovery} AS in_recovery FROM feed ORDER BY rev DESC LIMIT 1";
     /// Floor, head, the server's state and the rows from $1 on, all of one instant.
     tail = "SELECT h.lowest, h.highest, {recovery} AS in_recovery, {clock} AS clock,
             (SELECT value FROM meta WHERE name = 'epoch') AS epoch, f.rev, f.nonce, f.tenant, f.kind, f.payload
@@ -264,9 +270,11 @@ statements! {
         ORDER BY f.rev";
     /// Up to the first row that is young enough, and not by age alone: clocks go back, and a row
     /// missing in the middle would be a short list passed off as whole (S-7).
-    prune_feed = "DELETE FROM feed WHERE rev < coalesce(
-            (SELECT min(rev) FROM feed WHERE at >= $1), (SELECT max(rev) FROM feed))";
-    prune_requests = "DELETE FROM requests WHERE at < $1";
+    young = "SELECT min(rev) AS lowest, coalesce((SELECT min(rev) FROM feed WHERE at >= $1), max(rev))
+            AS young FROM feed";
+    prune_feed = "DELETE FROM feed WHERE rev < $1 AND rev < (SELECT max(rev) FROM feed)";
+    prune_requests = "DELETE FROM requests WHERE (tenant, rpc, request_id) IN (
+            SELECT tenant, rpc, request_id FROM requests WHERE at < $1 ORDER BY at LIMIT $2)";
     meta = "SELECT value FROM meta WHERE name = $1";
     lock_epoch = "SELECT value FROM meta WHERE name = 'epoch' {lock}";
     set_meta_once = "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING";

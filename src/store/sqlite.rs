@@ -1,13 +1,14 @@
 //! SQLite in a file of this process's own: one writer connection, an in-process bell.
 
-use std::{fs::File, os::unix::fs::FileExt, path::Path, sync::Arc};
+use std::{fs::File, os::unix::fs::FileExt, path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use sqlx::{AnyPool, Executor, any::AnyPoolOptions, migrate::Migrator};
+use sqlx::migrate::Migrator;
 use tokio::sync::Notify;
 
 use super::{
     FeedLink, Result, Tail,
+    pool::{Habits, Pool},
     shared::{Engine, SqlStore, tail_with},
     sql::{self, Statements},
 };
@@ -20,11 +21,17 @@ const FILE: &str = "bancheck.db";
 /// Beside it: the newest row of its feed that was applied, in decimals.
 const SIDECAR: &str = "feed.position";
 const SIDECAR_BYTES: usize = 32;
-const READERS: u32 = 4;
+const READERS: usize = 4;
+/// FULL: an acknowledged ban survives a power cut, not only a crash.
+const GREETING: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
+    PRAGMA busy_timeout = 5000; PRAGMA foreign_keys = ON; PRAGMA cache_size = -16384;
+    PRAGMA temp_store = MEMORY; PRAGMA case_sensitive_like = ON;";
+/// How long a disk may take over a statement.
+const ANSWER: Duration = Duration::from_secs(3);
 
 struct Sqlite {
-    writer: AnyPool,
-    readers: AnyPool,
+    writer: Pool,
+    readers: Pool,
     bell: Arc<Notify>,
     sidecar: File,
 }
@@ -32,29 +39,17 @@ struct Sqlite {
 pub(super) async fn open(folder: &Path) -> Result<SqlStore> {
     sqlx::any::install_default_drivers();
     let url = format!("sqlite://{}?mode=rwc", folder.join(FILE).display());
-    let options = |connections| {
-        AnyPoolOptions::new()
-            .max_connections(connections)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .after_connect(|connection, _| {
-                Box::pin(async move {
-                    // FULL: an acknowledged ban survives a power cut, not only a crash.
-                    connection
-                        .execute(
-                            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
-                             PRAGMA busy_timeout = 5000; PRAGMA foreign_keys = ON;
-                             PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY;
-                             PRAGMA case_sensitive_like = ON;",
-                        )
-                        .await?;
-                    Ok(())
-                })
-            })
+    let habits = |most| Habits {
+        most,
+        greeting: Some(GREETING),
+        around: None,
+        answer: ANSWER,
+        remote: false,
     };
+    let writer = Pool::new(&url, habits(1))?;
+    let readers = Pool::new(&url, habits(READERS))?;
     // The writer goes first: only it may turn the file to WAL.
-    let writer = options(1).connect(&url).await?;
-    let readers = options(READERS).connect_lazy(&url)?;
+    drop(writer.lend().await?);
     let sidecar = File::options()
         .create(true)
         .truncate(false)
@@ -79,7 +74,10 @@ pub(super) async fn open(folder: &Path) -> Result<SqlStore> {
 #[async_trait]
 impl Engine for Sqlite {
     async fn migrate(&self) -> Result<()> {
-        Ok(MIGRATIONS.run(&self.writer).await?)
+        let mut lent = self.writer.lend().await?;
+        MIGRATIONS.run_direct(None, lent.itself()?, false).await?;
+        lent.done();
+        Ok(())
     }
 
     async fn link(&self, say: &Arc<Statements>) -> Result<Box<dyn FeedLink>> {
@@ -120,7 +118,7 @@ impl Engine for Sqlite {
 }
 
 struct Link {
-    readers: AnyPool,
+    readers: Pool,
     bell: Arc<Notify>,
     say: Arc<Statements>,
 }

@@ -1,11 +1,12 @@
 //! One transaction on one tenant.
 
 use async_trait::async_trait;
-use sqlx::{Any, Row, Transaction};
+use sqlx::Row;
 
 use super::{
     Added, Answer, Event, Intent, MAX_CHUNK, NewBan, Result, StoreError, Work, payload,
     payload::Kind,
+    pool::Lent,
     rows::{self, BanRow, ListRow, SettingsRow, ban_record, number},
     sql::Statements,
 };
@@ -33,7 +34,7 @@ enum Touched {
 
 /// An open transaction that holds its tenant's row.
 pub(super) struct SqlWork {
-    tx: Transaction<'static, Any>,
+    tx: Lent,
     say: std::sync::Arc<Statements>,
     intent: Intent,
     settings: TenantSettings,
@@ -42,7 +43,7 @@ pub(super) struct SqlWork {
 
 impl SqlWork {
     pub(super) fn new(
-        tx: Transaction<'static, Any>,
+        tx: Lent,
         say: std::sync::Arc<Statements>,
         intent: Intent,
         settings: TenantSettings,
@@ -97,7 +98,7 @@ impl SqlWork {
                 let found = sqlx::query(self.say.records.clone())
                     .bind(tenant)
                     .bind(rows::to_json(&ids)?)
-                    .fetch_all(&mut *self.tx)
+                    .fetch_all(&mut self.tx)
                     .await?;
                 let mut records: Vec<BanRecord> = Vec::with_capacity(bans.len());
                 for row in &found {
@@ -113,14 +114,14 @@ impl SqlWork {
                 let row = sqlx::query(self.say.list_record.clone())
                     .bind(tenant)
                     .bind(list_id.as_str().to_owned())
-                    .fetch_one(&mut *self.tx)
+                    .fetch_one(&mut self.tx)
                     .await?;
                 Some((Kind::List, payload::list(&rows::list_record(&row)?)?))
             }
             Touched::Tenant => {
                 let row = sqlx::query(self.say.tenant_record.clone())
                     .bind(tenant)
-                    .fetch_one(&mut *self.tx)
+                    .fetch_one(&mut self.tx)
                     .await?;
                 Some((Kind::Tenant, payload::tenant(&rows::tenant_record(&row)?)?))
             }
@@ -134,7 +135,7 @@ impl SqlWork {
             .bind(likenesses.to_owned())
             .bind(self.intent.now.micros())
             .bind(but.map_or_else(Vec::new, |ban| ban.bytes().to_vec()))
-            .fetch_all(&mut *self.tx)
+            .fetch_all(&mut self.tx)
             .await?;
         for row in &retired {
             self.touch_ban(ban_id(row)?);
@@ -147,7 +148,7 @@ impl SqlWork {
         let found = sqlx::query(self.say.alike.clone())
             .bind(self.tenant())
             .bind(likenesses.to_owned())
-            .fetch_all(&mut *self.tx)
+            .fetch_all(&mut self.tx)
             .await?;
         found
             .iter()
@@ -174,7 +175,7 @@ impl Work for SqlWork {
         let found = sqlx::query(self.say.list.clone())
             .bind(self.tenant())
             .bind(list_id.as_str().to_owned())
-            .fetch_optional(&mut *self.tx)
+            .fetch_optional(&mut self.tx)
             .await?;
         found
             .map(|row| ListRow::read(&row)?.into_list())
@@ -184,7 +185,7 @@ impl Work for SqlWork {
     async fn list_counts(&mut self) -> Result<(i64, i64)> {
         let row = sqlx::query(self.say.list_counts.clone())
             .bind(self.tenant())
-            .fetch_one(&mut *self.tx)
+            .fetch_one(&mut self.tx)
             .await?;
         Ok((row.try_get("lists")?, row.try_get("relations")?))
     }
@@ -192,7 +193,7 @@ impl Work for SqlWork {
     async fn next_generation(&mut self) -> Result<u32> {
         let row = sqlx::query(self.say.next_generation.clone())
             .bind(self.tenant())
-            .fetch_one(&mut *self.tx)
+            .fetch_one(&mut self.tx)
             .await?;
         number(&row, "generation")
     }
@@ -210,7 +211,7 @@ impl Work for SqlWork {
         let made = sqlx::query(self.say.add_bans.clone())
             .bind(self.tenant())
             .bind(rows::to_json(&rows)?)
-            .fetch_all(&mut *self.tx)
+            .fetch_all(&mut self.tx)
             .await?;
         let made = made
             .iter()
@@ -230,7 +231,7 @@ impl Work for SqlWork {
             sqlx::query(statement.clone())
                 .bind(self.intent.tenant.as_str().to_owned())
                 .bind(rows)
-                .execute(&mut *self.tx)
+                .execute(&mut self.tx)
                 .await?;
         }
 
@@ -258,7 +259,7 @@ impl Work for SqlWork {
         let found = sqlx::query(self.say.ban.clone())
             .bind(self.tenant())
             .bind(ban.bytes().to_vec())
-            .fetch_optional(&mut *self.tx)
+            .fetch_optional(&mut self.tx)
             .await?;
         found
             .map(|row| BanRow::read(&row)?.into_ban(&self.intent.tenant))
@@ -286,7 +287,7 @@ impl Work for SqlWork {
             .bind(ban.deactivate_reason.clone())
             .bind(likeness.to_vec())
             .bind(ban.version)
-            .execute(&mut *self.tx)
+            .execute(&mut self.tx)
             .await?;
         self.touch_ban(ban.ban_id);
         Ok(())
@@ -296,7 +297,7 @@ impl Work for SqlWork {
         let found = sqlx::query(self.say.children.clone())
             .bind(self.tenant())
             .bind(ban.bytes().to_vec())
-            .fetch_all(&mut *self.tx)
+            .fetch_all(&mut self.tx)
             .await?;
         found.iter().map(ban_id).collect()
     }
@@ -306,7 +307,7 @@ impl Work for SqlWork {
             .bind(self.tenant())
             .bind(ban.bytes().to_vec())
             .bind(self.intent.now.micros())
-            .fetch_all(&mut *self.tx)
+            .fetch_all(&mut self.tx)
             .await?;
         found.iter().map(ban_id).collect()
     }
@@ -325,7 +326,7 @@ impl Work for SqlWork {
             .bind(row.email_fold)
             .bind(i32::from(row.ipv6_prefix))
             .bind(row.version)
-            .execute(&mut *self.tx)
+            .execute(&mut self.tx)
             .await?;
         self.settings = settings.clone();
         self.touch(Touched::Tenant);
@@ -345,19 +346,19 @@ impl Work for SqlWork {
         sqlx::query(self.say.clear_list_queues.clone())
             .bind(tenant.clone())
             .bind(list_id.clone())
-            .execute(&mut *self.tx)
+            .execute(&mut self.tx)
             .await?;
         sqlx::query(self.say.add_list_queues.clone())
             .bind(tenant.clone())
             .bind(list_id.clone())
             .bind(rows::to_json(&list.queues)?)
-            .execute(&mut *self.tx)
+            .execute(&mut self.tx)
             .await?;
         sqlx::query(self.say.touch_list.clone())
             .bind(tenant)
             .bind(list_id)
             .bind(list.version)
-            .execute(&mut *self.tx)
+            .execute(&mut self.tx)
             .await?;
         self.touch(Touched::List(list.list_id.clone()));
         Ok(())
@@ -373,7 +374,7 @@ impl Work for SqlWork {
             .bind(event.at.micros())
             .bind(event.comment.clone())
             .bind(i64::from(self.intent.nonce.0))
-            .execute(&mut *self.tx)
+            .execute(&mut self.tx)
             .await?;
         Ok(())
     }
@@ -385,7 +386,7 @@ impl Work for SqlWork {
                 .bind(self.tenant())
                 .bind(kind as i32)
                 .bind(payload)
-                .execute(&mut *self.tx)
+                .execute(&mut self.tx)
                 .await?;
         }
         sqlx::query(self.say.add_request.clone())
@@ -395,7 +396,7 @@ impl Work for SqlWork {
             .bind(self.intent.body.to_vec())
             .bind(answer.to_text()?)
             .bind(self.intent.now.micros())
-            .execute(&mut *self.tx)
+            .execute(&mut self.tx)
             .await?;
         Ok(self.tx.commit().await?)
     }
@@ -423,7 +424,7 @@ impl SqlWork {
             .bind(row.enforce_outbound)
             .bind(row.repeat_ladder)
             .bind(row.version)
-            .execute(&mut *self.tx)
+            .execute(&mut self.tx)
             .await?;
         self.touch(Touched::List(list.list_id.clone()));
         Ok(())
