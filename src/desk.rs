@@ -284,7 +284,7 @@ impl Desk {
             request_id,
             body,
             validate_only: _,
-            deadline: _,
+            deadline,
         } = order;
         let now = self.now();
         let mut nonce = [0; 4];
@@ -312,6 +312,7 @@ impl Desk {
             intent,
             about,
             new_tenant,
+            patience: patience(deadline),
             progress: Arc::default(),
         })
     }
@@ -335,71 +336,92 @@ struct Attempt {
     intent: Intent,
     about: Circumstances,
     new_tenant: Option<TenantSettings>,
+    /// How long it may take until its commit.
+    patience: Duration,
     progress: Arc<Progress>,
+}
+
+/// What is left to do once a job has run.
+enum Prepared {
+    Commit(Box<dyn Work>, Answer),
+    Nothing(Outcome),
 }
 
 impl Attempt {
     async fn run<J: Job>(
-        self,
+        mut self,
         store: Arc<dyn Store>,
         job: J,
         validate_only: bool,
     ) -> Result<Outcome, Refusal> {
-        let Self {
-            feed,
-            intent,
-            mut about,
-            new_tenant,
-            progress,
-        } = self;
-        let begun = match &new_tenant {
-            Some(settings) => store.begin_tenant(&intent, settings).await,
-            None => store.begin(&intent).await,
+        // Its caller will be gone, and the tenant must be free for whoever tries again.
+        let prepared = timeout(self.patience, self.prepare(&*store, job, validate_only)).await;
+        let (work, answer) = match prepared.map_err(|_| store_unavailable())?? {
+            Prepared::Nothing(outcome) => return Ok(outcome),
+            Prepared::Commit(work, answer) => (work, answer),
+        };
+        if !self.progress.step(Progress::COMMITTING) {
+            return Err(store_unavailable());
+        }
+        let error = match timeout(LONGEST, work.commit(&answer)).await {
+            Ok(Ok(())) => return Ok(Outcome::Committed(answer)),
+            // Somebody else committed the same request a moment before.
+            Ok(Err(StoreError::Taken)) => {
+                return match timeout(LONGEST, store.outcome(&self.intent)).await {
+                    Ok(Ok(Some(answer))) => Ok(Outcome::Committed(answer)),
+                    Ok(Ok(None)) => Err(request_id_reused()),
+                    Ok(Err(_)) | Err(_) => Err(outcome_unknown()),
+                };
+            }
+            Ok(Err(error)) => error.with_causes(),
+            Err(elapsed) => elapsed.to_string(),
+        };
+        tracing::warn!(
+            error,
+            "a commit got no answer; looking up what became of it"
+        );
+        match timeout(LONGEST, store.outcome(&self.intent)).await {
+            Ok(Ok(Some(answer))) => Ok(Outcome::Committed(answer)),
+            _ => Err(outcome_unknown()),
+        }
+    }
+
+    /// Does all but commit.
+    async fn prepare<J: Job>(
+        &mut self,
+        store: &dyn Store,
+        job: J,
+        validate_only: bool,
+    ) -> Result<Prepared, Refusal> {
+        let begun = match &self.new_tenant {
+            Some(settings) => store.begin_tenant(&self.intent, settings).await,
+            None => store.begin(&self.intent).await,
         };
         let mut work = match begun {
             Ok(Begun::Open(work)) => work,
-            Ok(Begun::Replay(answer)) => return Ok(Outcome::Committed(*answer)),
+            Ok(Begun::Replay(answer)) => {
+                return Ok(Prepared::Nothing(Outcome::Committed(*answer)));
+            }
             Ok(Begun::Reused) => return Err(request_id_reused()),
             Ok(Begun::NoTenant) => return Err(no_tenant()),
-            Err(StoreError::Taken) if new_tenant.is_some() => {
+            Err(StoreError::Taken) if self.new_tenant.is_some() => {
                 let message = "a tenant of this id exists already";
                 return Err(Refusal::of_field(Reason::TenantExists, "tenant", message));
             }
             Err(error) => return Err(refused(&error)),
         };
-        about.now = feed.clock().read().now;
-        work.at(about.now);
-        let answer = match job.run(&mut *work, &about).await {
+        self.about.now = self.feed.clock().read().now;
+        work.at(self.about.now);
+        let answer = match job.run(&mut *work, &self.about).await {
             Ok(answer) => answer,
             Err(Failure::Refused(refusal)) => return Err(refusal),
             Err(Failure::Store(error)) => return Err(refused(&error)),
         };
         if validate_only {
             work.abandon().await.map_err(|error| refused(&error))?;
-            return Ok(Outcome::Tried(answer));
+            return Ok(Prepared::Nothing(Outcome::Tried(answer)));
         }
-        if !progress.step(Progress::COMMITTING) {
-            return Err(store_unavailable());
-        }
-        match work.commit(&answer).await {
-            Ok(()) => Ok(Outcome::Committed(answer)),
-            // Somebody else committed the same request a moment before.
-            Err(StoreError::Taken) => match store.outcome(&intent).await {
-                Ok(Some(answer)) => Ok(Outcome::Committed(answer)),
-                _ => Err(request_id_reused()),
-            },
-            Err(error) => {
-                let error = error.with_causes();
-                tracing::warn!(
-                    error,
-                    "a commit got no answer; looking up what became of it"
-                );
-                match store.outcome(&intent).await {
-                    Ok(Some(answer)) => Ok(Outcome::Committed(answer)),
-                    _ => Err(outcome_unknown()),
-                }
-            }
-        }
+        Ok(Prepared::Commit(work, answer))
     }
 }
 

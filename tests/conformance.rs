@@ -37,6 +37,8 @@ mod bell;
 mod database;
 #[path = "conformance/events.rs"]
 mod events;
+#[path = "conformance/faults.rs"]
+mod faults;
 #[path = "conformance/feed.rs"]
 mod feed;
 #[path = "conformance/filters.rs"]
@@ -51,6 +53,8 @@ mod lists;
 mod pages;
 #[path = "conformance/payload.rs"]
 mod payload;
+#[path = "conformance/proxy.rs"]
+mod proxy;
 #[path = "conformance/pruning.rs"]
 mod pruning;
 #[path = "conformance/replica.rs"]

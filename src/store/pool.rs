@@ -37,7 +37,7 @@ const CONNECT: Duration = Duration::from_secs(1);
 /// How soon a connection that was idle must show that it lives.
 const SIGN: Duration = Duration::from_millis(500);
 /// A connection that answered so recently is taken to live.
-const TRUSTED: Duration = Duration::from_secs(1);
+const TRUSTED: Duration = Duration::from_millis(100);
 /// The longest pause between two attempts to connect.
 const PAUSE: Duration = Duration::from_millis(200);
 /// After so long a connection is not used again: servers grow fat with age.

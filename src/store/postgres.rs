@@ -82,9 +82,10 @@ impl Postgres {
     /// Whether the schema is what this program makes, which needs no lock and no right to change it.
     async fn is_migrated(&self) -> Result<bool> {
         let mut lent = self.readers.lend().await?;
-        let applied = sqlx::query("SELECT version, checksum FROM _sqlx_migrations ORDER BY version")
-            .fetch_all(&mut lent)
-            .await;
+        let applied =
+            sqlx::query("SELECT version, checksum FROM _sqlx_migrations ORDER BY version")
+                .fetch_all(&mut lent)
+                .await;
         let applied = match applied {
             Ok(applied) => applied,
             // There is no such table.
@@ -147,7 +148,11 @@ impl Engine for Postgres {
             Ok::<_, sqlx::Error>(listener)
         });
         let listener = listener.await.unwrap_or_else(|_| Err(silent()))?;
-        Ok(Box::new(Listening { listener, say }))
+        Ok(Box::new(Listening {
+            listener,
+            midway: false,
+            say,
+        }))
     }
 
     async fn ring(&self) -> Result<()> {
@@ -190,12 +195,25 @@ impl Engine for Postgres {
 /// Hears the bell, on a connection of its own.
 struct Listening {
     listener: PgListener,
+    /// Whether a tail was asked for whose answer has not been read to its end: the bell would take
+    /// the rest of it for its own.
+    midway: bool,
     say: Arc<Statements>,
+}
+
+impl Listening {
+    fn must_be_whole(&self) -> Result<()> {
+        if self.midway {
+            return Err(StoreError::Unavailable(sqlx::Error::WorkerCrashed));
+        }
+        Ok(())
+    }
 }
 
 #[async_trait]
 impl FeedLink for Listening {
     async fn bell(&mut self) -> Result<()> {
+        self.must_be_whole()?;
         match self.listener.try_recv().await? {
             Some(_) => {
                 // Bells that rang together are one.
@@ -208,6 +226,8 @@ impl FeedLink for Listening {
 
     async fn tail(&mut self, from: Revision) -> Result<Tail> {
         // On the listener's own connection, so that a dead socket shows.
+        self.must_be_whole()?;
+        self.midway = true;
         let (from, rows, bytes) = tail_bounds(from)?;
         let found = sqlx::query(self.say.tail.clone())
             .bind(from)
@@ -215,6 +235,7 @@ impl FeedLink for Listening {
             .bind(bytes)
             .fetch_all(&mut self.listener);
         let found = timeout(READING, found).await.map_err(|_| silent())??;
+        self.midway = false;
         let found = found
             .iter()
             .map(AnyRow::try_from)

@@ -270,6 +270,12 @@ impl Store for SqlStore {
             .fetch_optional(&mut tx)
             .await?;
         tx.commit().await?;
+        // Under this id something else may have been done since.
+        let body = |row: &AnyRow| row.try_get::<Vec<u8>, _>("body");
+        let found = match found {
+            Some(row) if body(&row)? == intent.body => Some(row),
+            _ => None,
+        };
         found
             .map(|row| Answer::from_text(&row.try_get::<String, _>("answer")?, &intent.tenant))
             .transpose()
@@ -326,9 +332,7 @@ impl Store for SqlStore {
 
         let mut page = Vec::with_capacity(LOAD_PAGE);
         {
-            let mut rows = sqlx::query(self.say.load.clone())
-                .bind(name)
-                .fetch(&mut tx);
+            let mut rows = sqlx::query(self.say.load.clone()).bind(name).fetch(&mut tx);
             while let Some(row) = rows.try_next().await? {
                 page.push(ban_record(&row)?);
                 if page.len() == LOAD_PAGE {

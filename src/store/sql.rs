@@ -256,7 +256,7 @@ statements! {
         VALUES ($1, $2, $3, $4, $5, $6)";
     /// Touches the row in a commit of its own: if this is seen, so will be what came before.
     outcome = "UPDATE requests SET at = at WHERE tenant = $1 AND rpc = $2 AND request_id = $3
-        RETURNING answer";
+        RETURNING body, answer";
     tell = "INSERT INTO feed_intents (nonce, tenant, kind, payload) VALUES ($1, $2, $3, $4)";
     head = "SELECT rev, nonce, {recovery} AS in_recovery FROM feed ORDER BY rev DESC LIMIT 1";
     /// Floor, head, the server's state and the rows from $1 on, all of one instant.
