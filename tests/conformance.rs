@@ -47,6 +47,8 @@ mod filters;
 mod house;
 #[path = "conformance/keeping.rs"]
 mod keeping;
+#[path = "conformance/lineage.rs"]
+mod lineage;
 #[path = "conformance/lists.rs"]
 mod lists;
 #[path = "conformance/pages.rs"]
@@ -63,6 +65,8 @@ mod replica;
 mod requests;
 #[path = "conformance/snapshot.rs"]
 mod snapshot;
+#[path = "conformance/standby.rs"]
+mod standby;
 #[path = "conformance/together.rs"]
 mod together;
 #[path = "conformance/values.rs"]
