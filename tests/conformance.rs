@@ -55,6 +55,8 @@ mod lists;
 mod pages;
 #[path = "conformance/payload.rs"]
 mod payload;
+#[path = "conformance/pooler.rs"]
+mod pooler;
 #[path = "conformance/proxy.rs"]
 mod proxy;
 #[path = "conformance/pruning.rs"]

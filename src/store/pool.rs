@@ -95,6 +95,11 @@ impl Pool {
         self.lend_with(self.0.habits.around).await
     }
 
+    /// Lends a connection for what begins and ends a transaction by itself.
+    pub(super) async fn lend_bare(&self) -> Asked<Lent> {
+        self.lend_with(None).await
+    }
+
     /// Lends a connection in a transaction that this begins.
     pub(super) async fn begin(&self, statement: &'static str) -> Asked<Lent> {
         self.lend_with(Some(statement)).await

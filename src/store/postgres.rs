@@ -113,7 +113,7 @@ impl Engine for Postgres {
         if self.is_migrated().await? {
             return Ok(());
         }
-        let mut lent = self.writers.lend().await?;
+        let mut lent = self.writers.lend_bare().await?;
         let migrated = async {
             let mut tx = lent.itself()?.begin().await?;
             // A lock of the transaction's own goes with it; sqlx's of the session might stay
@@ -123,14 +123,15 @@ impl Engine for Postgres {
                 .execute(&mut *tx)
                 .await?;
             MIGRATIONS.run_direct(None, &mut *tx, false).await?;
+            // A pooler would hand what sqlx prepared to the next who prepares.
+            sqlx::raw_sql("DEALLOCATE ALL").execute(&mut *tx).await?;
             Ok(tx.commit().await?)
         };
         let migrated: Result<()> = timeout(MIGRATING, migrated)
             .await
             .unwrap_or_else(|_| Err(silent().into()));
-        migrated?;
-        lent.done();
-        Ok(())
+        // The connection goes, for sqlx still counts on what was prepared.
+        migrated
     }
 
     async fn link(&self, say: &Arc<Statements>) -> Result<Box<dyn FeedLink>> {
@@ -161,7 +162,7 @@ impl Engine for Postgres {
         }
         // A transaction of its own that need not reach the disk: NOTIFY holds a lock of the whole
         // cluster while it commits, and a bell that is lost costs half a second.
-        Ok(self.writers.lend().await?.batch(RING).await?)
+        Ok(self.writers.lend_bare().await?.batch(RING).await?)
     }
 
     async fn server(&self) -> Result<Option<String>> {

@@ -60,6 +60,11 @@ impl Server {
         }
     }
 
+    /// Where it listens.
+    pub(crate) const fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Runs statements past the store.
     pub(crate) async fn run(&self, statements: &'static str) {
         let url = format!("postgres://postgres@127.0.0.1:{}/postgres", self.port);
