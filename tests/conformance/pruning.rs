@@ -17,6 +17,7 @@ on_both_stores!(
     s7_pruning_leaves_no_hole_when_a_clock_went_back,
     s7_revisions_go_on_after_pruning,
     s7_a_load_does_not_need_what_was_pruned,
+    s7_however_much_is_pruned_no_tail_ever_misses_a_row,
     answers_are_forgotten_with_their_age,
 );
 
@@ -110,6 +111,58 @@ async fn s7_a_load_does_not_need_what_was_pruned(house: House) {
     let before = Replica::load(&*house.store, &tenant).await;
     house.store.prune(Timestamp::MAX).await.expect("pruned");
     assert_eq!(Replica::load(&*house.store, &tenant).await, before);
+}
+
+/// More than is forgotten in one transaction.
+const MANY: u64 = 12_000;
+
+async fn s7_however_much_is_pruned_no_tail_ever_misses_a_row(house: House) {
+    let tenant = house.tenant("one").await;
+    house
+        .run(
+            "WITH RECURSIVE g(n) AS (SELECT 3 UNION ALL SELECT n + 1 FROM g WHERE n < 12000)
+             INSERT INTO feed SELECT n, n, n, '', 0, (SELECT payload FROM feed WHERE rev = 1) FROM g",
+        )
+        .await;
+    house
+        .run(
+            "WITH RECURSIVE g(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM g WHERE n < 12000)
+             INSERT INTO requests SELECT 'one', 'old', CAST(n AS TEXT), body, answer, n
+             FROM g CROSS JOIN requests WHERE rpc = 'Test'",
+        )
+        .await;
+    house.run("UPDATE feed SET at = rev").await;
+    let pruning = async {
+        let store = std::sync::Arc::clone(&house.store);
+        let young = Timestamp::from_micros(11_000);
+        let pruning = tokio::task::spawn(async move { store.prune(young).await });
+        pruning.await.expect("a task").expect("pruned");
+    };
+    let mut floors = Vec::new();
+    let following = async {
+        loop {
+            for from in [1, 2_500, 11_000, MANY - 10] {
+                let (floor, rows) = revisions(&house, from).await;
+                let first = from.max(floor);
+                let whole: Vec<_> = (first..).take(rows.len()).collect();
+                assert_eq!(rows, whole, "from {from}, floor {floor}");
+                assert!(rows.len() == 512 || rows.last() >= Some(&MANY));
+                floors.push(floor);
+            }
+            let written = token_ban(&tenant, floors.len());
+            house.place(&tenant, written).await;
+        }
+    };
+    tokio::select! {
+        () = pruning => {}
+        () = following => {}
+    }
+    assert!(floors.is_sorted(), "a floor never sinks");
+    assert_eq!(revisions(&house, 1).await.0, 11_000);
+    let kept = house
+        .number("SELECT count(*) FROM requests WHERE rpc = 'old'")
+        .await;
+    assert_eq!(kept, 12_001 - 11_000);
 }
 
 async fn answers_are_forgotten_with_their_age(house: House) {
