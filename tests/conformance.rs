@@ -35,6 +35,8 @@ mod alike;
 mod bell;
 #[path = "stage/database.rs"]
 mod database;
+#[path = "conformance/desk.rs"]
+mod desk;
 #[path = "conformance/events.rs"]
 mod events;
 #[path = "conformance/faults.rs"]
