@@ -333,7 +333,7 @@ pub trait LoadSink: Send {
     fn page(&mut self, bans: &[BanRecord]);
 }
 
-/// A connection of the feed's own.
+/// A connection of the feed's own. A tail that is dropped midway breaks it.
 #[async_trait]
 pub trait FeedLink: Send {
     /// Waits until the bell rings. An error: the link is broken, make another.

@@ -141,8 +141,8 @@ impl Pool {
         let conn = self.connect(until).await?;
         let mut lent = Lent::new(self.clone(), place, conn, Instant::now());
         if let Some(statement) = begin {
-            let begun = timeout_at(until, lent.begin(statement)).await;
-            begun.map_err(|_| silent())??;
+            let answer = timeout_at(until, lent.begin(statement)).await;
+            answer.map_err(|_| silent())??;
         }
         Ok(lent)
     }

@@ -12,6 +12,7 @@ use bancheck::{
     telemetry::Counters,
     views::Views,
 };
+use tokio::task::JoinSet;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -25,7 +26,7 @@ struct Office {
     far: Far,
     desk: Desk,
     tasks: TaskTracker,
-    stop: CancellationToken,
+    _following: JoinSet<()>,
 }
 
 impl Office {
@@ -33,13 +34,13 @@ impl Office {
         let far = Far::new().await;
         let keys = MasterKey::new(&[7; 32]);
         let (feed, source) = Feed::new(keys.clone(), Arc::new(ThisMachine));
-        let stop = CancellationToken::new();
-        tokio::task::spawn(feed::run(
+        let mut following = JoinSet::new();
+        following.spawn(feed::run(
             source,
             Arc::clone(&far.near.store),
             Views::new(1 << 20),
             Options::default(),
-            stop.clone(),
+            CancellationToken::new(),
         ));
         within("the feed", feed.warm()).await;
         let tasks = TaskTracker::new();
@@ -54,7 +55,7 @@ impl Office {
             far,
             desk,
             tasks,
-            stop,
+            _following: following,
         }
     }
 
@@ -68,12 +69,6 @@ impl Office {
             deadline,
         };
         self.desk.write(order, asked(&token(1))).await
-    }
-}
-
-impl Drop for Office {
-    fn drop(&mut self) {
-        self.stop.cancel();
     }
 }
 

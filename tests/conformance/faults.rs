@@ -1,18 +1,13 @@
 //! Networks that lose what they carry, callers who go away in the middle: nothing waits for long,
 //! nothing is lost or done twice, and all is well again at once when the server is in reach.
 
-use std::{
-    pin::pin,
-    sync::Arc,
-    task::Poll,
-    time::{Duration, Instant},
-};
+use std::{pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use bancheck::{
     domain::{clock::Timestamp, ids::TenantId, policy::TenantSettings, revision::Revision},
     store::{Answer, Begun, Intent, Place, Store, StoreError, open},
 };
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::Instant};
 
 use crate::{
     database::Kind,
@@ -107,10 +102,6 @@ impl Far {
 }
 
 /// How long it took, and what it came to.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "how long it takes is what is tested"
-)]
 pub(crate) async fn timed<T>(doing: impl Future<Output = T>) -> (Duration, T) {
     let begun = Instant::now();
     let done = within("an answer of any kind", doing).await;
@@ -289,7 +280,7 @@ async fn whatever_died_in_the_pool_everything_is_well_at_once() {
     for idle in [Duration::ZERO, Duration::from_millis(1_200)] {
         far.warm().await;
         // Time itself is the subject: connections that were used just now, and a while ago.
-        tokio::time::sleep_until(tokio::time::Instant::now() + idle).await;
+        tokio::time::sleep_until(Instant::now() + idle).await;
         far.proxy.kill();
         let (took, written) = timed(far.place(1)).await;
         written.expect("a write");

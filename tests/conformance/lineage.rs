@@ -5,14 +5,15 @@ use std::{path::Path, sync::Arc};
 use bancheck::{
     domain::{
         clock::Timestamp,
+        policy::TenantSettings,
         revision::{Anchor, Epoch, Nonce, Revision},
     },
-    store::{Place, Store, StoreError, open},
+    store::{Answer, Place, Store, StoreError, open},
 };
 
 use crate::{
     database::Kind,
-    house::{House, token_ban},
+    house::{House, intent, opened as work_of, tenant_id, token_ban},
     replica::Replica,
     standby::Server,
 };
@@ -174,11 +175,13 @@ async fn s1_a_server_that_only_follows_is_not_read_from_and_promoted_is_a_break(
     let store = opened(&primary.place("postgres")).await;
     store.migrate().await.expect("a schema");
     assert!(is_unbroken(&store).await);
-    let tenant = bancheck::domain::ids::TenantId::parse("one").expect("a tenant id");
-    let intent = crate::house::intent(&tenant);
-    let begun = store.begin_tenant(&intent, &Default::default()).await;
-    let work = crate::house::opened(begun.expect("a tenant begun"));
-    work.commit(&Default::default()).await.expect("a tenant");
+    let tenant = tenant_id("one");
+    let intent = intent(&tenant);
+    let begun = store
+        .begin_tenant(&intent, &TenantSettings::default())
+        .await;
+    let work = work_of(begun.expect("a tenant begun"));
+    work.commit(&Answer::default()).await.expect("a tenant");
 
     let standby = primary.standby();
     let behind = opened(&standby.place("postgres")).await;

@@ -7,7 +7,12 @@ use std::{
 };
 
 use bancheck::{
-    domain::{ids::TenantId, policy::TenantSettings, revision::Revision},
+    domain::{
+        clock::Timestamp,
+        ids::TenantId,
+        policy::TenantSettings,
+        revision::{Epoch, Revision},
+    },
     store::{Answer, Place, Store, open},
 };
 use tokio::task::JoinSet;
@@ -93,8 +98,11 @@ impl Pooler {
         }
     }
 
-    async fn store(&self, more: &str) -> Arc<dyn Store> {
-        let url = format!("postgres://postgres@127.0.0.1:{}/postgres{more}", self.port);
+    async fn store(&self, besides: &str) -> Arc<dyn Store> {
+        let url = format!(
+            "postgres://postgres@127.0.0.1:{}/postgres{besides}",
+            self.port
+        );
         open(&Place::Postgres { url, bell: false })
             .await
             .expect("a store")
@@ -122,17 +130,17 @@ async fn make_tenant(store: &dyn Store, tenant: &TenantId) {
 }
 
 /// Everything that a pod does, by many at once.
-async fn everything_works(mode: &str, more: &str) {
+async fn everything_works(mode: &str, besides: &str) {
     let server = Server::primary();
     server
         .run("ALTER ROLE postgres SET synchronous_commit = off")
         .await;
     let pooler = Pooler::start(&server, mode).await;
-    let store = pooler.store(more).await;
+    let store = pooler.store(besides).await;
     store.migrate().await.expect("a schema");
     server.run(WATCH).await;
     pooler
-        .store(more)
+        .store(besides)
         .await
         .migrate()
         .await
@@ -172,15 +180,9 @@ async fn everything_works(mode: &str, more: &str) {
     let head = store.tail(Revision(1)).await.expect("a tail").head;
     let rows = 1 + CALLERS * (1 + TIMES);
     assert_eq!(head, Revision(u64::try_from(rows).expect("few rows")));
-    let raised = store.raise_epoch(
-        bancheck::domain::revision::Epoch(1),
-        bancheck::domain::revision::Epoch(7),
-    );
+    let raised = store.raise_epoch(Epoch(1), Epoch(7));
     assert_eq!(raised.await.expect("an epoch").0, 7);
-    store
-        .prune(bancheck::domain::clock::Timestamp::MAX)
-        .await
-        .expect("pruned");
+    store.prune(Timestamp::MAX).await.expect("pruned");
     assert_eq!(store.tail(head).await.expect("a tail").floor, head);
 }
 

@@ -9,6 +9,7 @@ use tokio::{
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
     sync::watch,
+    task::JoinSet,
 };
 
 /// What is lost of the question that a [`Proxy::trap`] waits for.
@@ -40,7 +41,7 @@ pub(crate) struct Proxy {
     /// Where it listens.
     pub(crate) port: u16,
     rules: Arc<Rule>,
-    task: tokio::task::JoinHandle<()>,
+    _task: JoinSet<()>,
 }
 
 struct Rule {
@@ -73,8 +74,9 @@ impl Proxy {
             changed: watch::Sender::default(),
         });
         let shared = Arc::clone(&rules);
-        let task = tokio::task::spawn(async move {
-            let mut carried = tokio::task::JoinSet::new();
+        let mut task = JoinSet::new();
+        task.spawn(async move {
+            let mut carried = JoinSet::new();
             loop {
                 let (near, _) = listener.accept().await.expect("a connection");
                 let number = shared.with(|rules| {
@@ -87,7 +89,11 @@ impl Proxy {
                 carried.spawn(carry(Arc::clone(&shared), number, near, server.clone()));
             }
         });
-        Self { port, rules, task }
+        Self {
+            port,
+            rules,
+            _task: task,
+        }
     }
 
     /// Kills every connection there is; those made from now on live.
@@ -125,12 +131,6 @@ impl Proxy {
     }
 }
 
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
 async fn carry(rule: Arc<Rule>, number: usize, near: TcpStream, server: String) {
     let far = TcpStream::connect(server).await.expect("the server");
     let (near, far) = (near.into_split(), far.into_split());
@@ -152,7 +152,7 @@ async fn questions(
     mut far: OwnedWriteHalf,
     dead: watch::Sender<bool>,
 ) {
-    let mut bytes = [0; 1 << 16];
+    let mut bytes = vec![0; 1 << 16];
     loop {
         let read = near.read(&mut bytes).await.unwrap_or(0);
         if is_dead(rule, number, &dead) {
@@ -192,7 +192,7 @@ async fn answers(
     mut near: OwnedWriteHalf,
     dead: watch::Sender<bool>,
 ) {
-    let mut bytes = [0; 1 << 16];
+    let mut bytes = vec![0; 1 << 16];
     loop {
         let read = far.read(&mut bytes).await.unwrap_or(0);
         rule.until(|rules| !rules.held).await;
