@@ -7,6 +7,7 @@ pub mod caller;
 pub mod channel;
 pub mod clock;
 pub mod decide;
+pub mod digest;
 pub mod fields;
 pub mod hex;
 pub mod identity;

@@ -12,6 +12,7 @@ use super::{
     ban::Enforcement,
     channel::Channels,
     clock::Timestamp,
+    digest::Digest,
     identity::MatchKind,
     ids::ListId,
     keys::{Space, TenantKey, Widths},
@@ -59,12 +60,14 @@ struct Lists {
     records: HashMap<ListId, Arc<ListRecord>>,
     rules: HashMap<u32, ListRules>,
     queues: HashMap<String, Vec<u32>>,
+    digest: Digest,
 }
 
 impl Lists {
     fn compile(records: HashMap<ListId, Arc<ListRecord>>) -> Self {
         let mut lists = Self::default();
         for record in records.values() {
+            lists.digest = lists.digest.with(Digest::of_list(record));
             let rules = ListRules {
                 list_id: record.list_id.clone(),
                 treatment: record.treatment,
@@ -117,6 +120,8 @@ pub struct TenantView {
     digests: Index,
     ranges: Index,
     widths: Widths,
+    /// Of the entries alone, kept up with each change to them.
+    entries: Digest,
 }
 
 impl TenantView {
@@ -131,6 +136,7 @@ impl TenantView {
             digests: Index::default(),
             ranges: Index::default(),
             widths: Widths::default(),
+            entries: Digest::default(),
         }
     }
 
@@ -202,8 +208,31 @@ impl TenantView {
                 }));
             }
         }
-        self.digests.apply(&mut digests);
-        self.ranges.apply(&mut ranges);
+        let mut sum = self.entries;
+        let mut keep = |space, before: Option<&Entry>, after: Option<&Entry>| {
+            if let Some(entry) = before {
+                sum = sum.without(Digest::of_entry(space, entry));
+            }
+            if let Some(entry) = after {
+                sum = sum.with(Digest::of_entry(space, entry));
+            }
+        };
+        self.digests.apply(&mut digests, |before, after| {
+            keep(Space::Digest, before, after)
+        });
+        self.ranges.apply(&mut ranges, |before, after| {
+            keep(Space::Range, before, after)
+        });
+        self.entries = sum;
+    }
+
+    /// The digest of all that the view holds, its revision apart.
+    ///
+    /// Whatever the clock says: a ban counts until a feed row takes it out.
+    pub fn digest(&self) -> Digest {
+        self.entries
+            .with(self.lists.digest)
+            .with(Digest::of_tenant(&self.tenant))
     }
 
     /// The key of this tenant's digests.

@@ -37,6 +37,11 @@ const ARC_HEADER: usize = 2 * size_of::<usize>();
 pub struct Key([u8; 16]);
 
 impl Key {
+    /// The digest that this number is.
+    pub const fn from_bits(bits: u128) -> Self {
+        Self(bits.to_be_bytes())
+    }
+
     /// The digest as a number, whose order is that of the bytes.
     pub const fn bits(self) -> u128 {
         u128::from_be_bytes(self.0)
@@ -45,7 +50,7 @@ impl Key {
 
 impl From<u128> for Key {
     fn from(bits: u128) -> Self {
-        Self(bits.to_be_bytes())
+        Self::from_bits(bits)
     }
 }
 
@@ -151,8 +156,13 @@ impl Index {
     /// Makes this the next version and empties `changes`, whose room the caller may use again.
     ///
     /// Of several changes to one ban of one key the last counts. A leaf, a node and the directory
-    /// are copied at most once for all of them, so a batch is far cheaper than one by one.
-    pub fn apply(&mut self, changes: &mut Vec<Change>) {
+    /// are copied at most once for all of them, so a batch is far cheaper than one by one. `told`
+    /// hears of every place that was changed: what stood there before, and what stands there now.
+    pub fn apply(
+        &mut self,
+        changes: &mut Vec<Change>,
+        mut told: impl FnMut(Option<&Entry>, Option<&Entry>),
+    ) {
         // Stable: the last of several changes to one place stays the last of them.
         changes.sort_by_key(Change::place);
         let (mut scratch, mut rest) = (Vec::new(), changes.as_slice());
@@ -162,7 +172,7 @@ impl Index {
             let within = |change: &Change| (change.place().0 ^ bits).leading_zeros() >= node.depth;
             let (ours, others) = rest.split_at(rest.partition_point(within));
             let (len, bytes) = (node.len(), node.bytes());
-            node.apply(ours, &mut scratch);
+            node.apply(ours, &mut scratch, &mut told);
             let (new_len, new_bytes) = (node.len(), node.bytes());
             let node = Arc::clone(&slots[0]);
             slots[1..].fill(node);
@@ -249,7 +259,12 @@ impl Node {
     }
 
     /// Merges sorted changes into the leaves they belong to.
-    fn apply(&mut self, changes: &[Change], scratch: &mut Vec<Entry>) {
+    fn apply(
+        &mut self,
+        changes: &[Change],
+        scratch: &mut Vec<Entry>,
+        told: &mut impl FnMut(Option<&Entry>, Option<&Entry>),
+    ) {
         let depth = self.depth;
         let leaf_of = |change: &Change| take(change.place().0, depth, LEAF_BITS);
         for ours in changes.chunk_by(|a, b| leaf_of(a) == leaf_of(b)) {
@@ -261,10 +276,14 @@ impl Node {
                 let found = rest.binary_search_by_key(&last.place(), Entry::place);
                 let (Ok(at) | Err(at)) = found;
                 scratch.extend_from_slice(&rest[..at]);
-                if let Change::Put(entry) = last {
-                    scratch.push(*entry);
-                }
-                rest = &rest[at + usize::from(found.is_ok())..];
+                let before = found.is_ok().then(|| &rest[at]);
+                let after = match last {
+                    Change::Put(entry) => Some(entry),
+                    Change::Remove(..) => None,
+                };
+                told(before, after);
+                scratch.extend(after);
+                rest = &rest[at + usize::from(before.is_some())..];
             }
             scratch.extend_from_slice(rest);
             *leaf = leaf_from(scratch);
@@ -354,7 +373,7 @@ mod tests {
 
     fn index_of(mut changes: Vec<Change>) -> Index {
         let mut index = Index::default();
-        index.apply(&mut changes);
+        index.apply(&mut changes, |_, _| ());
         index
     }
 
@@ -391,6 +410,7 @@ mod tests {
         let mut dice = Dice(seed);
         let (mut index, mut model) = (Index::default(), Model::new());
         let (mut past, mut changes, mut known) = (Vec::new(), Vec::new(), Vec::new());
+        let mut heard = Model::new();
         for round in 0..rounds {
             // Every other version is kept, so that some batches work in place and some copy.
             if round % 2 == 0 {
@@ -416,8 +436,15 @@ mod tests {
                     known.push(key);
                 }
             }
-            index.apply(&mut changes);
+            index.apply(&mut changes, |before, after| {
+                let place = |e: &Entry| (e.key.bits(), *e.ban.bytes());
+                let gone = before.map(|e| (heard.remove(&place(e)), e));
+                assert!(gone.is_none_or(|(gone, e)| gone == Some(*e)));
+                let over = after.map(|e| heard.insert(place(e), *e));
+                assert!(over.is_none_or(|over| over.is_none()));
+            });
             assert!(changes.is_empty());
+            assert_eq!(heard, model, "whoever only listens knows as much");
             let strangers: Vec<_> = (0..50).map(|_| draw(&mut dice)).collect();
             assert_same(&index, &model, &strangers);
         }
@@ -481,7 +508,7 @@ mod tests {
                 before = index.clone();
             }
             changes.push(put(*key, 1));
-            index.apply(&mut changes);
+            index.apply(&mut changes, |_, _| ());
         }
         assert_eq!(index.len(), keys.len());
         assert!(
@@ -508,7 +535,7 @@ mod tests {
         assert!(bans.is_sorted());
         assert_eq!(index.directory.len(), 1);
         changes.extend((0..50_000).map(|_| put(dice.digest(), 1)));
-        index.apply(&mut changes);
+        index.apply(&mut changes, |_, _| ());
         assert_eq!(index.len(), 60_000);
         assert!(index.directory.len() <= 32);
         assert_eq!(index.get(Key::from(u128::MAX / 3)).len(), 10_000);
@@ -522,7 +549,10 @@ mod tests {
         let load = |keys: &[u128]| {
             let mut index = Index::default();
             for page in keys.chunks(4_096) {
-                index.apply(&mut page.iter().map(|key| put(*key, 1)).collect());
+                index.apply(
+                    &mut page.iter().map(|key| put(*key, 1)).collect(),
+                    |_, _| (),
+                );
             }
             index
         };
@@ -553,7 +583,7 @@ mod tests {
         let mut dice = Dice(11);
         let before = index_of((0..50_000).map(|_| put(dice.digest(), 1)).collect());
         let mut after = before.clone();
-        after.apply(&mut vec![put(dice.digest(), 2)]);
+        after.apply(&mut vec![put(dice.digest(), 2)], |_, _| ());
         let leaves = |index: &Index| -> Vec<Leaf> {
             let runs = index.directory.chunk_by(Arc::ptr_eq);
             runs.flat_map(|run| run[0].leaves.iter().map(Arc::clone))
