@@ -74,6 +74,8 @@ pub struct Counters {
     pub views_resident: Gauge,
     /// See [`Self::views_resident`].
     pub views_bytes: Gauge,
+    /// Views that have left memory but for whoever still holds them.
+    pub views_leaving: Gauge,
 }
 
 fn place(channel: Channel, denied: bool, basis: usize) -> usize {
@@ -116,6 +118,12 @@ impl Counters {
             "Memory of the views, in bytes",
             views_bytes.clone(),
         );
+        let views_leaving = Gauge::default();
+        registry.register(
+            "views_leaving",
+            "Views replaced or evicted that somebody still looks at",
+            views_leaving.clone(),
+        );
         Self {
             registry,
             checks,
@@ -123,6 +131,7 @@ impl Counters {
             applied_revision,
             views_resident,
             views_bytes,
+            views_leaving,
         }
     }
 

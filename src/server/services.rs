@@ -183,6 +183,9 @@ impl Services {
             self.counters
                 .views_bytes
                 .set(i64::try_from(kib * 1_024).unwrap_or(i64::MAX));
+            self.counters
+                .views_leaving
+                .set(i64::try_from(self.views.leaving()).unwrap_or(i64::MAX));
         }
     }
 
