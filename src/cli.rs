@@ -26,11 +26,11 @@ mod writing;
 use std::process::ExitCode;
 
 use chrono::{DateTime, Utc};
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, parser::ValueSource};
 
 use self::{
     connection::Connection,
-    local::{BenchCommand, ConfigCommand},
+    local::{BenchCommand, ConfigCommand, DigestFlags},
     output::Display,
 };
 use crate::{config::Flags, domain::clock::Clock};
@@ -48,7 +48,10 @@ Try it:
   bancheck check --channel call +420601123456";
 
 /// The subcommands that ask no server: the flags about one would only mislead in their help.
-const WITHOUT_A_SERVER: [&str; 5] = ["serve", "migrate", "config", "bench", "key"];
+const WITHOUT_A_SERVER: [&str; 6] = ["serve", "migrate", "config", "bench", "key", "digest"];
+
+/// The flag that names a tenant.
+const TENANT: &str = "tenant";
 
 /// Answers, before every call, chat and message: is this customer banned here?
 #[derive(Parser)]
@@ -85,6 +88,8 @@ enum Command {
     /// Show or check the server's settings
     #[command(subcommand)]
     Config(Box<ConfigCommand>),
+    /// Digest what the database holds of each tenant, and tell whether pods hold the same
+    Digest(Box<DigestFlags>),
     /// Prepare and measure load
     #[command(subcommand)]
     Bench(Box<BenchCommand>),
@@ -137,7 +142,10 @@ impl Session<'_> {
 pub fn main(clock: &dyn Clock) -> ExitCode {
     let matches = command().get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    match cli.run(clock) {
+    let named = matches
+        .value_source(TENANT)
+        .is_some_and(|source| source != ValueSource::DefaultValue);
+    match cli.run(clock, named) {
         Ok(code) => code,
         Err(error) => {
             output::note(&failure::describe(&error));
@@ -147,7 +155,8 @@ pub fn main(clock: &dyn Clock) -> ExitCode {
 }
 
 impl Cli {
-    fn run(self, clock: &dyn Clock) -> anyhow::Result<ExitCode> {
+    /// `named`: whether somebody said which tenant it is about.
+    fn run(self, clock: &dyn Clock, named: bool) -> anyhow::Result<ExitCode> {
         let Self {
             connection,
             display,
@@ -168,6 +177,10 @@ impl Cli {
             Command::Migrate(flags) => return local::migrate(&flags),
             Command::Config(command) => return local::config(*command, &display),
             Command::Bench(command) => return local::bench(*command),
+            Command::Digest(flags) => {
+                let only = named.then_some(connection.tenant.as_str());
+                return local::digest(&flags, only, &display);
+            }
         };
         outcome.map(|outcome| ExitCode::from(outcome.code()))
     }
@@ -189,9 +202,15 @@ fn command() -> clap::Command {
     WITHOUT_A_SERVER
         .into_iter()
         .fold(Cli::command(), |command, name| {
-            let hidden = connection
-                .get_arguments()
-                .map(|flag| flag.clone().hide(true));
+            let hidden = connection.get_arguments().map(|flag| {
+                let flag = flag.clone();
+                if name == "digest" && flag.get_id() == TENANT {
+                    return flag
+                        .help("Only this tenant [default: all of them]")
+                        .hide_default_value(true);
+                }
+                flag.hide(true)
+            });
             command.mut_subcommand(name, |local| local.args(hidden))
         })
 }

@@ -60,7 +60,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "metrics_listen",
         "127.0.0.1:9090",
-        "host:port of /metrics, /livez and /readyz",
+        "host:port of /metrics, /views, /livez and /readyz",
     ),
     setting(
         "data_dir",
@@ -134,7 +134,7 @@ pub struct Flags {
     /// host:port of every other service [default: 127.0.0.1:50052]
     #[arg(long, value_name = "ADDRESS")]
     pub admin_listen: Option<String>,
-    /// host:port of /metrics, /livez and /readyz [default: 127.0.0.1:9090]
+    /// host:port of /metrics, /views, /livez and /readyz [default: 127.0.0.1:9090]
     #[arg(long, value_name = "ADDRESS")]
     pub metrics_listen: Option<String>,
     /// Folder of the embedded SQLite database and its key [default: ./bancheck-data]

@@ -6,6 +6,7 @@
 
 mod boot;
 mod listen;
+mod resident;
 mod services;
 
 use std::{fs::File, net::SocketAddr, sync::Arc, thread::JoinHandle, time::Duration};

@@ -144,6 +144,17 @@ pub enum Place {
     },
 }
 
+impl Place {
+    /// Whether anything was ever kept there; a server is taken at its word. To open a folder
+    /// without a database would make one.
+    pub fn is_there(&self) -> bool {
+        match self {
+            Self::Sqlite(folder) => sqlite::is_there(folder),
+            Self::Postgres { .. } => true,
+        }
+    }
+}
+
 /// Opens a store; the schema is brought up to date only by [`Store::migrate`].
 ///
 /// Nothing is asked of a server yet, so this succeeds while it is away.

@@ -1,6 +1,7 @@
 //! What the command line does on this machine, without asking a server: run one, prepare a
-//! database, show settings, fill a tenant.
+//! database, show settings, fill a tenant, digest what is there.
 
+mod digest;
 mod seed;
 
 use std::{net::SocketAddr, process::ExitCode};
@@ -9,6 +10,7 @@ use anyhow::Context;
 use clap::Subcommand;
 use serde::Serialize;
 
+pub(super) use self::digest::DigestFlags;
 use super::output::{Display, Sheet, print};
 use crate::{
     config::{Config, Effective, Flags, Setting, Source},
@@ -161,6 +163,18 @@ pub(super) fn bench(command: BenchCommand) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Reads beside a server that runs: neither locks anything that the other needs.
+pub(super) fn digest(
+    flags: &DigestFlags,
+    only: Option<&str>,
+    display: &Display,
+) -> anyhow::Result<ExitCode> {
+    let config = read(&flags.server)?;
+    let _log = telemetry::log(config.log_format, &config.log);
+    let outcome = runtime()?.block_on(digest::digest(flags, &config, only, display))?;
+    Ok(ExitCode::from(outcome.code()))
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {

@@ -218,10 +218,10 @@ impl TenantView {
             }
         };
         self.digests.apply(&mut digests, |before, after| {
-            keep(Space::Digest, before, after)
+            keep(Space::Digest, before, after);
         });
         self.ranges.apply(&mut ranges, |before, after| {
-            keep(Space::Range, before, after)
+            keep(Space::Range, before, after);
         });
         self.entries = sum;
     }

@@ -92,8 +92,8 @@ mod tests {
     fn planned(names: &[&str], sizes: &[(&str, u64)], bound: u64) -> (Vec<String>, Vec<String>) {
         let sizes: Vec<_> = sizes.iter().map(|(name, bans)| (id(name), *bans)).collect();
         let Plan { order, too_large } = plan(&tenants(names), &sizes, bound);
-        let named = |all: Vec<TenantId>| all.iter().map(ToString::to_string).collect();
-        (named(order), named(too_large))
+        let ids = |all: Vec<TenantId>| all.iter().map(ToString::to_string).collect();
+        (ids(order), ids(too_large))
     }
 
     #[test]

@@ -14,6 +14,7 @@ use tonic_health::{
 };
 use tonic_reflection::server::Builder as Reflection;
 
+use super::resident;
 use crate::{
     api::{
         AdminApi, CheckApi, ConfigApi, DESCRIPTORS, Elsewhere,
@@ -43,9 +44,9 @@ const ADMIN: [&str; 2] = ["bancheck.v1.AdminService", "bancheck.v1.ConfigService
 pub(super) struct Services {
     checker: Arc<Checker>,
     desk: Desk,
-    feed: Feed,
+    pub(super) feed: Feed,
     counters: Arc<Counters>,
-    views: Views,
+    pub(super) views: Views,
     health: HealthReporter,
 }
 
@@ -124,6 +125,7 @@ impl Services {
                 "/metrics",
                 get(async |State(all): State<Self>| all.counters.exposition()),
             )
+            .route("/views", get(resident::views))
             .route("/livez", get(async || "alive\n"))
             .route("/readyz", get(readyz))
             .with_state(self.clone())

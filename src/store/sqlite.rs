@@ -36,6 +36,10 @@ struct Sqlite {
     sidecar: File,
 }
 
+pub(super) fn is_there(folder: &Path) -> bool {
+    folder.join(FILE).is_file()
+}
+
 pub(super) async fn open(folder: &Path) -> Result<SqlStore> {
     sqlx::any::install_default_drivers();
     let url = format!("sqlite://{}?mode=rwc", folder.join(FILE).display());

@@ -74,7 +74,7 @@ impl State {
         let mut lists: Vec<_> = self.lists.values().cloned().collect();
         let mut rows: Vec<BanRecord> = self.bans.values().flat_map(row_a_key).collect();
         lists.sort_by_key(|list| u64::from(list.generation).wrapping_mul(order | 1) >> 7);
-        rows.sort_by_key(|row| (row.keys[0].key.bits() as u64).wrapping_mul(order | 1) >> 7);
+        rows.sort_by_key(|row| row.keys[0].key.bits().wrapping_mul(u128::from(order | 1)) >> 70);
         let mut view = TenantView::empty(Revision(1), self.tenant.clone(), key).with_lists(lists);
         for page in rows.chunks(page) {
             view.file(page);
@@ -229,7 +229,7 @@ fn neighbours(state: &State) -> Vec<(&'static str, State)> {
         };
         list("generation", &|l| l.generation += 100);
         list("list id", &|l| {
-            l.list_id = ListId::parse("other").expect("an id")
+            l.list_id = ListId::parse("other").expect("an id");
         });
         list("treatment", &|l| {
             l.treatment = match l.treatment {
@@ -238,7 +238,7 @@ fn neighbours(state: &State) -> Vec<(&'static str, State)> {
             };
         });
         list("list's enforcement", &|l| {
-            l.enforcement = flip(l.enforcement)
+            l.enforcement = flip(l.enforcement);
         });
         list("outbound", &|l| l.enforce_outbound = !l.enforce_outbound);
         list("queues", &|l| l.queues.push("another".into()));
@@ -261,11 +261,11 @@ fn neighbours(state: &State) -> Vec<(&'static str, State)> {
         ban("end", &|b| b.expire = later(b.expire));
         ban("ban's list", &|b| b.generation ^= 1 << 20);
         ban("channels", &|b| {
-            b.channels = Channels::from_bits(b.channels.bits() ^ 2)
+            b.channels = Channels::from_bits(b.channels.bits() ^ 2);
         });
         ban("enforcement", &|b| b.enforcement = flip(b.enforcement));
         ban("key", &|b| {
-            b.keys[0].key = Key::from(b.keys[0].key.bits() ^ 1)
+            b.keys[0].key = Key::from(b.keys[0].key.bits() ^ 1);
         });
         ban("kind", &|b| b.keys[0].kind = IdentityKind::VisitorToken);
         ban("match kind", &|b| b.keys[0].matches = MatchKind::Alias);
