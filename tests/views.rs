@@ -3,6 +3,8 @@
 #[path = "../benches/stage/bans.rs"]
 #[expect(dead_code, reason = "the rest is for those who ask about the bans")]
 mod bans;
+#[path = "views/heavy.rs"]
+mod heavy;
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
