@@ -1,5 +1,8 @@
 //! Several pods on one Postgres: what one does, the others do, whatever dies.
 
+#[path = "stage/cluster.rs"]
+#[expect(dead_code, reason = "the rest is for suites that torture a cluster")]
+mod cluster;
 #[path = "stage/database.rs"]
 #[expect(
     dead_code,
@@ -7,6 +10,7 @@
 )]
 mod database;
 #[path = "stage/process.rs"]
+#[expect(dead_code, reason = "the rest is for suites that torture pods")]
 mod process;
 
 use std::time::Duration;
@@ -19,8 +23,9 @@ use bancheck::{
     },
     store::Place,
 };
+use cluster::{Cluster, Stop};
 use database::{Database, Kind};
-use process::{Cluster, Pod};
+use process::Pod;
 use tokio::time::{Instant, timeout};
 use tonic::{Code, transport::Channel};
 
@@ -245,7 +250,7 @@ fn without_a_database_checks_go_on_from_memory_and_say_so_until_it_is_back() {
             Decision::Deny
         );
 
-        cluster.stop();
+        cluster.stop(Stop::Immediate);
         let stale = until(async || {
             let answer = clients.check(&number(1), None).await;
             assert_eq!(answer.decision(), Decision::Deny, "memory does not forget");

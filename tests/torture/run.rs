@@ -1,0 +1,180 @@
+//! One run: the world is built, tortured, left to recover, asked once more, and judged.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep_until},
+};
+
+use crate::{
+    audit,
+    cast::{self, CALLERS, NOBODY, TENANTS},
+    faults::{self, Kind},
+    judge::{Judge, Violation},
+    load::{Asker, FRESH},
+    record::{Question, Record, Wish},
+    report::Report,
+    world::World,
+    writers::Writer,
+};
+
+/// After the last fault a pod is FRESH again within this.
+const RECOVERY: Duration = Duration::from_secs(3);
+/// How long one who asks rests between two questions.
+const PACE: Duration = Duration::from_millis(3);
+/// How many ask each pod.
+const ASKERS: u64 = 3;
+/// How long one who writes rests.
+const WRITE_PACE: Duration = Duration::from_millis(80);
+/// How many write.
+const WRITERS: u64 = 16;
+
+/// What a run is to be.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) seed: u64,
+    pub(crate) pods: u8,
+    pub(crate) time: Duration,
+    /// The faults there may be; `None` = all.
+    pub(crate) faults: Option<&'static [Kind]>,
+    /// Variables for the pods that are processes.
+    pub(crate) variables: Vec<(String, String)>,
+}
+
+/// Runs a plan in a runtime of its own.
+pub(crate) fn torture(plan: Plan) -> Report {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(run(plan))
+}
+
+async fn run(plan: Plan) -> Report {
+    let world = World::build(plan).await;
+    let Plan {
+        seed, pods, time, ..
+    } = world.plan.clone();
+    let to_wall = cast::to_wall();
+    let mut watching = JoinSet::new();
+    watching.spawn(Arc::clone(&world).watch());
+    let mut asking = JoinSet::new();
+    for seat in 0..world.seats.len() {
+        for number in 1..=ASKERS {
+            asking.spawn(Asker::new(Arc::clone(&world), seat, number).ask_on(PACE));
+        }
+    }
+    let mut writing = JoinSet::new();
+    for number in 1..=WRITERS {
+        writing.spawn(Writer::new(Arc::clone(&world), number).write_on(WRITE_PACE));
+    }
+
+    let until = Instant::now() + time;
+    faults::play(
+        Arc::clone(&world),
+        until.checked_sub(RECOVERY).unwrap_or(until),
+    )
+    .await;
+    let mut violations = Vec::new();
+    let back = match world.all_fresh(RECOVERY).await {
+        Ok(took) => format!("all pods were FRESH within {} ms", took.as_millis()),
+        Err(late) => {
+            let told =
+                format!("pods {late:?} were not FRESH within {RECOVERY:?} of the last fault");
+            violations.push(Violation {
+                clause: "recovery",
+                told: told.clone(),
+            });
+            told
+        }
+    };
+    // Time itself: the run lasts so long.
+    sleep_until(until).await;
+    world.writing.store(false, Ordering::SeqCst);
+    let writes = writing.join_all().await.concat();
+    world.asking.store(false, Ordering::SeqCst);
+    let mut checks = asking.join_all().await.concat();
+    watching.join_all().await;
+    checks.extend(last_questions(&world, &mut violations).await);
+
+    let mut witness = world.witness.lock().await;
+    assert!(witness.catch_up().await, "the database answers");
+    witness.read_targets().await;
+    let mut faults = world.faults.lock().expect("the faults").clone();
+    faults.sort_unstable_by_key(|fault| fault.begun);
+    let record = Record {
+        checks,
+        writes,
+        faults,
+    };
+    let begun = Instant::now();
+    let judge = Judge::new(&witness.histories, &witness.targets, &record, to_wall);
+    violations.extend(judge.judge(&record.checks));
+    let acknowledged = audit::acknowledged(&record, &witness.histories, to_wall);
+    let present = witness.histories.last().expect("there is always one");
+    let rows = audit::rows(&witness.pool, &record, present).await;
+    violations.extend(acknowledged.violations);
+    violations.extend(rows.violations);
+    let report = Report::of(
+        (seed, pods, time.as_secs()),
+        &record,
+        &witness.histories,
+        violations,
+        acknowledged.lost_by_restore,
+        &format!("{back}; judged in {:.1} s", begun.elapsed().as_secs_f32()),
+    );
+    if !report.violations.is_empty() {
+        for seat in &world.seats {
+            for line in seat.log() {
+                eprintln!("pod {}: {line}", seat.number);
+            }
+        }
+    }
+    drop(witness);
+    world.end().await;
+    report
+}
+
+/// Asks every pod about everybody, as consistently as can be.
+async fn last_questions(
+    world: &Arc<World>,
+    violations: &mut Vec<Violation>,
+) -> Vec<crate::record::Check> {
+    let mut asking = JoinSet::new();
+    for seat in 0..world.seats.len() {
+        let world = Arc::clone(world);
+        asking.spawn(async move {
+            let mut asker = Asker::new(world, seat, 0);
+            let mut unsure = 0;
+            for tenant in 0..TENANTS {
+                for caller in 0..CALLERS {
+                    let question = Question {
+                        tenant,
+                        callers: [caller, NOBODY],
+                        by_text: false,
+                        queue: u8::try_from(caller % 2).expect("a queue"),
+                        wish: Wish::Fully,
+                    };
+                    unsure += u32::from(asker.ask(question).await != Some(FRESH));
+                }
+            }
+            (seat, unsure, asker.checks)
+        });
+    }
+    let mut checks = Vec::new();
+    for (seat, unsure, its) in asking.join_all().await {
+        checks.extend(its);
+        if unsure > 0 {
+            violations.push(Violation {
+                clause: "recovery",
+                told: format!("pod {seat} was not FRESH {unsure} times when all was quiet"),
+            });
+        }
+    }
+    checks
+}
