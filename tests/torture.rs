@@ -22,6 +22,8 @@ mod cluster;
 mod faults;
 #[path = "torture/judge.rs"]
 mod judge;
+#[path = "torture/judged.rs"]
+mod judged;
 #[path = "torture/load.rs"]
 mod load;
 #[path = "torture/model.rs"]

@@ -122,6 +122,28 @@ impl Model {
             .collect()
     }
 
+    /// The same for people.
+    pub(crate) fn told(&self, question: &Question, at: u64) -> String {
+        let one = |ban: &BanRecord| {
+            format!(
+                "{} from {:?} to {:?}, list {}, {:?}, {:?}, ended {}",
+                ban.ban,
+                ban.start.map(|at| at.micros()),
+                ban.expire.map(|at| at.micros()),
+                ban.generation,
+                ban.channels,
+                ban.enforcement,
+                ban.ended
+            )
+        };
+        let standing = self.standing(question, at);
+        standing
+            .into_values()
+            .map(one)
+            .collect::<Vec<_>>()
+            .join("; ")
+    }
+
     /// The list of this number at a revision; the newest state wins.
     fn list(&self, tenant: u8, generation: u32, at: u64) -> Option<&ListState> {
         let states = self.lists.get(&tenant)?;

@@ -1,5 +1,7 @@
 //! What was asked, when, of whom, and what was answered; times are microseconds of boot time.
 
+use std::fmt;
+
 use bancheck::domain::{decide::Basis, ids::BanId, revision::Position};
 
 /// How fresh an answer was asked to be.
@@ -26,12 +28,26 @@ pub(crate) struct Question {
 }
 
 /// What a decision comes to, as far as it is judged.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Verdict {
     /// The deciding ban, and when it ends; `i64::MAX` = never.
     pub(crate) deny: Option<(BanId, i64)>,
     /// The bans that only watch, in the order of their ids.
     pub(crate) shadows: Vec<BanId>,
+}
+
+impl fmt::Debug for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.deny {
+            None => f.write_str("ALLOW")?,
+            Some((ban, i64::MAX)) => write!(f, "DENY by {ban}")?,
+            Some((ban, end)) => write!(f, "DENY by {ban} until {end}")?,
+        }
+        for shadow in &self.shadows {
+            write!(f, ", watched by {shadow}")?;
+        }
+        Ok(())
+    }
 }
 
 /// An answer.
@@ -92,7 +108,6 @@ pub(crate) enum End {
 pub(crate) struct Write {
     /// Its own number, which its reason code and its request id bear.
     pub(crate) number: u64,
-    pub(crate) tenant: u8,
     pub(crate) deed: Deed,
     /// The pod that was asked last.
     pub(crate) pod: u8,

@@ -248,7 +248,6 @@ impl Writer {
         let begun = Instant::now();
         let mut write = Write {
             number,
-            tenant,
             deed,
             pod: 0,
             tries: 0,
