@@ -156,7 +156,7 @@ impl<'a> Judge<'a> {
         if !self
             .pasts
             .iter()
-            .any(|past| past.history.holds(answer.token.anchor))
+            .any(|past| could(past.history, check, answer))
         {
             return Err(Misfit {
                 clause: "C-3",
@@ -175,7 +175,7 @@ impl<'a> Judge<'a> {
         }
         let mut misfit = None;
         for past in self.pasts.iter().rev() {
-            if past.history.holds(answer.token.anchor) {
+            if could(past.history, check, answer) {
                 match self.fits(past, check, answer) {
                     Ok(()) => return Ok(()),
                     Err(no) => misfit = misfit.or(Some(no)),
@@ -432,6 +432,11 @@ impl<'a> Judge<'a> {
         }
         found
     }
+}
+
+/// Whether an answer can be of this history at all.
+fn could(history: &History, check: &Check, answer: &Answer) -> bool {
+    history.holds(answer.token.anchor) && history.began <= check.received
 }
 
 impl fmt::Display for Violation {

@@ -64,7 +64,7 @@ const fn at(epoch: u32, revision: u64, nonce: u32) -> Position {
 }
 
 /// Caller 1 is banned at 2 s and no longer at 4 s; 2 from 3 s to 110 s; 3 is watched from 5 s; at
-/// 104 s caller 4 is banned, which a restore at 106 s throws away; in the history after it caller 5
+/// 103 s caller 4 is banned, which a restore at 106 s throws away; in the history after it caller 5
 /// is banned instead, by a row of the same revision.
 fn histories() -> Vec<History> {
     let (hold, watch) = (Enforcement::Enforced, Enforcement::Shadow);
@@ -82,10 +82,11 @@ fn histories() -> Vec<History> {
     };
     first
         .rows
-        .push(row(6, 1, 104 * S, ban(LATER, None, hold, false)));
+        .push(row(6, 1, 103 * S, ban(LATER, None, hold, false)));
     let mut second = History {
         rows: common,
         forked_at: 5,
+        began: 106 * S,
         ..History::default()
     };
     second
@@ -170,7 +171,7 @@ fn broken(checks: Vec<Check>, faults: Vec<Fault>) -> Vec<&'static str> {
         checks,
         writes: vec![
             acknowledged(Deed::Ban, BRIEF, at(1, 5, 1), 6 * S),
-            acknowledged(Deed::Ban, LATER, at(1, 6, 1), 104 * S + 10),
+            acknowledged(Deed::Ban, LATER, at(1, 6, 1), 103 * S + 10),
             acknowledged(Deed::Ban, FOREVER, at(9, 6, 2), 107 * S + 10),
         ],
         faults,
@@ -203,12 +204,12 @@ fn right_answers_pass() {
         // The view is newer than the token.
         check(
             question(4),
-            (104 * S, 104 * S + 9),
+            (103 * S, 103 * S + 9),
             old,
             deny(LATER, i64::MAX),
         ),
         // Within the lease of what was acknowledged, before and after a fork.
-        check(question(4), (105 * S, 105 * S + 9), old, Verdict::default()),
+        check(question(4), (104 * S, 104 * S + 9), old, Verdict::default()),
         check(
             question(4),
             (107 * S, 107 * S + 9),
@@ -255,7 +256,7 @@ fn each_wrong_answer_is_found_for_what_it_is() {
         deny: Some((FOREVER, i64::MAX)),
         shadows: vec![WATCHING],
     };
-    let after = (106 * S + 500_000, 106 * S + 500_009);
+    let after = (105 * S + 500_000, 105 * S + 500_009);
     let (forever, none) = (deny(FOREVER, i64::MAX), Verdict::default());
     let wrong = [
         ("C-1", check(question(1), soon, old, forever.clone())),
@@ -264,7 +265,7 @@ fn each_wrong_answer_is_found_for_what_it_is() {
         // FRESH, and more than two seconds ago it was acknowledged.
         (
             "C-4",
-            check(question(4), (106 * S + 20, 106 * S + 30), old, none.clone()),
+            check(question(4), (105 * S + 20, 105 * S + 30), old, none.clone()),
         ),
         (
             "C-4",
@@ -301,7 +302,7 @@ fn each_wrong_answer_is_found_for_what_it_is() {
             "token",
             check(
                 wishing(Wish::AtLeast(at(1, 6, 1)), 4),
-                after,
+                (104 * S, 104 * S + 9),
                 old,
                 none.clone(),
             ),

@@ -38,6 +38,8 @@ pub(crate) struct History {
     pub(crate) rows: Vec<Row>,
     /// The last row that it has in common with the one before; 0 in the first.
     pub(crate) forked_at: u64,
+    /// Boot time before which no database went by it.
+    pub(crate) began: i64,
     /// Boot time after which no database went by it any more.
     pub(crate) ended: Option<i64>,
     /// What the witness saw, and when.
@@ -144,7 +146,6 @@ impl Witness {
     /// Reads on to the head; `false` = the database did not answer.
     pub(crate) async fn catch_up(&mut self) -> bool {
         loop {
-            let asked = boot();
             let from = self.present().head().max(1);
             let Some((tail, times)) = self.page(from).await else {
                 return false;
@@ -164,8 +165,6 @@ impl Witness {
                 }
             }
             if present.head() >= head {
-                // What is committed when the look begins is in what it finds.
-                let _ = asked;
                 present.seen.push((boot(), head));
                 return true;
             }
@@ -174,7 +173,10 @@ impl Witness {
 
     /// Begins another history: what the database holds now, which an older one was put back into.
     pub(crate) async fn fork(&mut self, ended: i64) {
-        let mut next = History::default();
+        let mut next = History {
+            began: ended,
+            ..History::default()
+        };
         loop {
             let from = next.head() + 1;
             let Some((tail, times)) = self.page(from).await else {
