@@ -26,6 +26,8 @@ const KEPT: i64 = 20;
 pub(crate) enum Kind {
     /// A pod's process is killed and started again.
     Kill,
+    /// A pod in this process is ended in order and started again, on a machine whose clock is off.
+    Again,
     /// A pod's process stands still for a while.
     Freeze,
     /// A pod's bytes wait.
@@ -56,7 +58,8 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// What a pod in this process can suffer.
-    pub(crate) const INSIDE: [Self; 7] = [
+    pub(crate) const INSIDE: [Self; 8] = [
+        Self::Again,
         Self::Stall,
         Self::Delay,
         Self::Cut,
@@ -89,6 +92,7 @@ impl Kind {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Kill => "kill -9",
+            Self::Again => "stop and start",
             Self::Freeze => "SIGSTOP",
             Self::Stall => "stall",
             Self::Delay => "delay",
@@ -175,7 +179,7 @@ impl Lane {
                 let lasts = match kind {
                     Kind::Freeze => 500..4_000,
                     Kind::HistoryLost => 900..1_600,
-                    Kind::Cut | Kind::KillListeners => 0..1,
+                    Kind::Cut | Kind::KillListeners | Kind::Kill | Kind::Again => 0..1,
                     Kind::KillWriters => 300..600,
                     _ => 300..3_200,
                 };
@@ -259,10 +263,10 @@ async fn perform(world: &Arc<World>, planned: Planned) {
             let hours = lasts % 11 - 5;
             world.seats[seat].clock.set(hours * 3_600_000_000);
         }
-        Kind::Kill => {
+        Kind::Kill | Kind::Again => {
             let (all, runtime) = (Arc::clone(world), tokio::runtime::Handle::current());
             let again = spawn_blocking(move || {
-                all.seats[seat].kill();
+                all.seats[seat].end();
                 all.seats[seat].start(&runtime);
             });
             again.await.expect("another life");

@@ -408,10 +408,13 @@ impl<'a> Judge<'a> {
         let mut old = Epoch::default();
         for (at, past) in self.pasts.iter().enumerate() {
             let mut epochs: HashMap<Epoch, &Check> = HashMap::new();
+            // What the next one has too may be told of it.
+            let next = self.pasts.get(at + 1).map(|next| next.history);
             for check in checks {
                 if let Ok(answer) = &check.outcome
                     && answer.token.anchor.revision.0 > past.history.forked_at
                     && past.history.holds(answer.token.anchor)
+                    && !next.is_some_and(|next| next.holds(answer.token.anchor))
                     && answer.token.epoch > old
                 {
                     epochs.entry(answer.token.epoch).or_insert(check);

@@ -129,15 +129,6 @@ impl Seat {
         self.life.send_replace(Some(life));
     }
 
-    /// Kills the process.
-    pub(crate) fn kill(&self) {
-        let body = std::mem::replace(&mut *self.body.lock().expect("a body"), Body::Dead);
-        if let Body::Outside(pod) = body {
-            pod.kill();
-        }
-        self.life.send_replace(None);
-    }
-
     /// Stops the process where it stands, or lets it go on.
     pub(crate) fn freeze(&self, still: bool) {
         if let Body::Outside(pod) = &*self.body.lock().expect("a body") {
@@ -153,7 +144,7 @@ impl Seat {
         }
     }
 
-    /// Ends the pod for good; blocks.
+    /// Ends the pod: a process as a crash would, one in this process in order; blocks.
     pub(crate) fn end(&self) {
         self.life.send_replace(None);
         let body = std::mem::replace(&mut *self.body.lock().expect("a body"), Body::Dead);
