@@ -8,9 +8,9 @@ use bancheck::{
 use crate::process::MASTER_KEY;
 
 /// How many tenants there are; those with an even number have lists.
-pub(crate) const TENANTS: u8 = 4;
+pub(crate) const TENANTS: u8 = 8;
 /// How many callers each of them has.
-pub(crate) const CALLERS: u16 = 120;
+pub(crate) const CALLERS: u16 = 80;
 /// How many queues a tenant with lists has, from 1; 0 stands for none.
 pub(crate) const QUEUES: u8 = 4;
 /// How many lists it has.
