@@ -1,5 +1,7 @@
 //! Several pods on one Postgres: what one does, the others do, whatever dies.
 
+#[path = "stage/clients.rs"]
+mod clients;
 #[path = "stage/cluster.rs"]
 #[expect(dead_code, reason = "the rest is for suites that torture a cluster")]
 mod cluster;
@@ -16,140 +18,24 @@ mod process;
 use std::time::Duration;
 
 use bancheck::{
-    api::v1::{
-        self, CheckInteractionResponse, Decision, DecisionBasis,
-        admin_service_client::AdminServiceClient, check_service_client::CheckServiceClient,
-        config_service_client::ConfigServiceClient, consistency::Requirement,
-    },
+    api::v1::{Decision, DecisionBasis},
     store::Place,
 };
+use clients::{Clients, PATIENCE, number, run, until};
 use cluster::{Cluster, Stop};
 use database::{Database, Kind};
 use process::Pod;
-use tokio::time::{Instant, timeout};
-use tonic::{Code, transport::Channel};
+use tokio::time::Instant;
+use tonic::Code;
 
-const TENANT: &str = "acme";
 /// Within this an acknowledged ban holds on every pod that says FRESH.
 const LEASE: Duration = Duration::from_secs(2);
-/// Within this anything that is awaited here has happened, on however slow a machine.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// The clients of one pod.
-struct Clients {
-    check: CheckServiceClient<Channel>,
-    admin: AdminServiceClient<Channel>,
-    config: ConfigServiceClient<Channel>,
-}
-
-impl Clients {
-    async fn of(pod: &Pod) -> Self {
-        let connect = async |address: &str| {
-            let endpoint = Channel::from_shared(address.to_owned()).expect("an address");
-            endpoint.connect().await.expect("a connection")
-        };
-        let (check, admin) = (connect(&pod.check).await, connect(&pod.admin).await);
-        Self {
-            check: CheckServiceClient::new(check),
-            admin: AdminServiceClient::new(admin.clone()),
-            config: ConfigServiceClient::new(admin),
-        }
-    }
-
-    /// Makes the tenant, once the pod has a database, and returns the token of the write.
-    async fn make_tenant(&mut self) -> String {
-        let made = until(async || {
-            let request = v1::CreateTenantRequest {
-                tenant: TENANT.into(),
-                ..Default::default()
-            };
-            self.config.create_tenant(request).await.ok()
-        });
-        made.await.into_inner().written_at.expect("a token").token
-    }
-
-    async fn try_ban(&mut self, number: &str) -> Result<v1::CreateBanResponse, tonic::Status> {
-        let target = v1::Identity {
-            value: number.into(),
-            ..v1::Identity::default()
-        };
-        let request = v1::CreateBanRequest {
-            tenant: TENANT.into(),
-            channels: vec![v1::Channel::Call as i32],
-            targets: vec![target],
-            reason: "abuse".into(),
-            ..v1::CreateBanRequest::default()
-        };
-        self.admin
-            .create_ban(request)
-            .await
-            .map(tonic::Response::into_inner)
-    }
-
-    /// Bans a number, and returns the token of the write.
-    async fn ban(&mut self, number: &str) -> String {
-        let made = self.try_ban(number).await.expect("a ban");
-        made.written_at.expect("a token").token
-    }
-
-    async fn check(&mut self, number: &str, token: Option<String>) -> CheckInteractionResponse {
-        self.try_check(number, token).await.expect("an answer")
-    }
-
-    async fn try_check(
-        &mut self,
-        number: &str,
-        token: Option<String>,
-    ) -> Result<CheckInteractionResponse, tonic::Status> {
-        let consistency = token.map(|token| v1::Consistency {
-            requirement: Some(Requirement::AtLeastAsFresh(v1::ConsistencyToken { token })),
-        });
-        let request = v1::CheckInteractionRequest {
-            tenant: TENANT.into(),
-            channel: v1::Channel::Call as i32,
-            identities: vec![v1::Identity {
-                value: number.into(),
-                ..v1::Identity::default()
-            }],
-            consistency,
-            ..v1::CheckInteractionRequest::default()
-        };
-        self.check
-            .check_interaction(request)
-            .await
-            .map(tonic::Response::into_inner)
-    }
-}
-
-/// Asks again and again until there is an answer.
-async fn until<T>(mut ask: impl AsyncFnMut() -> Option<T>) -> T {
-    let asking = async {
-        loop {
-            if let Some(answer) = ask().await {
-                return answer;
-            }
-            tokio::task::yield_now().await;
-        }
-    };
-    timeout(PATIENCE, asking).await.expect("it happens in time")
-}
-
-fn number(at: usize) -> String {
-    format!("+4206011{at:05}")
-}
 
 fn url(database: &Database) -> String {
     match &database.place {
         Place::Postgres { url, .. } => url.clone(),
         Place::Sqlite(_) => unreachable!("these tests are about Postgres"),
     }
-}
-
-fn run(test: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    runtime.expect("a runtime").block_on(test);
 }
 
 /// Bans on one pod and asks the other, without a token, until it denies; never later than the lease.

@@ -35,7 +35,11 @@ pub(crate) struct Findings {
 
 impl Findings {
     fn add(&mut self, clause: &'static str, told: String) {
-        self.violations.push(Violation { clause, told });
+        self.violations.push(Violation {
+            clause,
+            whose: "the rows".to_owned(),
+            told,
+        });
     }
 }
 
@@ -67,34 +71,33 @@ pub(crate) fn acknowledged(record: &Record, histories: &[History], to_wall: i64)
         if !last.holds(token.anchor) {
             found.lost_by_restore += 1;
         }
-        let mut homes = all
+        let homes: Vec<_> = all
             .iter()
             .filter(|(history, _)| history.holds(token.anchor))
-            .peekable();
-        if homes.peek().is_none() {
+            .collect();
+        if homes.is_empty() {
             found.add("C-3", format!("a token of no history: {write:?}"));
         }
-        for (_, states) in homes {
-            let Some(ban) = ban else { continue };
+        let Some(ban) = ban else { continue };
+        let kept = |(_, states): &&(&History, States<'_>)| {
             let its = states.get(ban).map_or(&[][..], Vec::as_slice);
             let so_far = its.partition_point(|(at, _)| *at <= token.anchor.revision.0);
-            let told = || format!("{write:?}\n    the feed says {its:?}");
+            let over = |ban: &BanRecord| end_of(ban) <= write.received + to_wall;
+            let holds = |(_, ban): &(u64, &BanRecord)| !ban.ended && !over(ban);
             match write.deed {
-                Deed::Ban if so_far == 0 => {
-                    found.add(
-                        "C-6",
-                        format!("acknowledged, but not in the feed: {}", told()),
-                    );
-                }
-                Deed::Lift(_) => {
-                    let over = |ban: &BanRecord| end_of(ban) <= write.received + to_wall;
-                    let holds = |(_, ban): &(u64, &BanRecord)| !ban.ended && !over(ban);
-                    if so_far == 0 || its[so_far - 1..].iter().any(holds) {
-                        found.add("C-6", format!("lifted, yet it holds: {}", told()));
-                    }
-                }
-                Deed::Ban | Deed::Change(_) | Deed::Queues(_) => {}
+                Deed::Ban => so_far > 0,
+                Deed::Lift(_) => so_far > 0 && !its[so_far - 1..].iter().any(holds),
+                Deed::Change(_) | Deed::Queues(_) => true,
             }
+        };
+        // A token may be of what two histories have in common.
+        if !homes.is_empty() && !homes.iter().any(kept) {
+            let told: Vec<_> = all.iter().map(|(_, states)| states.get(ban)).collect();
+            let told = format!("{write:?}\n    the feed, history by history: {told:?}");
+            found.add(
+                "C-6",
+                format!("acknowledged, and not in what its token names: {told}"),
+            );
         }
     }
     for write in &record.writes {

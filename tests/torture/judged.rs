@@ -152,12 +152,23 @@ fn acknowledged(deed: Deed, ban: BanId, token: Position, received: i64) -> Write
         deed,
         pod: 0,
         tries: 1,
+        sent: received,
         received,
         end: End::Acknowledged {
             ban: Some(ban),
             token,
         },
     }
+}
+
+/// Something was done to the database all the time.
+fn always() -> Vec<Fault> {
+    vec![Fault {
+        kind: "stall",
+        pod: None,
+        begun: 0,
+        ended: 300 * S,
+    }]
 }
 
 /// The clauses that the judge finds broken.
@@ -233,11 +244,7 @@ fn right_answers_pass() {
         ),
     ];
     for check in pass {
-        assert_eq!(
-            broken(vec![check.clone()], Vec::new()),
-            [""; 0],
-            "{check:?}"
-        );
+        assert_eq!(broken(vec![check.clone()], always()), [""; 0], "{check:?}");
     }
 }
 
@@ -323,7 +330,7 @@ fn each_wrong_answer_is_found_for_what_it_is() {
         ),
     ];
     for (clause, check) in wrong {
-        let found = broken(vec![check.clone()], Vec::new());
+        let found = broken(vec![check.clone()], always());
         assert_eq!(found, [clause], "{check:?}");
     }
 }
@@ -344,6 +351,17 @@ fn c2_a_token_older_than_one_answered_before_is_found() {
     assert_eq!(broken(vec![first.clone(), meanwhile], Vec::new()), [""; 0]);
     let reborn = Check { life: 2, ..then };
     assert_eq!(broken(vec![first, reborn], Vec::new()), [""; 0]);
+}
+
+#[test]
+fn a_pod_that_hears_nothing_for_no_reason_is_found() {
+    let times = (200 * S, 201 * S);
+    let unheard = stale(
+        check(question(9), times, at(9, 6, 2), Verdict::default()),
+        3 * S,
+    );
+    assert_eq!(broken(vec![unheard.clone()], Vec::new()), ["stale"]);
+    assert_eq!(broken(vec![unheard], always()), [""; 0]);
 }
 
 #[test]
@@ -465,4 +483,6 @@ fn c6_an_acknowledged_ban_that_is_not_in_the_feed_and_a_lifted_one_that_holds_ar
         write(Deed::Lift(BRIEF), BRIEF, at(9, 6, 2)),
         (vec!["C-6"], 0)
     );
+    // Acknowledged by a token that is older than the ban.
+    assert_eq!(write(Deed::Ban, FOREVER, at(1, 1, 1)), (vec!["C-6"], 0));
 }

@@ -128,7 +128,7 @@ impl Asker {
         let answered = timeout(PATIENCE, client.check_interaction(request)).await;
         let received = boot();
         let outcome = match answered {
-            Ok(Ok(answer)) => Ok(self.reader.answer(&answer.into_inner())),
+            Ok(Ok(answer)) => self.reader.answer(&answer.into_inner()),
             Ok(Err(status)) => Err(trouble(&status)),
             Err(_) => Err(Trouble::Silent),
         };
@@ -189,35 +189,43 @@ impl Reader {
         }
     }
 
-    fn answer(&mut self, answer: &CheckInteractionResponse) -> Answer {
-        let ban = |found: &v1::BanMatch| BanId::parse(&found.ban_id).expect("a ban's id");
+    fn answer(&mut self, answer: &CheckInteractionResponse) -> Result<Answer, Trouble> {
+        let odd = || Trouble::Odd(format!("{answer:?}"));
+        let ban = |found: &v1::BanMatch| BanId::parse(&found.ban_id).ok_or_else(odd);
         let basis = match answer.basis() {
             DecisionBasis::Fresh => Basis::Fresh,
             DecisionBasis::Stale => Basis::Stale,
             DecisionBasis::FailureMode => Basis::FailureMode,
-            DecisionBasis::Unspecified => panic!("an answer without a basis"),
+            DecisionBasis::Unspecified => return Err(odd()),
         };
-        let deny = answer.r#match.as_ref().map(|found| {
-            let end = found.expire_time.map_or(i64::MAX, |at| {
-                at.seconds * 1_000_000 + i64::from(at.nanos) / 1_000
-            });
-            (ban(found), end)
-        });
+        let deny = match &answer.r#match {
+            Some(found) => {
+                let end = found.expire_time.map_or(i64::MAX, |at| {
+                    at.seconds * 1_000_000 + i64::from(at.nanos) / 1_000
+                });
+                Some((ban(found)?, end))
+            }
+            None => None,
+        };
         let denied = answer.decision() == Decision::Deny;
-        assert!(
-            denied == deny.is_some() || basis == Basis::FailureMode,
-            "a denial has a ban: {answer:?}"
-        );
-        let mut shadows: Vec<BanId> = answer.shadow_matches.iter().map(ban).collect();
+        if denied != deny.is_some() && basis != Basis::FailureMode {
+            return Err(odd());
+        }
+        let mut shadows: Vec<BanId> = answer
+            .shadow_matches
+            .iter()
+            .map(ban)
+            .collect::<Result<_, _>>()?;
         shadows.sort_unstable();
-        Answer {
+        let token = answer.checked_at.as_ref().ok_or_else(odd)?;
+        Ok(Answer {
             verdict: Verdict { deny, shadows },
             basis,
             stale_for: answer.stale_for.map_or(0, |age| {
                 age.seconds * 1_000_000 + i64::from(age.nanos) / 1_000
             }),
-            token: self.read(&answer.checked_at.as_ref().expect("a token").token),
-        }
+            token: self.read(&token.token),
+        })
     }
 }
 

@@ -69,6 +69,8 @@ pub(crate) enum Trouble {
     Broken(String),
     /// Nobody said anything for far too long.
     Silent,
+    /// What was said makes no sense.
+    Odd(String),
 }
 
 /// A question that was asked.
@@ -112,6 +114,8 @@ pub(crate) struct Write {
     /// The pod that was asked last.
     pub(crate) pod: u8,
     pub(crate) tries: u32,
+    /// When the last try was sent, and its answer came.
+    pub(crate) sent: i64,
     pub(crate) received: i64,
     pub(crate) end: End,
 }

@@ -6,7 +6,7 @@ use bancheck::domain::decide::Basis;
 
 use crate::{
     judge::Violation,
-    record::{Check, End, Fault, Record, Wish},
+    record::{Answer, Check, End, Fault, Record, Trouble, Wish},
     witness::History,
 };
 
@@ -79,9 +79,10 @@ fn outcome(check: &Check) -> String {
             Basis::Stale => "STALE".to_owned(),
             Basis::FailureMode => "FAILURE_MODE".to_owned(),
         },
-        Err(crate::record::Trouble::Refused(reason)) => reason.clone(),
-        Err(crate::record::Trouble::Broken(_)) => "broken".to_owned(),
-        Err(crate::record::Trouble::Silent) => "silent".to_owned(),
+        Err(Trouble::Refused(reason)) => reason.clone(),
+        Err(Trouble::Broken(_)) => "broken".to_owned(),
+        Err(Trouble::Silent) => "silent".to_owned(),
+        Err(Trouble::Odd(_)) => "odd".to_owned(),
     }
 }
 
@@ -132,6 +133,15 @@ impl Report {
         lines.push(format!(
             "propagation to healthy pods ({}): p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms",
             spread.0.len(),
+            spread.at(500),
+            spread.at(990),
+            spread.at(1_000)
+        ));
+        let quick = record.writes.iter().filter(|one| one.tries == 1);
+        let acknowledged = quick.filter(|one| matches!(one.end, End::Acknowledged { .. }));
+        let spread = Spread::of(acknowledged.map(|one| one.received - one.sent).collect());
+        lines.push(format!(
+            "acknowledged at the first try: p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms",
             spread.at(500),
             spread.at(990),
             spread.at(1_000)
@@ -210,7 +220,7 @@ fn recovery(checks: &[Check], faults: &[Fault], pods: u8) -> BTreeMap<&'static s
             let its = &by_pod[usize::from(pod)];
             let first = its.partition_point(|check| check.received < fault.ended);
             let fresh = its[first..].iter().find(|check| {
-                let fresh = |answer: &crate::record::Answer| answer.basis == Basis::Fresh;
+                let fresh = |answer: &Answer| answer.basis == Basis::Fresh;
                 check.sent >= fault.ended && check.outcome.as_ref().is_ok_and(fresh)
             });
             let Some(fresh) = fresh else { continue };
@@ -246,7 +256,8 @@ impl fmt::Display for Report {
             writeln!(f, "  {line}")?;
         }
         let clauses = counted(violations.iter().map(|one| one.clause));
-        writeln!(f, "  violations {}: {clauses}", violations.len())?;
+        let pods = counted(violations.iter().map(|one| one.whose.as_str()));
+        writeln!(f, "  violations {}: {clauses}; {pods}", violations.len())?;
         let mut told: BTreeMap<&str, usize> = BTreeMap::new();
         for violation in violations {
             let told = told.entry(violation.clause).or_default();

@@ -80,7 +80,7 @@ async fn run(plan: Plan) -> Report {
         until.checked_sub(RECOVERY).unwrap_or(until),
     )
     .await;
-    let mut violations = Vec::new();
+    let mut violations = std::mem::take(&mut *world.doubts.lock().expect("the doubts"));
     let back = match world.all_fresh(RECOVERY).await {
         Ok(took) => format!("all pods were FRESH within {} ms", took.as_millis()),
         Err(late) => {
@@ -88,6 +88,7 @@ async fn run(plan: Plan) -> Report {
                 format!("pods {late:?} were not FRESH within {RECOVERY:?} of the last fault");
             violations.push(Violation {
                 clause: "recovery",
+                whose: format!("pods {late:?}"),
                 told: told.clone(),
             });
             told
@@ -103,8 +104,13 @@ async fn run(plan: Plan) -> Report {
     checks.extend(last_questions(&world, &mut violations).await);
 
     let mut witness = world.witness.lock().await;
-    assert!(witness.catch_up().await, "the database answers");
+    assert!(witness.read_again().await, "the database answers");
     witness.read_targets().await;
+    violations.extend(witness.found.iter().map(|told| Violation {
+        clause: "C-3",
+        whose: "the feed".to_owned(),
+        told: told.clone(),
+    }));
     let mut faults = world.faults.lock().expect("the faults").clone();
     faults.sort_unstable_by_key(|fault| fault.begun);
     let record = Record {
@@ -179,6 +185,7 @@ async fn last_questions(
         if unsure > 0 {
             violations.push(Violation {
                 clause: "recovery",
+                whose: format!("pod {seat}"),
                 told: format!("pod {seat} was not FRESH {unsure} times when all was quiet"),
             });
         }

@@ -6,8 +6,8 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use bancheck::{
     domain::{
         ids::{BanId, TenantId},
-        record::Change,
-        revision::{Anchor, Revision},
+        record::{Change, News},
+        revision::{Anchor, Nonce, Revision},
     },
     store::{self, Place, Store, Tail},
 };
@@ -59,6 +59,37 @@ impl History {
             .get(usize::try_from(revision.checked_sub(1)?).ok()?)
     }
 
+    /// Takes rows in, in their order; tells what no feed may do.
+    fn take(&mut self, rows: Vec<Row>) -> Vec<String> {
+        let mut found = Vec::new();
+        for row in rows {
+            let revision = row.anchor.revision.0;
+            while self.head() + 1 < revision {
+                let missing = self.head() + 1;
+                found.push(format!("revision {revision} was there before {missing}"));
+                self.rows.push(Row {
+                    anchor: Anchor {
+                        revision: Revision(missing),
+                        nonce: Nonce(0),
+                    },
+                    change: Change::Reload,
+                    ..row.clone()
+                });
+            }
+            match self.row(revision) {
+                None => self.rows.push(row),
+                Some(known) if known.anchor == row.anchor => {}
+                Some(known) => {
+                    let was = known.anchor;
+                    found.push(format!("{was:?} became {:?}", row.anchor));
+                    let place = usize::try_from(revision - 1).expect("a revision");
+                    self.rows[place] = row;
+                }
+            }
+        }
+        found
+    }
+
     /// Whether a row is in this history.
     pub(crate) fn holds(&self, anchor: Anchor) -> bool {
         self.row(anchor.revision.0)
@@ -76,6 +107,8 @@ pub(crate) struct Witness {
     store: Arc<dyn Store>,
     pub(crate) pool: PgPool,
     pub(crate) histories: Vec<History>,
+    /// What no feed may do.
+    pub(crate) found: Vec<String>,
     /// On whom each ban is, as the table of targets says.
     pub(crate) targets: HashMap<BanId, (u8, Vec<u16>)>,
 }
@@ -99,6 +132,7 @@ impl Witness {
             store,
             pool,
             histories: vec![History::default()],
+            found: Vec::new(),
             targets: HashMap::new(),
         }
     }
@@ -131,43 +165,45 @@ impl Witness {
         timeout(PATIENCE, look).await.ok().flatten()
     }
 
-    fn rows(tail: Tail, times: &[(u64, i64)]) -> impl Iterator<Item = Row> {
-        tail.news.into_iter().zip(times).map(|(news, (rev, at))| {
-            assert_eq!(news.anchor.revision.0, *rev, "C-3: two looks at one feed");
-            Row {
-                anchor: news.anchor,
-                at: *at,
-                tenant: news.tenant,
-                change: news.change,
-            }
-        })
+    fn rows(tail: Tail, times: &[(u64, i64)]) -> Vec<Row> {
+        let at: HashMap<u64, i64> = times.iter().copied().collect();
+        let row = |news: News| Row {
+            at: at.get(&news.anchor.revision.0).copied().unwrap_or_default(),
+            anchor: news.anchor,
+            tenant: news.tenant,
+            change: news.change,
+        };
+        tail.news.into_iter().map(row).collect()
     }
 
     /// Reads on to the head; `false` = the database did not answer.
     pub(crate) async fn catch_up(&mut self) -> bool {
+        let from = self.present().head().max(1);
+        self.read_from(from).await
+    }
+
+    /// Reads everything that is still there once more, for what may have come late.
+    pub(crate) async fn read_again(&mut self) -> bool {
+        self.read_from(1).await
+    }
+
+    async fn read_from(&mut self, mut from: u64) -> bool {
         loop {
-            let from = self.present().head().max(1);
             let Some((tail, times)) = self.page(from).await else {
                 return false;
             };
             let head = tail.head.0;
-            let present = self.present();
-            for row in Self::rows(tail, &times) {
-                let next = present.head() + 1;
-                match row.anchor.revision.0 {
-                    known if known < next => {
-                        assert!(present.holds(row.anchor), "a fork nobody made, at {known}");
-                    }
-                    revision => {
-                        assert_eq!(revision, next, "C-3: the feed is dense");
-                        present.rows.push(row);
-                    }
-                }
-            }
-            if present.head() >= head {
-                present.seen.push((boot(), head));
+            let rows = Self::rows(tail, &times);
+            let Some(last) = rows.last().map(|row| row.anchor.revision.0) else {
+                return false;
+            };
+            let found = self.present().take(rows);
+            self.found.extend(found);
+            if last >= head {
+                self.present().seen.push((boot(), head));
                 return true;
             }
+            from = last;
         }
     }
 
@@ -188,10 +224,8 @@ impl Witness {
                 let kept = usize::try_from(floor - 1).expect("a revision");
                 next.rows.extend_from_slice(&self.present().rows[..kept]);
             }
-            for row in Self::rows(tail, &times) {
-                assert_eq!(row.anchor.revision.0, next.head() + 1, "C-3: dense");
-                next.rows.push(row);
-            }
+            let found = next.take(Self::rows(tail, &times));
+            self.found.extend(found);
             if next.head() >= head {
                 break;
             }

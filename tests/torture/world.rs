@@ -24,6 +24,7 @@ use tokio::{
 use crate::{
     cast::{self, Dice, LISTS, TENANTS},
     cluster::{Cluster, Stop},
+    judge::Violation,
     load::{Asker, FRESH},
     pods::{Life, Seat},
     proxy::Proxy,
@@ -33,7 +34,7 @@ use crate::{
 };
 
 /// Within this anything that is awaited here has happened, on however slow a machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(20);
 /// How often the witness looks.
 const LOOK: Duration = Duration::from_millis(25);
 
@@ -44,6 +45,8 @@ pub(crate) struct World {
     pub(crate) seats: Vec<Seat>,
     pub(crate) witness: tokio::sync::Mutex<Witness>,
     pub(crate) faults: Mutex<Vec<Fault>>,
+    /// What was found wrong before the run began.
+    pub(crate) doubts: Mutex<Vec<Violation>>,
     /// What the token says that was acknowledged last.
     pub(crate) newest: Mutex<Option<Position>>,
     /// Bans that were acknowledged and may still stand.
@@ -86,6 +89,7 @@ impl World {
             seats,
             witness: tokio::sync::Mutex::new(witness),
             faults: Mutex::default(),
+            doubts: Mutex::default(),
             newest: Mutex::default(),
             standing: Mutex::default(),
             lately: [const { AtomicU64::new(0) }; 64],

@@ -251,6 +251,7 @@ impl Writer {
             deed,
             pod: 0,
             tries: 0,
+            sent: 0,
             received: 0,
             end: End::Unknown,
         };
@@ -261,6 +262,7 @@ impl Writer {
             let life = seat.life().borrow().clone();
             if let Some(life) = life {
                 write.tries += 1;
+                write.sent = boot();
                 let patience = if hangs_up && write.tries == 1 {
                     Duration::from_micros(self.dice.below(6_000))
                 } else {
@@ -333,6 +335,6 @@ fn final_reason(status: &Status) -> Option<String> {
             let passing = ["STORE_UNAVAILABLE", "NOT_READY", "COMMIT_OUTCOME_UNKNOWN"];
             (!passing.contains(&reason.as_str())).then_some(reason)
         }
-        Trouble::Broken(_) | Trouble::Silent => None,
+        Trouble::Broken(_) | Trouble::Silent | Trouble::Odd(_) => None,
     }
 }
