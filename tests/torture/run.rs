@@ -33,6 +33,9 @@ const WRITE_PACE: Duration = Duration::from_millis(120);
 /// How many write.
 const WRITERS: u64 = 32;
 
+/// After so many last questions without a good answer a pod is asked no more.
+const ENOUGH: u32 = 20;
+
 /// What a run is to be.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
@@ -157,23 +160,28 @@ async fn last_questions(
         asking.spawn(async move {
             let mut asker = Asker::new(world, seat, 0);
             let mut unsure = 0;
-            for tenant in 0..TENANTS {
-                for caller in 0..CALLERS {
-                    let question = Question {
-                        tenant,
-                        callers: [caller, NOBODY],
-                        by_text: false,
-                        queue: u8::try_from(caller % 2).expect("a queue"),
-                        wish: Wish::Fully,
-                    };
-                    // No answer in time is the judge's matter.
-                    let mut answer = None;
-                    for _ in 0..5 {
-                        if answer.is_none() {
-                            answer = asker.ask(question).await;
-                        }
+            let everybody = (0..TENANTS).flat_map(|tenant| {
+                let all = 0..CALLERS;
+                all.map(move |caller| (tenant, caller))
+            });
+            for (tenant, caller) in everybody {
+                let question = Question {
+                    tenant,
+                    callers: [caller, NOBODY],
+                    by_text: false,
+                    queue: u8::try_from(caller % 2).expect("a queue"),
+                    wish: Wish::Fully,
+                };
+                // A busy machine may be late once; no answer is also the judge's matter.
+                let mut answer = None;
+                for _ in 0..5 {
+                    if answer.is_none() {
+                        answer = asker.ask(question).await;
                     }
-                    unsure += u32::from(answer != Some(FRESH));
+                }
+                unsure += u32::from(answer != Some(FRESH));
+                if unsure == ENOUGH {
+                    break;
                 }
             }
             (seat, unsure, asker.checks)
@@ -186,7 +194,7 @@ async fn last_questions(
             violations.push(Violation {
                 clause: "recovery",
                 whose: format!("pod {seat}"),
-                told: format!("pod {seat} was not FRESH {unsure} times when all was quiet"),
+                told: format!("asked five times, not FRESH {unsure} times when all was quiet"),
             });
         }
     }
