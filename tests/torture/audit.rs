@@ -10,7 +10,7 @@ use bancheck::domain::{
 use sqlx::{PgPool, Row as _};
 
 use crate::{
-    judge::Violation,
+    judge::{TOLERANCE, Violation},
     model::end_of,
     record::{Deed, End, Record, Write},
     witness::{History, ban_id},
@@ -82,7 +82,7 @@ pub(crate) fn acknowledged(record: &Record, histories: &[History], to_wall: i64)
         let kept = |(_, states): &&(&History, States<'_>)| {
             let its = states.get(ban).map_or(&[][..], Vec::as_slice);
             let so_far = its.partition_point(|(at, _)| *at <= token.anchor.revision.0);
-            let over = |ban: &BanRecord| end_of(ban) <= write.received + to_wall;
+            let over = |ban: &BanRecord| end_of(ban) <= write.received + to_wall + TOLERANCE;
             let holds = |(_, ban): &(u64, &BanRecord)| !ban.ended && !over(ban);
             match write.deed {
                 Deed::Ban => so_far > 0,

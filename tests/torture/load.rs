@@ -64,7 +64,9 @@ impl Asker {
 
     /// Asks until everybody is to stop, no faster than this.
     pub(crate) async fn ask_on(mut self, pace: Duration) -> Vec<Check> {
-        let mut next = Instant::now();
+        // Not all at once.
+        let mut next = Instant::now() + pace * u32::try_from(self.dice.below(200)).expect("few");
+        sleep_until(next).await;
         while self.world.asking.load(Ordering::SeqCst) {
             let question = self.any_question();
             let answered = self.ask(question).await.is_some();

@@ -79,7 +79,9 @@ impl Writer {
 
     /// Writes until nobody is to write any more, no faster than this.
     pub(crate) async fn write_on(mut self, pace: Duration) -> Vec<Write> {
-        let mut next = Instant::now();
+        // Not all at once.
+        let mut next = Instant::now() + pace * u32::try_from(self.dice.below(10)).expect("few");
+        sleep_until(next).await;
         while self.world.writing.load(Ordering::SeqCst) {
             self.count += 1;
             let number = self.number * 1_000_000 + self.count;
