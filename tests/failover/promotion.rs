@@ -51,6 +51,19 @@ fn reason(status: &Status) -> String {
     format!("{:?} {}", status.code(), info.reason)
 }
 
+/// A ban's number, and the token of its making.
+type Made = (usize, String);
+
+/// Makes a standby of the cluster behind a proxy, which lives in this very runtime.
+async fn standby_of(port: u16) -> Cluster {
+    let made = tokio::task::spawn_blocking(move || {
+        let new = Cluster::following(port);
+        new.start();
+        new
+    });
+    made.await.expect("a standby")
+}
+
 /// Waits for an answer of a newer epoch; one of the old may be FRESH for the rest of its lease.
 async fn wants_fresh(clients: &mut Clients, after: Epoch) -> CheckInteractionResponse {
     let asks = until(async || {
@@ -71,16 +84,7 @@ fn a_standby_that_reissues_revisions_begins_a_new_epoch_once_and_no_pod_answers_
         let pods = [&here, &there].map(|proxy| Pod::start(&proxy.url(), true));
         let (mut a, mut b) = (Clients::of(&pods[0]).await, Clients::of(&pods[1]).await);
         a.make_tenant().await;
-        let new = {
-            // Its pg_basebackup goes through our proxy, which lives in this very runtime.
-            let port = replication.port;
-            let made = tokio::task::spawn_blocking(move || {
-                let new = Cluster::following(port);
-                new.start();
-                new
-            });
-            made.await.expect("a standby")
-        };
+        let new = standby_of(replication.port).await;
         for at in SHARED {
             a.ban(&number(at)).await;
         }
@@ -117,11 +121,11 @@ fn a_standby_that_reissues_revisions_begins_a_new_epoch_once_and_no_pod_answers_
         for at in LATER {
             later.push((at, a.ban(&number(at)).await));
         }
-        let last = position(&lost.last().expect("some were lost").1).anchor;
+        let gone = position(&lost.last().expect("some were lost").1).anchor;
         let reissued = position(&later.last().expect("some were made").1).anchor;
         assert!(
-            reissued.revision > last.revision,
-            "{reissued:?} reissues {last:?}"
+            reissued.revision > gone.revision,
+            "{reissued:?} reissues {gone:?}"
         );
 
         // The other pod has heard nothing of it and holds what is no more, as it says.
@@ -138,42 +142,47 @@ fn a_standby_that_reissues_revisions_begins_a_new_epoch_once_and_no_pod_answers_
         assert_eq!(place(&answer).epoch, raised, "the epoch was raised once");
 
         for clients in [&mut a, &mut b] {
-            for (at, token) in &lost {
-                // Of an older epoch: as if it had asked for everything.
-                let answer = clients.check(&number(*at), Some(token.clone())).await;
-                println!(
-                    "lost {:?}: {:?} {:?} at {:?}",
-                    position(token),
-                    answer.basis(),
-                    answer.decision(),
-                    place(&answer)
-                );
-                assert_eq!(answer.basis(), DecisionBasis::Fresh);
-                assert_eq!(answer.decision(), Decision::Allow, "it is in no database");
-                assert_eq!(place(&answer).epoch, raised);
-            }
-            for (at, token) in &later {
-                let answer = clients.check(&number(*at), Some(token.clone())).await;
-                assert_eq!(answer.decision(), Decision::Deny);
-            }
-            for at in SHARED {
-                let answer = clients.check(&number(at), None).await;
-                assert_eq!(answer.decision(), Decision::Deny, "C-6");
-            }
-            let head = place(&clients.check(&number(0), None).await);
-            let mut newer = head;
-            newer.anchor.revision = Revision(head.anchor.revision.0 + 1_000);
-            let mut foreign = head;
-            foreign.epoch = Epoch(head.epoch.0 + 1);
-            for (what, token) in [("past the head", newer), ("of an epoch to come", foreign)] {
-                let refusal = clients
-                    .try_check(&number(0), Some(token.token(&seal())))
-                    .await;
-                let refusal = refusal.expect_err("a token of nothing there is");
-                println!("{what} {token:?}: {}", reason(&refusal));
-                assert_eq!(refusal.code(), Code::FailedPrecondition);
-                assert!(reason(&refusal).contains("TOKEN_HISTORY_LOST"));
-            }
+            tells(clients, raised, &lost, &later).await;
         }
     });
+}
+
+/// What a pod makes of the tokens of both histories.
+async fn tells(clients: &mut Clients, raised: Epoch, lost: &[Made], later: &[Made]) {
+    for (at, token) in lost {
+        // Of an older epoch: as if it had asked for everything.
+        let answer = clients.check(&number(*at), Some(token.clone())).await;
+        println!(
+            "lost {:?}: {:?} {:?} at {:?}",
+            position(token),
+            answer.basis(),
+            answer.decision(),
+            place(&answer)
+        );
+        assert_eq!(answer.basis(), DecisionBasis::Fresh);
+        assert_eq!(answer.decision(), Decision::Allow, "it is in no database");
+        assert_eq!(place(&answer).epoch, raised);
+    }
+    for (at, token) in later {
+        let answer = clients.check(&number(*at), Some(token.clone())).await;
+        assert_eq!(answer.decision(), Decision::Deny);
+    }
+    for at in SHARED {
+        let answer = clients.check(&number(at), None).await;
+        assert_eq!(answer.decision(), Decision::Deny, "C-6");
+    }
+    let head = place(&clients.check(&number(0), None).await);
+    let mut newer = head;
+    newer.anchor.revision = Revision(head.anchor.revision.0 + 1_000);
+    let mut foreign = head;
+    foreign.epoch = Epoch(head.epoch.0 + 1);
+    for (what, token) in [("past the head", newer), ("of an epoch to come", foreign)] {
+        let refusal = clients
+            .try_check(&number(0), Some(token.token(&seal())))
+            .await;
+        let refusal = refusal.expect_err("a token of nothing there is");
+        println!("{what} {token:?}: {}", reason(&refusal));
+        assert_eq!(refusal.code(), Code::FailedPrecondition);
+        assert!(reason(&refusal).contains("TOKEN_HISTORY_LOST"));
+    }
 }

@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use bancheck::domain::{
+    clock::Timestamp,
     ids::BanId,
     record::{BanRecord, Change},
 };
@@ -252,8 +253,8 @@ async fn same_as_the_feed(pool: &PgPool, history: &History, found: &mut Findings
             found.add("S-3", format!("{ban} is in the rows and not in the feed"));
             continue;
         };
-        let same = told.start.map(|at| at.micros()) == row.get("start_at")
-            && told.expire.map(|at| at.micros()) == row.get("expire_at")
+        let same = told.start.map(Timestamp::micros) == row.get("start_at")
+            && told.expire.map(Timestamp::micros) == row.get("expire_at")
             && told.ended == (row.get::<i16, _>("ended") != 0)
             && i32::from(told.channels.bits()) == row.get::<i32, _>("channels")
             && told.enforcement as i16 == row.get::<i16, _>("enforcement")

@@ -139,7 +139,7 @@ impl<'a> Judge<'a> {
     pub(crate) fn judge(&self, checks: &[Check]) -> Vec<Violation> {
         let mut found: Vec<Violation> = checks
             .iter()
-            .filter_map(|check| self.check(check).err().map(|no| self.told(check, no)))
+            .filter_map(|check| self.check(check).err().map(|no| self.told(check, &no)))
             .collect();
         let asked = checks
             .iter()
@@ -154,7 +154,7 @@ impl<'a> Judge<'a> {
             .filter(stale)
             .map(|check| {
                 let why = "STALE, and nothing had been done to its pod".to_owned();
-                self.told(check, Misfit { clause: STALE, why })
+                self.told(check, &Misfit { clause: STALE, why })
             })
             .collect();
         forgive(&mut sleepy, STALE, checks.len());
@@ -367,7 +367,7 @@ impl<'a> Judge<'a> {
         last.history.holds(token.anchor)
     }
 
-    fn told(&self, check: &Check, no: Misfit) -> Violation {
+    fn told(&self, check: &Check, no: &Misfit) -> Violation {
         let (from, to) = (check.sent - 5_000_000, check.received);
         let around: Vec<String> = self
             .faults
@@ -413,7 +413,7 @@ impl<'a> Judge<'a> {
                     && place(answer) < newest
                 {
                     let why = format!("this pod had answered at {newest:?} before");
-                    found.push(self.told(check, Misfit { clause: "C-2", why }));
+                    found.push(self.told(check, &Misfit { clause: "C-2", why }));
                 }
             }
         }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use bancheck::domain::{
     ban::Enforcement,
     channel::Channel,
+    clock::Timestamp,
     ids::BanId,
     record::{BanRecord, Change},
 };
@@ -34,11 +35,11 @@ pub(crate) struct Model {
 
 /// When a ban is over; never is later than everything.
 pub(crate) fn end_of(ban: &BanRecord) -> i64 {
-    ban.expire.map_or(i64::MAX, |at| at.micros())
+    ban.expire.map_or(i64::MAX, Timestamp::micros)
 }
 
 fn start_of(ban: &BanRecord) -> i64 {
-    ban.start.map_or(i64::MIN, |at| at.micros())
+    ban.start.map_or(i64::MIN, Timestamp::micros)
 }
 
 impl Model {
@@ -128,8 +129,8 @@ impl Model {
             format!(
                 "{} from {:?} to {:?}, list {}, {:?}, {:?}, ended {}",
                 ban.ban,
-                ban.start.map(|at| at.micros()),
-                ban.expire.map(|at| at.micros()),
+                ban.start.map(Timestamp::micros),
+                ban.expire.map(Timestamp::micros),
                 ban.generation,
                 ban.channels,
                 ban.enforcement,

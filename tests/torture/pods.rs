@@ -57,7 +57,7 @@ pub(crate) struct Life {
 
 /// What there is of a pod at the moment.
 enum Body {
-    Inside(Server),
+    Inside(Box<Server>),
     Outside(Pod),
     Dead,
 }
@@ -116,7 +116,7 @@ impl Seat {
                 .expect("a server");
             let (check, admin) = (server.check, server.admin);
             let url = |address: SocketAddr| format!("http://{address}");
-            (Body::Inside(server), url(check), url(admin))
+            (Body::Inside(Box::new(server)), url(check), url(admin))
         };
         let _in = runtime.enter();
         let connect = |url: String| Endpoint::from_shared(url).expect("a URL").connect_lazy();

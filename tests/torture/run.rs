@@ -27,11 +27,11 @@ const RECOVERY: Duration = Duration::from_secs(3);
 /// How long one who asks rests between two questions.
 const PACE: Duration = Duration::from_millis(3);
 /// How many ask each pod.
-const ASKERS: u64 = 4;
+const ASKERS: u64 = 5;
 /// How long one who writes rests.
 const WRITE_PACE: Duration = Duration::from_millis(120);
 /// How many write.
-const WRITERS: u64 = 32;
+const WRITERS: u64 = 20;
 
 /// After so many last questions without a good answer a pod is asked no more.
 const ENOUGH: u32 = 20;

@@ -37,7 +37,7 @@ const STANDING: usize = 400;
 enum Request {
     Ban(CreateBanRequest),
     Lift(DeactivateBanRequest),
-    Change(UpdateBanRequest),
+    Change(Box<UpdateBanRequest>),
     Queues(SetBanListQueuesRequest),
 }
 
@@ -235,7 +235,7 @@ impl Writer {
                 "enforcement"
             }
         };
-        Request::Change(UpdateBanRequest {
+        Request::Change(Box::new(UpdateBanRequest {
             ban: Some(changed),
             request_id,
             permanent,
@@ -243,7 +243,7 @@ impl Writer {
                 paths: vec![path.to_owned()],
             }),
             ..UpdateBanRequest::default()
-        })
+        }))
     }
 
     async fn carry_out(&mut self, number: u64, tenant: u8, deed: Deed, request: Request) {
@@ -319,7 +319,7 @@ async fn send(admin: Channel, request: Request) -> Result<Said, Status> {
             (id(said.ban), said.written_at)
         }
         Request::Change(request) => {
-            let said = desk.update_ban(request).await?.into_inner();
+            let said = desk.update_ban(*request).await?.into_inner();
             (id(said.ban), said.written_at)
         }
         Request::Queues(request) => {
