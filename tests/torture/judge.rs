@@ -443,7 +443,7 @@ impl<'a> Judge<'a> {
                 let check = epochs.values().next().expect("one of several");
                 found.push(self.told(
                     check,
-                    Misfit {
+                    &Misfit {
                         clause: "fork",
                         why,
                     },
