@@ -233,6 +233,7 @@ impl Desk {
         let begun = Instant::now();
         let attempt = self.attempt(order, J::RPC, new_tenant)?;
         let progress = Arc::clone(&attempt.progress);
+        let intent = attempt.intent.clone();
         let run = attempt.run(Arc::clone(&self.store), job, validate_only);
         let ended = if bites(Bug::WriteInTheHandlerFuture) {
             timeout(patience, run).await.map(Ok)
@@ -262,6 +263,15 @@ impl Desk {
         if !bites(Bug::AcknowledgedBeforeApplied) {
             let heard = timeout(left, self.feed.heard_since(committed)).await;
             heard.map_err(|_| outcome_unknown())?;
+            if !self.feed.told_of(intent.nonce) {
+                // A snapshot may have stepped over it; or the server that committed it was replaced
+                // by one that never heard of it, and what was just heard was the other's word.
+                let left = patience.saturating_sub(begun.elapsed()).max(margin / 2);
+                match timeout(left, self.store.outcome(&intent)).await {
+                    Ok(Ok(Some(_))) => {}
+                    _ => return Err(outcome_unknown()),
+                }
+            }
         }
         let standing = self.feed.standing().ok_or_else(outcome_unknown)?;
         let token = Arc::clone(&standing.token);

@@ -13,7 +13,11 @@ mod pause;
 mod task;
 mod warm;
 
-use std::{cmp::Ordering as Cmp, sync::Arc};
+use std::{
+    cmp::Ordering as Cmp,
+    collections::VecDeque,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -24,7 +28,12 @@ pub use self::{
     task::{Options, run},
 };
 use crate::domain::{
-    clock::Clock, ids::TenantId, keys::MasterKey, keys::Seal, revision::Position, view::TenantView,
+    clock::Clock,
+    ids::TenantId,
+    keys::MasterKey,
+    keys::Seal,
+    revision::{Nonce, Position},
+    view::TenantView,
 };
 
 /// For how long after a complete tail was sent the pod may call itself fresh, in microseconds.
@@ -69,6 +78,9 @@ impl Standing {
     }
 }
 
+/// How many marks of rows are remembered: of more writes than wait for the feed at any time.
+const TOLD: usize = 4_096;
+
 /// How a load that was asked for ended.
 #[derive(Clone)]
 pub enum LoadEnd {
@@ -89,6 +101,8 @@ struct Shared {
     keys: MasterKey,
     standing: ArcSwapOption<Standing>,
     tenants: ArcSwap<Tenants>,
+    /// The marks of the rows that were told last, in the history that is followed.
+    told: Mutex<VecDeque<Nonce>>,
     /// Ticks whenever `standing` has changed.
     moved: watch::Sender<()>,
     /// True once the tenants that fit have been loaded.
@@ -120,6 +134,7 @@ impl Feed {
             keys,
             standing: ArcSwapOption::empty(),
             tenants: ArcSwap::default(),
+            told: Mutex::default(),
             moved: watch::Sender::default(),
             warm: watch::Sender::new(false),
             nudge: Notify::new(),
@@ -171,6 +186,14 @@ impl Feed {
             return LoadEnd::Failed;
         }
         end.await.unwrap_or(LoadEnd::Failed)
+    }
+
+    /// Whether the feed told of a write that bears this mark, lately and in the history that is
+    /// followed; one that a snapshot stepped over it did not tell of.
+    pub fn told_of(&self, nonce: Nonce) -> bool {
+        let told = self.shared.told.lock();
+        let told = told.unwrap_or_else(PoisonError::into_inner);
+        told.iter().rev().any(|one| *one == nonce)
     }
 
     /// Waits until a complete tail that was sent at or after this boot time has been applied.

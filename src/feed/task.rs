@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, PoisonError},
     time::Duration,
 };
 
@@ -14,7 +14,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Ask, Feed, LoadEnd, Source, Standing, bell,
+    Ask, Feed, LoadEnd, Source, Standing, TOLD, bell,
     ear::{Ear, Told},
     follow::{Follower, Heard, Loaded, Shelf},
     loads::{Loads, Read},
@@ -26,7 +26,7 @@ use crate::{
         ids::TenantId,
         revision::{Epoch, Position},
     },
-    store::{Directory, Result, Store, StoreError},
+    store::{Directory, Result, Store, StoreError, Tail},
     teeth::{Bug, bites, stumble},
 };
 
@@ -188,6 +188,7 @@ impl<S: Shelf + Clone> Task<S> {
             Heard::FromStandby => return self.ear.distrust(),
             Heard::Lost | Heard::Forked => return self.begin_again(heard).await,
         }
+        self.remember(&told.tail);
         let clock = &self.feed.shared.clock;
         clock.heard(told.tail.clock, told.sent, told.received);
         for (tenant, end) in self.current().settle_loads() {
@@ -197,6 +198,14 @@ impl<S: Shelf + Clone> Task<S> {
         for tenant in self.current().take_behind() {
             self.start_load(tenant);
         }
+    }
+
+    fn remember(&self, tail: &Tail) {
+        let marks = self.feed.shared.told.lock();
+        let mut marks = marks.unwrap_or_else(PoisonError::into_inner);
+        marks.extend(tail.news.iter().skip(1).map(|news| news.anchor.nonce));
+        let most = marks.len().saturating_sub(TOLD);
+        marks.drain(..most);
     }
 
     /// Puts the views on the shelf, then tells where the pod stands, then those who wait for a view.
@@ -309,6 +318,8 @@ impl<S: Shelf + Clone> Task<S> {
         let mut anew: BTreeSet<_> = self.shelf.resident().into_iter().collect();
         anew.retain(|tenant| tenants.contains_key(tenant));
         self.renewal = Some(renewal);
+        let marks = self.feed.shared.told.lock();
+        marks.unwrap_or_else(PoisonError::into_inner).clear();
         self.ready.clear();
         self.loads.begin_again(anew);
         for tenant in self.loads.awaited() {

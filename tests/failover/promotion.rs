@@ -18,7 +18,7 @@ use crate::{
     clients::{Clients, number, run, until},
     cluster::{Cluster, Stop},
     process::{MASTER_KEY, Pod},
-    proxy::{Mode, Proxy},
+    proxy::{Mode, Proxy, Trap},
 };
 
 /// Bans that both servers have, that only the old one has, and that only the new one has.
@@ -185,4 +185,49 @@ async fn tells(clients: &mut Clients, raised: Epoch, lost: &[Made], later: &[Mad
         assert_eq!(refusal.code(), Code::FailedPrecondition);
         assert!(reason(&refusal).contains("TOKEN_HISTORY_LOST"));
     }
+}
+
+#[test]
+fn c6_a_write_that_the_old_server_took_along_is_not_acknowledged_by_word_of_the_new_one() {
+    run(async {
+        let old = Cluster::make();
+        old.start();
+        let (replication, proxy) = (Proxy::start(old.port).await, Proxy::start(old.port).await);
+        let pod = Pod::start(&proxy.url(), true);
+        let mut clients = Clients::of(&pod).await;
+        clients.make_tenant().await;
+        let new = standby_of(replication.port).await;
+        clients.ban(&number(0)).await;
+        let (from, to) = (old.url(), new.url());
+        until(async || (head(&to).await? == head(&from).await?).then_some(())).await;
+        replication.set(Mode::Refuse);
+
+        // The pod knows that it committed, and hears of the feed only when another server leads it.
+        proxy.set_trap(Some(Trap::OnceCommitted));
+        let mut writer = clients.clone();
+        let mut write = tokio::task::JoinSet::new();
+        write.spawn(async move { writer.try_ban_as(&number(1), "once").await });
+        proxy.caught().await;
+        old.stop(Stop::Immediate);
+        new.promote();
+        proxy.lead_to(new.port);
+        proxy.cut();
+        proxy.set(Mode::Pass);
+        let said = write.join_next().await.expect("a write").expect("an end");
+        let told = said.as_ref().map(|made| made.written_at.clone());
+        println!("a write that is lost: {:?}", told.map_err(reason));
+        if let Ok(made) = said {
+            let token = made.written_at.map(|token| token.token);
+            let answer = clients.check(&number(1), token).await;
+            assert_eq!(
+                answer.decision(),
+                Decision::Deny,
+                "C-6: acknowledged, and lost"
+            );
+        }
+        let again = until(async || clients.try_ban_as(&number(1), "once").await.ok()).await;
+        let token = again.written_at.map(|token| token.token);
+        let answer = clients.check(&number(1), token).await;
+        assert_eq!(answer.decision(), Decision::Deny);
+    });
 }

@@ -41,6 +41,8 @@ pub(crate) enum Trap {
     BeforeCommit,
     /// The server has heard COMMIT and the client does not hear the answer.
     AfterCommit,
+    /// The client has heard the answer to COMMIT, and from then on all bytes wait.
+    OnceCommitted,
 }
 
 /// What every connection looks at.
@@ -226,6 +228,8 @@ async fn pump(from: &TcpStream, to: &TcpStream, shared: &Shared, outward: bool) 
         let passes = |mode: &Mode| matches!(mode, Mode::Pass | Mode::Delay(_));
         mode.wait_for(passes).await.map_err(io::Error::other)?;
         spring(shared, &bytes[..read], outward).await?;
+        let answered = !outward && holds(&bytes[..read], b"COMMIT\0");
+        let last = answered && *shared.trap.borrow() == Some(Trap::OnceCommitted);
         let mut rest = &bytes[..read];
         while !rest.is_empty() {
             to.writable().await?;
@@ -235,17 +239,25 @@ async fn pump(from: &TcpStream, to: &TcpStream, shared: &Shared, outward: bool) 
                 Err(error) => return Err(error),
             }
         }
+        if last {
+            shared.trap.send_replace(None);
+            shared.mode.send_replace(Mode::Stall);
+            shared.caught.notify_one();
+        }
     }
+}
+
+fn holds(bytes: &[u8], word: &[u8]) -> bool {
+    bytes.windows(word.len()).any(|at| at == word)
 }
 
 /// Holds what was read for as long as the trap is set, where it is the trap's prey.
 async fn spring(shared: &Shared, bytes: &[u8], outward: bool) -> io::Result<()> {
-    let holds = |word: &[u8]| bytes.windows(word.len()).any(|at| at == word);
     let prey = match *shared.trap.borrow() {
-        Some(Trap::BeforeCommit) => outward && holds(b"COMMIT"),
+        Some(Trap::BeforeCommit) => outward && holds(bytes, b"COMMIT"),
         // The tag of the command's answer.
-        Some(Trap::AfterCommit) => !outward && holds(b"COMMIT\0"),
-        None => false,
+        Some(Trap::AfterCommit) => !outward && holds(bytes, b"COMMIT\0"),
+        Some(Trap::OnceCommitted) | None => false,
     };
     if prey {
         let mut trap = shared.trap.subscribe();
