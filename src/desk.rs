@@ -234,7 +234,7 @@ impl Desk {
         let attempt = self.attempt(order, J::RPC, new_tenant)?;
         let progress = Arc::clone(&attempt.progress);
         let intent = attempt.intent.clone();
-        let run = attempt.run(Arc::clone(&self.store), job, validate_only);
+        let run = Box::pin(attempt.run(Arc::clone(&self.store), job, validate_only));
         let ended = if bites(Bug::WriteInTheHandlerFuture) {
             timeout(patience, run).await.map(Ok)
         } else {
@@ -267,9 +267,9 @@ impl Desk {
                 // A snapshot may have stepped over it; or the server that committed it was replaced
                 // by one that never heard of it, and what was just heard was the other's word.
                 let left = patience.saturating_sub(begun.elapsed()).max(margin / 2);
-                match timeout(left, self.store.outcome(&intent)).await {
-                    Ok(Ok(Some(_))) => {}
-                    _ => return Err(outcome_unknown()),
+                let kept = Box::pin(timeout(left, self.store.outcome(&intent))).await;
+                if !matches!(kept, Ok(Ok(Some(_)))) {
+                    return Err(outcome_unknown());
                 }
             }
         }

@@ -62,12 +62,24 @@ struct Sample {
 }
 
 /// How far the database's clock is from boot time, as far as answers tell.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Estimate {
     /// The answers of the last minute of which no later one was as quick.
     samples: VecDeque<Sample>,
     /// Boot time of the last correction.
     corrected: Option<i64>,
+    /// By how much the offset in use may be wrong; the machine's own word may be wrong by anything.
+    doubt: i64,
+}
+
+impl Default for Estimate {
+    fn default() -> Self {
+        Self {
+            samples: VecDeque::new(),
+            corrected: None,
+            doubt: i64::MAX,
+        }
+    }
 }
 
 impl Estimate {
@@ -90,23 +102,26 @@ impl Estimate {
         }
         let best = self.samples.front().copied().unwrap_or(sample);
         let error = best.offset - used;
-        let Some(last) = self.corrected.replace(at) else {
-            // Until now it was the machine's word alone, however little that seems to be off.
-            return best.offset;
-        };
-        let elapsed = (at - last).max(0);
-        if error.abs() > STEP_MICROS + best.doubt {
+        let elapsed = self.corrected.map_or(0, |last| at - last).max(0);
+        self.corrected = Some(at);
+        if error.abs() <= best.doubt {
+            self.doubt = self.doubt.min(best.doubt + error.abs());
+            return used;
+        }
+        // What was never known any better is not worth a gentle correction.
+        let known = error.abs() > self.doubt.saturating_add(best.doubt);
+        if known && error.abs() <= STEP_MICROS + best.doubt {
+            let most = elapsed * SLEW_PER_MILLE / 1_000;
+            return used + error.clamp(-most, most);
+        }
+        if error.abs() > STEP_MICROS {
             tracing::warn!(
                 error_ms = error / 1_000,
                 "stepped the clock to the database's"
             );
-            best.offset
-        } else if error.abs() > best.doubt {
-            let most = elapsed * SLEW_PER_MILLE / 1_000;
-            used + error.clamp(-most, most)
-        } else {
-            used
         }
+        self.doubt = best.doubt;
+        best.offset
     }
 }
 
@@ -254,6 +269,23 @@ mod tests {
     }
 
     #[test]
+    fn a_slow_first_answer_is_mended_at_once_by_a_quick_one_and_unsettles_no_clock_that_is_right() {
+        let (machine, clock) = clock();
+        // It lies by 200 ms of the 300 ms that it may.
+        hear(&machine, &clock, 10_000_000 + 200_000, 600_000);
+        assert_eq!(ahead(&clock), 10_200_000);
+        hear(&machine, &clock, 10_000_000, 300);
+        machine.pass(200_000);
+        assert_eq!(ahead(&clock), 10_000_000);
+
+        let machine = Arc::new(ByHand::default());
+        machine.wall.store(10_000_000, Ordering::SeqCst);
+        let clock = PodClock::new(Arc::clone(&machine) as Arc<dyn Machine>);
+        hear(&machine, &clock, 10_000_000 + 200_000, 600_000);
+        assert_eq!(ahead(&clock), 10_000_000);
+    }
+
+    #[test]
     fn the_quickest_answer_of_the_last_minute_counts() {
         let (machine, clock) = clock();
         hear(&machine, &clock, 10_000_000, 200);
@@ -280,6 +312,9 @@ mod tests {
     #[test]
     fn time_never_goes_back_while_another_thread_sets_it() {
         let clock = Arc::new(PodClock::default());
+        // What it says before it has heard anything binds nobody.
+        let boot = ThisMachine.boot();
+        clock.heard(Timestamp::from_micros(boot), boot, boot);
         let stop = Arc::new(AtomicBool::new(false));
         let reader = {
             let (clock, stop) = (Arc::clone(&clock), Arc::clone(&stop));
