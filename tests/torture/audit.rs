@@ -7,6 +7,7 @@ use bancheck::domain::{
     clock::Timestamp,
     ids::BanId,
     record::{BanRecord, Change},
+    revision::Position,
 };
 use sqlx::{PgPool, Row as _};
 
@@ -189,11 +190,18 @@ async fn remembered(pool: &PgPool, record: &Record, history: &History, found: &m
         .iter()
         .map(|row| row.get(0))
         .collect();
+    let states = states(history);
     for write in &record.writes {
         let id = format!("w{}", write.number);
-        let kept = |token| history.holds(token);
+        // What changed nothing left no row in the feed, so a restore may have thrown it away though
+        // its token is of what all histories have in common.
+        let kept = |token: &Position, ban: &Option<BanId>| {
+            let own = token.anchor.revision.0 > history.forked_at;
+            let told = write.deed == Deed::Ban && ban.is_some_and(|ban| states.contains_key(&ban));
+            history.holds(token.anchor) && (own || told)
+        };
         match &write.end {
-            End::Acknowledged { token, .. } if kept(token.anchor) && !requests.contains(&id) => {
+            End::Acknowledged { ban, token } if kept(token, ban) && !requests.contains(&id) => {
                 found.add(
                     "S-9",
                     format!("acknowledged, but not remembered: {write:?}"),
