@@ -87,8 +87,18 @@ async fn run(plan: Plan) -> Report {
     let back = match world.all_fresh(RECOVERY).await {
         Ok(took) => format!("all pods were FRESH within {} ms", took.as_millis()),
         Err(late) => {
-            let told =
-                format!("pods {late:?} were not FRESH within {RECOVERY:?} of the last fault");
+            let faults = world.faults.lock().expect("the faults").clone();
+            let since = cast::boot() - 12_000_000;
+            let lately: Vec<_> = faults
+                .iter()
+                .filter(|one| one.ended > since)
+                .filter(|one| one.pod.is_none_or(|pod| late.contains(&pod)))
+                .map(|one| (one.kind, (one.ended - since) / 1_000 - 12_000))
+                .collect();
+            let told = format!(
+                "pods {late:?} were not FRESH within {RECOVERY:?} of the last fault; theirs ended at \
+                 these milliseconds: {lately:?}"
+            );
             violations.push(Violation {
                 clause: "recovery",
                 whose: format!("pods {late:?}"),
