@@ -137,26 +137,37 @@ impl Checker {
         caller.needs(Scope::Check, Reach::Tenant(&tenant))?;
         self.await_freshness(question).await?;
 
-        let reading = self.feed.clock().read();
-        let mut standing = self.feed.standing().ok_or_else(not_ready)?;
-        stumble().await;
-        let Some(failure_mode) = self.feed.tenants().get(&tenant).map(|t| t.failure_mode) else {
-            let message = "there is no tenant of this id; tenants are made with CreateTenant";
-            return Err(Refusal::of_field(Reason::TenantNotFound, "tenant", message));
-        };
-        let answer = if let Some(view) = self.look(&tenant, question.consistency) {
+        let (reading, standing, view) = loop {
+            let history = self.feed.history();
+            let reading = self.feed.clock().read();
+            let mut standing = self.feed.standing().ok_or_else(not_ready)?;
+            stumble().await;
+            let view = self.look(&tenant, question.consistency);
             if bites(Bug::LeaseAfterView) {
                 stumble().await;
                 standing = self.feed.standing().ok_or_else(not_ready)?;
             }
+            if history.is_some() && history == self.feed.history() {
+                break (reading, standing, view);
+            }
+            // One history was taking the place of another.
+            tokio::task::yield_now().await;
+        };
+        let Some(failure_mode) = self.feed.tenants().get(&tenant).map(|t| t.failure_mode) else {
+            let message = "there is no tenant of this id; tenants are made with CreateTenant";
+            return Err(Refusal::of_field(Reason::TenantNotFound, "tenant", message));
+        };
+        let answer = if let Some(view) = view {
             self.judge(&view, question, stage, reading, &standing)
         } else {
             let patience = LOAD_PATIENCE.min(question.deadline / 2);
             let end = timeout(patience, self.feed.load(&tenant)).await;
-            // Time has passed. The view is newer than where the pod was seen to stand.
+            // Time has passed since.
             let reading = self.feed.clock().read();
             match end {
-                Ok(LoadEnd::Done(view)) => self.judge(&view, question, stage, reading, &standing),
+                Ok(LoadEnd::Done(view, standing)) => {
+                    self.judge(&view, question, stage, reading, &standing)
+                }
                 Ok(LoadEnd::NoTenant | LoadEnd::Failed) | Err(_) => {
                     self.fail(failure_mode, reading, &standing)
                 }

@@ -16,7 +16,10 @@ mod warm;
 use std::{
     cmp::Ordering as Cmp,
     collections::VecDeque,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -85,7 +88,9 @@ const TOLD: usize = 4_096;
 #[derive(Clone)]
 pub enum LoadEnd {
     /// The view is there; handed over, for memory may be so short that it is gone again at once.
-    Done(Arc<TenantView>),
+    ///
+    /// With it comes where the pod stood then.
+    Done(Arc<TenantView>, Arc<Standing>),
     /// There is no such tenant.
     NoTenant,
     /// The store did not give it, or it is too heavy.
@@ -101,6 +106,8 @@ struct Shared {
     keys: MasterKey,
     standing: ArcSwapOption<Standing>,
     tenants: ArcSwap<Tenants>,
+    /// Odd while the views and the standing of one history take the place of another's.
+    changes: AtomicU64,
     /// The marks of the rows that were told last, in the history that is followed.
     told: Mutex<VecDeque<Nonce>>,
     /// Ticks whenever `standing` has changed.
@@ -134,6 +141,7 @@ impl Feed {
             keys,
             standing: ArcSwapOption::empty(),
             tenants: ArcSwap::default(),
+            changes: AtomicU64::new(0),
             told: Mutex::default(),
             moved: watch::Sender::default(),
             warm: watch::Sender::new(false),
@@ -160,6 +168,26 @@ impl Feed {
     /// Where the pod stands; `None` until it has heard of the store for the first time.
     pub fn standing(&self) -> Option<Arc<Standing>> {
         self.shared.standing.load_full()
+    }
+
+    /// A number of the history that views and standing are of; `None` while they change to another.
+    ///
+    /// Whoever finds the same number after a look at both has looked at one history.
+    pub fn history(&self) -> Option<u64> {
+        let changes = self.shared.changes.load(Ordering::SeqCst);
+        changes.is_multiple_of(2).then_some(changes)
+    }
+
+    /// Has nobody look at views and standing together until what this returns is dropped.
+    fn change_history(&self) -> impl Drop + use<> {
+        struct Changing(Arc<Shared>);
+        impl Drop for Changing {
+            fn drop(&mut self) {
+                self.0.changes.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+        self.shared.changes.fetch_add(1, Ordering::SeqCst);
+        Changing(Arc::clone(&self.shared))
     }
 
     /// The tenants there are, as of the applied revision.

@@ -310,6 +310,8 @@ pub struct Tail {
     pub news: Vec<News>,
     /// Whether this database only follows another one.
     pub in_recovery: bool,
+    /// Whether this is the server, on the timeline, that the epoch was agreed on.
+    pub agreed: bool,
     /// What the database's clock said.
     pub clock: Timestamp,
 }
@@ -321,6 +323,8 @@ pub struct Directory {
     pub head: Anchor,
     /// The history it belongs to.
     pub epoch: Epoch,
+    /// What the database's clock said.
+    pub clock: Timestamp,
     /// The tenants and what decisions need to know of them.
     pub tenants: Vec<(TenantId, TenantRecord)>,
 }

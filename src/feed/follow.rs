@@ -54,6 +54,8 @@ pub enum Heard {
     Lost,
     /// Another history goes by our revision.
     Forked,
+    /// Another server has taken over which has our row, but perhaps not all that was told elsewhere.
+    Promoted,
 }
 
 /// How a load ended.
@@ -122,6 +124,7 @@ impl<S: Shelf> Follower<S> {
         let Directory {
             head,
             epoch,
+            clock: _,
             tenants,
         } = directory;
         Self {
@@ -193,6 +196,9 @@ impl<S: Shelf> Follower<S> {
             _ if bites(Bug::TailWithoutAnchor) => {}
             _ if here.revision < tail.floor => return Heard::Lost,
             _ => return Heard::Forked,
+        }
+        if !tail.agreed {
+            return Heard::Promoted;
         }
         self.position.epoch = tail.epoch;
         for news in tail

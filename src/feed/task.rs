@@ -187,6 +187,7 @@ impl<S: Shelf + Clone> Task<S> {
             Heard::Some => self.ear.want(),
             Heard::FromStandby => return self.ear.distrust(),
             Heard::Lost | Heard::Forked => return self.begin_again(heard).await,
+            Heard::Promoted => return self.raise_epoch().await,
         }
         self.remember(&told.tail);
         let clock = &self.feed.shared.clock;
@@ -211,20 +212,21 @@ impl<S: Shelf + Clone> Task<S> {
     /// Puts the views on the shelf, then tells where the pod stands, then those who wait for a view.
     async fn shelve(&mut self) {
         let done = self.loads.queue_is_done();
-        if let Some(mut renewal) = self.renewal.take_if(|_| done) {
+        if self.renewal.is_some() && !done {
+            return;
+        }
+        let changing = self.renewal.take().map(|mut renewal| {
             renewal.take_over();
             self.follower = renewal;
             tracing::info!("loaded anew");
-        }
-        if self.renewal.is_some() {
-            return;
-        }
+            self.feed.change_history()
+        });
         let ready = std::mem::take(&mut self.ready);
         let mut ends: BTreeMap<_, _> = ready
             .into_iter()
             .map(|tenant| {
                 let view = self.follower.view(&tenant);
-                (tenant, view.map_or(LoadEnd::Failed, LoadEnd::Done))
+                (tenant, view)
             })
             .collect();
         if bites(Bug::AppliedBeforeViews) {
@@ -233,14 +235,17 @@ impl<S: Shelf + Clone> Task<S> {
         }
         let refused = self.follower.shelve();
         stumble().await;
-        self.publish();
+        let standing = self.publish();
+        drop(changing);
         let boot = self.feed.clock().read().boot;
         for tenant in refused {
             tracing::error!(%tenant, "a tenant's bans do not fit into the memory for views");
             ends.remove(&tenant);
             self.loads.refuse(&tenant, boot);
         }
-        for (tenant, end) in ends {
+        for (tenant, view) in ends {
+            let standing = Arc::clone(&standing);
+            let end = view.map_or(LoadEnd::Failed, |view| LoadEnd::Done(view, standing));
             self.loads.answer(&tenant, &end);
         }
         if self.loads.queue_is_done() {
@@ -252,7 +257,7 @@ impl<S: Shelf + Clone> Task<S> {
     }
 
     /// Tells where the pod stands.
-    fn publish(&self) {
+    fn publish(&self) -> Arc<Standing> {
         let (position, heard_at) = (self.follower.position(), self.follower.heard_at());
         let old = self.feed.standing();
         debug_assert!(
@@ -266,15 +271,17 @@ impl<S: Shelf + Clone> Task<S> {
             _ => position.token(self.feed.seal()).into(),
         };
         self.feed.shared.tenants.store(self.follower.tenants());
-        self.feed.shared.standing.store(Some(Arc::new(Standing {
+        let standing = Arc::new(Standing {
             position,
             token,
             heard_at,
-        })));
+        });
+        self.feed.shared.standing.store(Some(Arc::clone(&standing)));
         self.feed.shared.moved.send_replace(());
         if moved {
             self.store.witness(position.anchor);
         }
+        standing
     }
 
     /// Begins at a new snapshot: what we hold belongs to a history that is gone. The views stay in
@@ -310,6 +317,24 @@ impl<S: Shelf + Clone> Task<S> {
         };
         tracing::warn!(error, "cannot load anew yet");
         self.rested = Instant::now() + self.pause.next();
+    }
+
+    /// Begins a new epoch on a server that took over: what this pod holds is in its history, but
+    /// tokens of what it never received are about.
+    async fn raise_epoch(&mut self) {
+        if Instant::now() < self.rested {
+            return;
+        }
+        tracing::error!("another server has taken over: a new epoch begins");
+        let own = self.current().position().epoch;
+        let next = own.after_fork(self.feed.clock().read().now);
+        let raised = timeout(LOOK, self.store.raise_epoch(own, next)).await;
+        if matches!(raised, Ok(Ok(_))) {
+            self.ear.want();
+        } else {
+            tracing::warn!("the new epoch could not be begun yet");
+            self.rested = Instant::now() + self.pause.next();
+        }
     }
 
     fn renew(&mut self, directory: Directory, sent: i64) {
@@ -393,7 +418,11 @@ impl<S: Shelf + Clone> Task<S> {
 
 /// Reads the tenants, and begins a history of its own where the database is not the one it was.
 async fn first_look(feed: &Feed, store: &dyn Store) -> Result<Directory> {
+    let sent = feed.clock().read().boot;
     let directory = store.directory().await?;
+    // Before anybody is told where the pod stands, so that nobody is judged by the machine's time.
+    let received = feed.clock().read().boot;
+    feed.shared.clock.heard(directory.clock, sent, received);
     if store.unbroken().await? {
         return Ok(directory);
     }
@@ -401,7 +430,7 @@ async fn first_look(feed: &Feed, store: &dyn Store) -> Result<Directory> {
         "the database was put back or taken over by another server: a new epoch begins"
     );
     let epoch = directory.epoch;
-    let next = epoch.after_fork(feed.clock().read().now);
+    let next = epoch.after_fork(directory.clock);
     store.raise_epoch(epoch, next).await?;
     store.directory().await
 }

@@ -84,12 +84,12 @@ impl SqlStore {
     }
 
     /// The newest row, of a server that has all that was acknowledged (S-1).
-    async fn primary_head(&self, tx: &mut Lent) -> Result<Anchor> {
+    async fn primary_head(&self, tx: &mut Lent) -> Result<(Anchor, Timestamp)> {
         let row = sqlx::query(self.say.head.clone()).fetch_one(tx).await?;
         if number::<i32>(&row, "in_recovery")? != 0 {
             return Err(StoreError::Following);
         }
-        head(&row)
+        Ok((head(&row)?, Timestamp::from_micros(row.try_get("clock")?)))
     }
 
     async fn replayed(&self, intent: &Intent, conn: &mut Lent) -> Result<Option<Begun>> {
@@ -141,6 +141,7 @@ pub(super) fn tail_of(found: &[AnyRow]) -> Result<Tail> {
         epoch: epoch_of(&first.try_get::<String, _>("epoch")?)?,
         news,
         in_recovery: number::<i32>(first, "in_recovery")? != 0,
+        agreed: number::<i32>(first, "agreed")? != 0,
         clock: Timestamp::from_micros(first.try_get("clock")?),
     })
 }
@@ -283,7 +284,7 @@ impl Store for SqlStore {
 
     async fn directory(&self) -> Result<Directory> {
         let mut tx = self.readers.begin(self.dialect.begin_read).await?;
-        let head = self.primary_head(&mut tx).await?;
+        let (head, clock) = self.primary_head(&mut tx).await?;
         let found = sqlx::query(self.say.tenants.clone())
             .bind("")
             .bind(i64::MAX)
@@ -305,6 +306,7 @@ impl Store for SqlStore {
         Ok(Directory {
             head,
             epoch: epoch_of(&epoch)?,
+            clock,
             tenants,
         })
     }
@@ -313,7 +315,7 @@ impl Store for SqlStore {
         let name = tenant.as_str().to_owned();
         let tx = self.readers.begin(self.dialect.begin_read).await?;
         let mut tx = tx.patiently(SEARCH);
-        let head = self.primary_head(&mut tx).await?;
+        let (head, _) = self.primary_head(&mut tx).await?;
         let found = sqlx::query(self.say.settings.clone())
             .bind(name.clone())
             .fetch_optional(&mut tx)

@@ -23,6 +23,8 @@ pub(super) struct Dialect {
     array: &'static str,
     /// Whether this server only follows another.
     recovery: &'static str,
+    /// Whether this is the timeline that the epoch was agreed on; a promoted server begins another.
+    agreed: &'static str,
     /// The server's clock, in microseconds.
     clock: &'static str,
     /// The strings of a JSON array, as a table `r(value)`.
@@ -45,6 +47,9 @@ pub(super) static POSTGRES: Dialect = Dialect {
     object: "json_build_object",
     array: "json_build_array",
     recovery: "(pg_is_in_recovery())::int",
+    agreed: "(CASE WHEN pg_is_in_recovery() THEN 1 ELSE
+                  coalesce((SELECT (right(value, 8) = left(pg_walfile_name(pg_current_wal_lsn()), 8))::int
+                            FROM meta WHERE name = 'server'), 1) END)",
     clock: "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
     texts: |parameter| format!("json_array_elements_text(CAST({parameter} AS json)) AS r(value)"),
     rows: |parameter, columns| {
@@ -60,6 +65,7 @@ pub(super) static SQLITE: Dialect = Dialect {
     object: "json_object",
     array: "json_array",
     recovery: "0",
+    agreed: "1",
     clock: "CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
     texts: |parameter| format!("json_each({parameter}) AS r"),
     rows: |parameter, columns| {
@@ -258,10 +264,12 @@ statements! {
     outcome = "UPDATE requests SET at = at WHERE tenant = $1 AND rpc = $2 AND request_id = $3
         RETURNING body, answer";
     tell = "INSERT INTO feed_intents (nonce, tenant, kind, payload) VALUES ($1, $2, $3, $4)";
-    head = "SELECT rev, nonce, {recovery} AS in_recovery FROM feed ORDER BY rev DESC LIMIT 1";
+    head = "SELECT rev, nonce, {recovery} AS in_recovery, {clock} AS clock
+        FROM feed ORDER BY rev DESC LIMIT 1";
     /// Floor, head, the server's state and the rows from $1 on, all of one instant.
-    tail = "SELECT h.lowest, h.highest, {recovery} AS in_recovery, {clock} AS clock,
-            (SELECT value FROM meta WHERE name = 'epoch') AS epoch, f.rev, f.nonce, f.tenant, f.kind, f.payload
+    tail = "SELECT h.lowest, h.highest, {recovery} AS in_recovery, {agreed} AS agreed,
+            {clock} AS clock, (SELECT value FROM meta WHERE name = 'epoch') AS epoch,
+            f.rev, f.nonce, f.tenant, f.kind, f.payload
         FROM (SELECT min(rev) AS lowest, max(rev) AS highest FROM feed) h
         LEFT JOIN (SELECT rev, nonce, tenant, kind, payload, sum(length(payload))
                        OVER (ORDER BY rev) - length(payload) AS before
@@ -298,6 +306,7 @@ impl Dialect {
             .replace("{object}", self.object)
             .replace("{array}", self.array)
             .replace("{recovery}", self.recovery)
+            .replace("{agreed}", self.agreed)
             .replace("{clock}", self.clock)
             .replace("{bans:$2}", &(self.rows)("$2", BAN_COLUMNS))
             .replace("{targets:$2}", &(self.rows)("$2", TARGET_COLUMNS))
