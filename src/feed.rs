@@ -4,6 +4,7 @@
 //! other, also when they are loaded: one road for news. Everybody else holds a [`Feed`], which can
 //! look at where the pod stands, ask for a load, and wait for news.
 
+mod applied;
 mod bell;
 mod clock;
 mod ear;
@@ -15,9 +16,8 @@ mod warm;
 
 use std::{
     cmp::Ordering as Cmp,
-    collections::VecDeque,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -25,6 +25,7 @@ use std::{
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
+use self::applied::Applied;
 pub use self::{
     clock::{Machine, PodClock, ThisMachine},
     follow::{Follower, Heard, Loaded, Shelf, Tenants},
@@ -35,7 +36,7 @@ use crate::domain::{
     ids::TenantId,
     keys::MasterKey,
     keys::Seal,
-    revision::{Nonce, Position},
+    revision::{Anchor, Nonce, Position},
     view::TenantView,
 };
 
@@ -64,7 +65,10 @@ impl Standing {
 
     /// Whether this includes a position that was told to somebody before this boot time; `None` =
     /// only a later look at the store can tell.
-    fn includes(&self, position: Position, told: i64) -> Option<bool> {
+    ///
+    /// `known` is the row that was applied in the place of the position's, if that is remembered:
+    /// one epoch may be of two histories until whoever has lost something finds out.
+    fn includes(&self, position: Position, told: i64, known: Option<Anchor>) -> Option<bool> {
         let here = self.position;
         let (rows, heard) = (position.anchor, self.heard_at >= told);
         match (
@@ -73,16 +77,13 @@ impl Standing {
         ) {
             // The newer history may lack it, but has all that there is.
             (Cmp::Greater, _) => heard.then_some(true),
-            (Cmp::Equal, Cmp::Greater) => Some(true),
+            (Cmp::Equal, Cmp::Greater) if known.is_none_or(|known| known == rows) => Some(true),
             (Cmp::Equal, Cmp::Equal) if here.anchor.nonce == rows.nonce => Some(true),
             // A complete look that began later would have brought it, had it been there.
             _ => heard.then_some(false),
         }
     }
 }
-
-/// How many marks of rows are remembered: of more writes than wait for the feed at any time.
-const TOLD: usize = 4_096;
 
 /// How a load that was asked for ended.
 #[derive(Clone)]
@@ -108,10 +109,10 @@ struct Shared {
     tenants: ArcSwap<Tenants>,
     /// Odd while the views and the standing of one history take the place of another's.
     changes: AtomicU64,
-    /// The marks of the rows that were told last, in the history that is followed.
-    told: Mutex<VecDeque<Nonce>>,
-    /// Ticks whenever `standing` has changed.
-    moved: watch::Sender<()>,
+    /// The rows applied lately; written before `standing`.
+    applied: RwLock<Applied>,
+    /// Told whenever `standing` has changed; wakes those who wait in the order in which they came.
+    moved: Notify,
     /// True once the tenants that fit have been loaded.
     warm: watch::Sender<bool>,
     nudge: Notify,
@@ -142,8 +143,8 @@ impl Feed {
             standing: ArcSwapOption::empty(),
             tenants: ArcSwap::default(),
             changes: AtomicU64::new(0),
-            told: Mutex::default(),
-            moved: watch::Sender::default(),
+            applied: RwLock::default(),
+            moved: Notify::new(),
             warm: watch::Sender::new(false),
             nudge: Notify::new(),
             bell: Arc::default(),
@@ -219,9 +220,12 @@ impl Feed {
     /// Whether the feed told of a write that bears this mark, lately and in the history that is
     /// followed; one that a snapshot stepped over it did not tell of.
     pub fn told_of(&self, nonce: Nonce) -> bool {
-        let told = self.shared.told.lock();
-        let told = told.unwrap_or_else(PoisonError::into_inner);
-        told.iter().rev().any(|one| *one == nonce)
+        self.applied(|applied| applied.bears(nonce))
+    }
+
+    fn applied<T>(&self, look: impl FnOnce(&Applied) -> T) -> T {
+        let applied = self.shared.applied.read();
+        look(&applied.unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Waits until a complete tail that was sent at or after this boot time has been applied.
@@ -233,22 +237,22 @@ impl Feed {
     /// Waits until it is known whether what the pod holds includes a position that was told to
     /// somebody before this boot time; `false` = that position is in no history there is.
     pub async fn includes(&self, position: Position, told: i64) -> bool {
-        self.until(|standing| standing.includes(position, told))
-            .await
+        self.until(|standing| {
+            let known = self.applied(|applied| applied.at(position.anchor.revision));
+            standing.includes(position, told, known)
+        })
+        .await
     }
 
     /// Asks for news until where the pod stands is enough to judge by.
     async fn until<T>(&self, judge: impl Fn(&Standing) -> Option<T>) -> T {
-        let mut moved = self.shared.moved.subscribe();
         loop {
-            moved.mark_unchanged();
+            let moved = self.shared.moved.notified();
             if let Some(known) = self.standing().and_then(|standing| judge(&standing)) {
                 return known;
             }
             self.shared.nudge.notify_one();
-            if moved.changed().await.is_err() {
-                return std::future::pending().await;
-            }
+            moved.await;
         }
     }
 

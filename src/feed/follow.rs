@@ -75,6 +75,8 @@ pub enum Loaded {
 
 #[derive(Default)]
 struct Loading {
+    /// Where the pod stood when it began: what came before is not kept.
+    begun: Revision,
     kept: Vec<News>,
     /// How many bans they tell of, roughly.
     weight: usize,
@@ -116,6 +118,8 @@ pub struct Follower<S> {
     /// Tenants of which there is news that only a load can bring.
     behind: BTreeSet<TenantId>,
     recent: VecDeque<Anchor>,
+    /// Those of them that nobody has been told of yet.
+    applied: Vec<Anchor>,
 }
 
 impl<S: Shelf> Follower<S> {
@@ -140,6 +144,7 @@ impl<S: Shelf> Follower<S> {
             loading: BTreeMap::new(),
             behind: BTreeSet::new(),
             recent: VecDeque::from([head]),
+            applied: vec![head],
         }
     }
 
@@ -213,6 +218,7 @@ impl<S: Shelf> Follower<S> {
             self.apply(news);
             self.position.anchor = news.anchor;
             self.recent.push_back(news.anchor);
+            self.applied.push(news.anchor);
             if self.recent.len() > REMEMBERED {
                 self.recent.pop_front();
             }
@@ -272,6 +278,11 @@ impl<S: Shelf> Follower<S> {
         refused
     }
 
+    /// The rows applied since this was asked last.
+    pub fn take_applied(&mut self) -> Vec<Anchor> {
+        std::mem::take(&mut self.applied)
+    }
+
     /// The tenants that have fallen behind since this was asked last, to be loaded anew.
     pub fn take_behind(&mut self) -> BTreeSet<TenantId> {
         std::mem::take(&mut self.behind)
@@ -281,7 +292,11 @@ impl<S: Shelf> Follower<S> {
     pub fn begin_load(&mut self, tenant: &TenantId) -> bool {
         let asked = self.loading.contains_key(tenant);
         if !asked {
-            self.loading.insert(tenant.clone(), Loading::default());
+            let loading = Loading {
+                begun: self.position.anchor.revision,
+                ..Loading::default()
+            };
+            self.loading.insert(tenant.clone(), loading);
         }
         !asked
     }
@@ -339,14 +354,15 @@ impl<S: Shelf> Follower<S> {
         let Some(loading) = self.loading.remove(tenant) else {
             return Loaded::Unasked;
         };
-        let overflown = loading.overflown();
+        let (overflown, begun) = (loading.overflown(), loading.begun);
         let Some((head, mut view)) = loading.arrived else {
             return Loaded::Unasked;
         };
         if known.is_some_and(|known| known != head) {
             return Loaded::Forked;
         }
-        if (overflown || known.is_none()) && !hasty {
+        // A copy that was put back may tell how things stood before all that was kept.
+        if (overflown || known.is_none() || head.revision < begun) && !hasty {
             return Loaded::Again;
         }
         for news in loading

@@ -63,6 +63,13 @@ impl Loads {
         self.in_background.clear();
     }
 
+    /// Has this one read too: somebody may be content with what is there, so nobody need ask.
+    pub(super) fn queue_too(&mut self, tenant: TenantId) {
+        if !self.queue.contains(&tenant) {
+            self.queue.push_back(tenant);
+        }
+    }
+
     /// Forgets what is being read, which is of a history that is gone, and has these read.
     pub(super) fn begin_again(&mut self, tenants: impl IntoIterator<Item = TenantId>) {
         self.round += 1;

@@ -14,7 +14,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Ask, Feed, LoadEnd, Source, Standing, TOLD, bell,
+    Ask, Feed, LoadEnd, Source, Standing, bell,
     ear::{Ear, Told},
     follow::{Follower, Heard, Loaded, Shelf},
     loads::{Loads, Read},
@@ -26,7 +26,7 @@ use crate::{
         ids::TenantId,
         revision::{Epoch, Position},
     },
-    store::{Directory, Result, Store, StoreError, Tail},
+    store::{Directory, Result, Store, StoreError},
     teeth::{Bug, bites, stumble},
 };
 
@@ -97,6 +97,8 @@ struct Task<S> {
     /// Before this the store is not asked again for what it failed to give.
     rested: Instant,
     pause: Pause,
+    /// Boot time at which the store last told what we took in.
+    told_at: i64,
 }
 
 impl<S: Shelf + Clone> Task<S> {
@@ -116,7 +118,7 @@ impl<S: Shelf + Clone> Task<S> {
         pause.reset();
         let ear = Ear::new(feed.clone(), Arc::clone(&store), options);
         let loads = Loads::new(Arc::clone(&store), feed.shared.keys.clone());
-        let task = Self {
+        let mut task = Self {
             follower: Follower::begin(shelf.clone(), directory, sent),
             feed,
             store,
@@ -127,6 +129,7 @@ impl<S: Shelf + Clone> Task<S> {
             ready: BTreeSet::new(),
             rested: Instant::now(),
             pause,
+            told_at: sent,
         };
         task.publish();
         task
@@ -176,6 +179,10 @@ impl<S: Shelf + Clone> Task<S> {
             // It was asked before what another road told since.
             return self.ear.want();
         }
+        if told.tail.epoch < self.current().position().epoch && told.sent < self.told_at {
+            // It was asked before we knew of this epoch, and tells of a moment before it was raised.
+            return self.ear.want();
+        }
         let sent = if bites(Bug::LeaseFromReceipt) {
             told.received
         } else {
@@ -189,7 +196,7 @@ impl<S: Shelf + Clone> Task<S> {
             Heard::Lost | Heard::Forked => return self.begin_again(heard).await,
             Heard::Promoted => return self.raise_epoch().await,
         }
-        self.remember(&told.tail);
+        self.told_at = told.received;
         let clock = &self.feed.shared.clock;
         clock.heard(told.tail.clock, told.sent, told.received);
         for (tenant, end) in self.current().settle_loads() {
@@ -197,16 +204,8 @@ impl<S: Shelf + Clone> Task<S> {
         }
         self.shelve().await;
         for tenant in self.current().take_behind() {
-            self.start_load(tenant);
+            self.loads.queue_too(tenant);
         }
-    }
-
-    fn remember(&self, tail: &Tail) {
-        let marks = self.feed.shared.told.lock();
-        let mut marks = marks.unwrap_or_else(PoisonError::into_inner);
-        marks.extend(tail.news.iter().skip(1).map(|news| news.anchor.nonce));
-        let most = marks.len().saturating_sub(TOLD);
-        marks.drain(..most);
     }
 
     /// Puts the views on the shelf, then tells where the pod stands, then those who wait for a view.
@@ -257,7 +256,7 @@ impl<S: Shelf + Clone> Task<S> {
     }
 
     /// Tells where the pod stands.
-    fn publish(&self) -> Arc<Standing> {
+    fn publish(&mut self) -> Arc<Standing> {
         let (position, heard_at) = (self.follower.position(), self.follower.heard_at());
         let old = self.feed.standing();
         debug_assert!(
@@ -266,6 +265,11 @@ impl<S: Shelf + Clone> Task<S> {
             "C-2: the applied revision never goes back within an epoch"
         );
         let moved = old.as_ref().is_none_or(|old| old.position != position);
+        let applied = self.follower.take_applied();
+        let told = self.feed.shared.applied.write();
+        let mut told = told.unwrap_or_else(PoisonError::into_inner);
+        told.note(position.epoch, &applied);
+        drop(told);
         let token = match old {
             Some(old) if !moved => Arc::clone(&old.token),
             _ => position.token(self.feed.seal()).into(),
@@ -277,7 +281,7 @@ impl<S: Shelf + Clone> Task<S> {
             heard_at,
         });
         self.feed.shared.standing.store(Some(Arc::clone(&standing)));
-        self.feed.shared.moved.send_replace(());
+        self.feed.shared.moved.notify_waiters();
         if moved {
             self.store.witness(position.anchor);
         }
@@ -343,8 +347,7 @@ impl<S: Shelf + Clone> Task<S> {
         let mut anew: BTreeSet<_> = self.shelf.resident().into_iter().collect();
         anew.retain(|tenant| tenants.contains_key(tenant));
         self.renewal = Some(renewal);
-        let marks = self.feed.shared.told.lock();
-        marks.unwrap_or_else(PoisonError::into_inner).clear();
+        self.told_at = self.feed.clock().read().boot;
         self.ready.clear();
         self.loads.begin_again(anew);
         for tenant in self.loads.awaited() {
@@ -377,10 +380,8 @@ impl<S: Shelf + Clone> Task<S> {
             }
             Ok(None) => self.give_up(tenant, &LoadEnd::NoTenant).await,
             Err(error) => {
-                let (again, error) = (
-                    matches!(error, StoreError::Unavailable(_)),
-                    error.with_causes(),
-                );
+                let again = matches!(error, StoreError::Unavailable(_) | StoreError::Following);
+                let error = error.with_causes();
                 tracing::warn!(error, %tenant, "a tenant could not be loaded");
                 if again && self.loads.queue_again(tenant) {
                     self.rested = Instant::now() + self.pause.next();

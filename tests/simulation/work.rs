@@ -1,0 +1,433 @@
+//! A transaction on the model database, as the desk's jobs need it.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use bancheck::{
+    domain::{
+        ban::Ban,
+        clock::Timestamp,
+        ids::{BanId, ListId},
+        list::BanList,
+        policy::TenantSettings,
+        record::{BanRecord, Change},
+    },
+    store::{Added, Answer, Event, Intent, NewBan, Result, StoreError, Work},
+};
+use tokio::{
+    sync::{OwnedMutexGuard, oneshot},
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    database::{Commit, Database, Flaw},
+    history::{Kept, Tenant, list_record},
+    network::{Network, Path, WRITING, Way, broken, within},
+};
+
+/// How long the server keeps a tenant's row locked for a session that says nothing.
+const IDLE: Duration = Duration::from_secs(3);
+/// How often of a hundred times a row is one that this version of the program cannot read.
+const UNREADABLE: u64 = 3;
+
+/// What the feed row will be about.
+#[derive(Default)]
+enum Touched {
+    #[default]
+    Nothing,
+    Bans(BTreeSet<BanId>),
+    List(ListId),
+    Several,
+}
+
+/// The server's side of a transaction; without its lock it is dead.
+pub(crate) struct Session {
+    lock: Mutex<Option<OwnedMutexGuard<()>>>,
+    used: Mutex<Instant>,
+    /// The restart of the server that it was begun after.
+    life: u64,
+}
+
+/// An open transaction.
+pub(crate) struct ModelWork {
+    database: Arc<Database>,
+    network: Arc<Network>,
+    session: Arc<Session>,
+    intent: Intent,
+    /// The tenant when the transaction began, and as it would leave it.
+    before: Arc<Tenant>,
+    after: Tenant,
+    touched: Touched,
+}
+
+impl Session {
+    fn new(lock: Option<OwnedMutexGuard<()>>, life: u64) -> Self {
+        Self {
+            lock: Mutex::new(lock),
+            used: Mutex::new(Instant::now()),
+            life,
+        }
+    }
+
+    fn used(&self) -> std::sync::MutexGuard<'_, Instant> {
+        self.used
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<OwnedMutexGuard<()>>> {
+        self.lock
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn lives(&self, database: &Database) -> bool {
+        let locked = database.flaw == Flaw::PayloadFromRequest || self.lock().is_some();
+        locked && database.ground().life == self.life
+    }
+}
+
+/// Ends a session that its pod has forgotten about.
+async fn watch(session: std::sync::Weak<Session>) {
+    loop {
+        let Some(due) = session.upgrade().map(|session| *session.used() + IDLE) else {
+            return;
+        };
+        sleep_until(due).await;
+        let Some(session) = session.upgrade() else {
+            return;
+        };
+        if session.used().elapsed() >= IDLE {
+            session.lock().take();
+            return;
+        }
+    }
+}
+
+impl ModelWork {
+    /// Opens a transaction on a tenant whose row is locked, unless the flaw is that it is not.
+    pub(crate) fn new(
+        database: &Arc<Database>,
+        network: &Arc<Network>,
+        intent: &Intent,
+        lock: Option<OwnedMutexGuard<()>>,
+    ) -> Option<Self> {
+        let (tenant, life) = {
+            let ground = database.ground();
+            (
+                Arc::clone(ground.head.tenants.get(&intent.tenant)?),
+                ground.life,
+            )
+        };
+        let session = Arc::new(Session::new(lock, life));
+        database.tasks.spawn(watch(Arc::downgrade(&session)));
+        Some(Self {
+            database: Arc::clone(database),
+            network: Arc::clone(network),
+            session,
+            intent: intent.clone(),
+            after: (*tenant).clone(),
+            before: tenant,
+            touched: Touched::Nothing,
+        })
+    }
+
+    /// One statement: there and back.
+    async fn statement(&self) -> Result<()> {
+        self.network.awake().await;
+        let answered = within(WRITING, async {
+            self.network.carry(Path::Pool, Way::ToDatabase).await?;
+            *self.session.used() = Instant::now();
+            if !self.session.lives(&self.database) {
+                return Err(broken());
+            }
+            self.network.carry(Path::Pool, Way::Back).await
+        });
+        let answered = answered.await;
+        self.network.awake().await;
+        answered
+    }
+
+    fn touch(&mut self, ban: BanId) {
+        match &mut self.touched {
+            Touched::Bans(bans) => {
+                bans.insert(ban);
+            }
+            Touched::Nothing => self.touched = Touched::Bans(BTreeSet::from([ban])),
+            Touched::List(_) | Touched::Several => self.touched = Touched::Several,
+        }
+    }
+
+    /// Marks ended what is alike and over, but for one (S-10).
+    fn retire(&mut self, likeness: [u8; 16], but: BanId) {
+        let over = |ban: &Ban| ban.expire.is_some_and(|expire| expire <= self.intent.now);
+        let retired: Vec<BanId> = self
+            .after
+            .standing()
+            .filter(|kept| kept.likeness == likeness && kept.ban.ban_id != but && over(&kept.ban))
+            .map(|kept| kept.ban.ban_id)
+            .collect();
+        for ban in retired {
+            self.change(ban, |kept| kept.ban.ended = true);
+        }
+    }
+
+    fn change(&mut self, ban: BanId, change: impl FnOnce(&mut Kept)) {
+        if let Some(kept) = self.after.bans.get_mut(&ban) {
+            change(Arc::make_mut(kept));
+            self.touch(ban);
+        }
+    }
+}
+
+/// What the feed row of a transaction tells: how the rows stand that it touched (S-11).
+fn told(touched: &Touched, after: &Tenant) -> Option<Change> {
+    Some(match touched {
+        Touched::Nothing => return None,
+        Touched::Several => Change::Reload,
+        Touched::List(list) => Change::List(list_record(&after.lists[list])),
+        Touched::Bans(bans) => {
+            let records: Vec<BanRecord> = bans.iter().map(|ban| after.bans[ban].record()).collect();
+            Change::Bans(records)
+        }
+    })
+}
+
+/// Writes into the rows as they are now only what a request meant to change.
+fn merged(before: &Tenant, after: &Tenant, now: &Tenant) -> Tenant {
+    let mut rows = now.clone();
+    for (id, theirs) in &after.bans {
+        let Some(mine) = rows.bans.get_mut(id) else {
+            rows.bans.insert(*id, Arc::clone(theirs));
+            continue;
+        };
+        let Some(old) = before.bans.get(id) else {
+            continue;
+        };
+        let kept = Arc::make_mut(mine);
+        macro_rules! take {
+            ($($field:ident)+) => {$(
+                if theirs.ban.$field != old.ban.$field {
+                    kept.ban.$field = theirs.ban.$field.clone();
+                }
+            )+};
+        }
+        take!(channels reason enforcement start expire ended deactivated version);
+        if theirs.likeness != old.likeness {
+            kept.likeness = theirs.likeness;
+        }
+    }
+    for (id, theirs) in &after.lists {
+        if let (Some(mine), Some(old)) = (rows.lists.get_mut(id), before.lists.get(id)) {
+            mine.queues
+                .retain(|queue| theirs.queues.contains(queue) || !old.queues.contains(queue));
+            let added = theirs.queues.difference(&old.queues).cloned();
+            mine.queues.extend(added);
+        }
+    }
+    rows
+}
+
+fn unneeded(what: &str) -> ! {
+    unimplemented!("{what}: no job of the simulation does this")
+}
+
+#[async_trait]
+impl Work for ModelWork {
+    fn at(&mut self, now: Timestamp) {
+        self.intent.now = now;
+    }
+
+    fn settings(&self) -> &TenantSettings {
+        &self.after.settings
+    }
+
+    async fn list(&mut self, list_id: &ListId) -> Result<Option<BanList>> {
+        self.statement().await?;
+        Ok(self.after.lists.get(list_id).cloned())
+    }
+
+    async fn list_counts(&mut self) -> Result<(i64, i64)> {
+        let relations: usize = self
+            .after
+            .lists
+            .values()
+            .map(|list| list.queues.len())
+            .sum();
+        let count = |n: usize| i64::try_from(n).expect("a small number");
+        Ok((count(self.after.lists.len()), count(relations)))
+    }
+
+    async fn next_generation(&mut self) -> Result<u32> {
+        unneeded("next_generation")
+    }
+
+    async fn add_bans(&mut self, bans: &[NewBan]) -> Result<Vec<Added>> {
+        self.statement().await?;
+        let mut added = Vec::new();
+        for new in bans {
+            self.retire(new.likeness, new.ban.ban_id);
+            if let Some(standing) = self.after.alike(new.likeness, new.ban.ban_id) {
+                added.push(Added::Alike(standing));
+                continue;
+            }
+            let kept = Kept {
+                made: self.database.next_row(),
+                ban: new.ban.clone(),
+                generation: new.generation,
+                likeness: new.likeness,
+                keys: new.keys.iter().map(|(_, key, _)| key.clone()).collect(),
+            };
+            self.after.bans.insert(new.ban.ban_id, Arc::new(kept));
+            self.touch(new.ban.ban_id);
+            added.push(Added::Made);
+        }
+        Ok(added)
+    }
+
+    async fn ban(&mut self, ban: BanId) -> Result<Option<Ban>> {
+        self.statement().await?;
+        Ok(self.after.bans.get(&ban).map(|kept| kept.ban.clone()))
+    }
+
+    async fn set_ban(&mut self, ban: &Ban, likeness: [u8; 16]) -> Result<()> {
+        self.statement().await?;
+        if !ban.ended {
+            self.retire(likeness, ban.ban_id);
+            if self.after.alike(likeness, ban.ban_id).is_some() {
+                return Err(StoreError::Taken);
+            }
+        }
+        self.change(ban.ban_id, |kept| {
+            kept.ban = ban.clone();
+            kept.likeness = likeness;
+        });
+        Ok(())
+    }
+
+    async fn children(&mut self, _ban: BanId) -> Result<Vec<BanId>> {
+        unneeded("children")
+    }
+
+    async fn overlapping(&mut self, _ban: BanId) -> Result<Vec<BanId>> {
+        // It calls for a warning only, and no answer is judged by its warnings.
+        self.statement().await?;
+        Ok(Vec::new())
+    }
+
+    async fn set_settings(&mut self, _settings: &TenantSettings) -> Result<()> {
+        unneeded("set_settings")
+    }
+
+    async fn add_list(&mut self, _list: &BanList) -> Result<()> {
+        unneeded("add_list")
+    }
+
+    async fn set_list(&mut self, _list: &BanList) -> Result<()> {
+        unneeded("set_list")
+    }
+
+    async fn set_list_queues(&mut self, list: &BanList) -> Result<()> {
+        self.statement().await?;
+        self.after.lists.insert(list.list_id.clone(), list.clone());
+        self.touched = match self.touched {
+            Touched::Nothing | Touched::List(_) => Touched::List(list.list_id.clone()),
+            _ => Touched::Several,
+        };
+        Ok(())
+    }
+
+    async fn note(&mut self, _event: &Event) -> Result<()> {
+        // Events are in no view and no answer.
+        self.statement().await
+    }
+
+    async fn commit(self: Box<Self>, answer: &Answer) -> Result<()> {
+        let network = Arc::clone(&self.network);
+        network.awake().await;
+        let before = network.breaks(Path::Pool);
+        let (reply, replied) = oneshot::channel();
+        let tasks = self.database.tasks.clone();
+        let answer = answer.clone();
+        // In the server, which goes on whatever becomes of whoever asked it.
+        tasks.spawn(async move {
+            let network = Arc::clone(&self.network);
+            if !network.carry_blindly(Path::Pool, Way::ToDatabase).await {
+                return;
+            }
+            let committed = self.commit_there(answer).await;
+            if network.carry(Path::Pool, Way::Back).await.is_ok() {
+                // Nobody waits for it any more where the pod's connection broke.
+                let _ = reply.send(committed);
+            }
+        });
+        let committed = within(WRITING, async {
+            tokio::select! {
+                biased;
+                replied = replied => replied.unwrap_or_else(|_| Err(broken())),
+                () = network.breaking(Path::Pool, before) => Err(broken()),
+            }
+        });
+        let committed = committed.await;
+        network.awake().await;
+        committed
+    }
+
+    async fn abandon(self: Box<Self>) -> Result<()> {
+        self.statement().await
+    }
+}
+
+impl ModelWork {
+    /// What the server does when it is told to commit.
+    async fn commit_there(self, answer: Answer) -> Result<()> {
+        let Self {
+            database,
+            network,
+            session,
+            intent,
+            before,
+            after,
+            touched,
+        } = self;
+        *session.used() = Instant::now();
+        let mut change = told(&touched, &after);
+        if change.is_some() && network.drawn(Path::Pool, |random| random.chance(UNREADABLE)) {
+            change = Some(Change::Reload);
+        }
+        let numbered = match database.flaw {
+            Flaw::Sequence => {
+                let number = database.next_number();
+                let wait = network.drawn(Path::Pool, |random| random.between(1, 30));
+                sleep_until(Instant::now() + Duration::from_millis(wait)).await;
+                Some(number)
+            }
+            _ => None,
+        };
+        if !session.lives(&database) {
+            return Err(broken());
+        }
+        let tenants = {
+            let ground = database.ground();
+            let mut tenants = (*ground.head.tenants).clone();
+            let now = tenants.get(&intent.tenant).map(Arc::clone);
+            let rows = match (database.flaw, now) {
+                (Flaw::PayloadFromRequest, Some(now)) => merged(&before, &after, &now),
+                _ => after,
+            };
+            tenants.insert(intent.tenant.clone(), Arc::new(rows));
+            Arc::new(tenants)
+        };
+        let commit = Commit {
+            intent,
+            change,
+            tenants,
+            answer,
+        };
+        database.commit(commit, numbered)
+    }
+}
