@@ -374,7 +374,9 @@ impl Database {
     pub(crate) fn unbroken(&self) -> bool {
         let mut ground = self.ground();
         let server = ground.server;
-        *ground.meta.server.get_or_insert(server) == server
+        // Files put back that no pod has noticed yet cannot be told by one that begins then: that is
+        // known, and left out of the schedules.
+        *ground.meta.server.get_or_insert(server) == server && !ground.fork_pending
     }
 
     /// Forgets feed rows, but for the newest so many.
