@@ -179,8 +179,10 @@ impl<S: Shelf + Clone> Task<S> {
             // It was asked before what another road told since.
             return self.ear.want();
         }
-        if told.tail.epoch < self.current().position().epoch && told.sent < self.told_at {
-            // It was asked before we knew of this epoch, and tells of a moment before it was raised.
+        let older = told.tail.epoch < self.current().position().epoch || !told.tail.agreed;
+        if older && told.sent < self.told_at {
+            // It was asked on one road before the other told of this epoch, and may be an answer
+            // from before it was begun: that is no fork of its own.
             return self.ear.want();
         }
         let sent = if bites(Bug::LeaseFromReceipt) {
@@ -334,6 +336,7 @@ impl<S: Shelf + Clone> Task<S> {
         let next = own.after_fork(self.feed.clock().read().now);
         let raised = timeout(LOOK, self.store.raise_epoch(own, next)).await;
         if matches!(raised, Ok(Ok(_))) {
+            self.told_at = self.feed.clock().read().boot;
             self.ear.want();
         } else {
             tracing::warn!("the new epoch could not be begun yet");
@@ -419,12 +422,14 @@ impl<S: Shelf + Clone> Task<S> {
 
 /// Reads the tenants, and begins a history of its own where the database is not the one it was.
 async fn first_look(feed: &Feed, store: &dyn Store) -> Result<Directory> {
+    // Asked first: what another pod begins meanwhile is then in the directory.
+    let unbroken = store.unbroken().await?;
     let sent = feed.clock().read().boot;
     let directory = store.directory().await?;
     // Before anybody is told where the pod stands, so that nobody is judged by the machine's time.
     let received = feed.clock().read().boot;
     feed.shared.clock.heard(directory.clock, sent, received);
-    if store.unbroken().await? {
+    if unbroken {
         return Ok(directory);
     }
     tracing::error!(

@@ -67,6 +67,9 @@ pub(crate) fn unix_micros(at: Duration) -> i64 {
     BEGINNING + i64::try_from(at.as_micros()).expect("a run is short")
 }
 
+/// The server that every run begins on, which a pod that is no more has noted down.
+const FIRST_SERVER: u64 = 1;
+
 /// Who waits for the bell on a connection.
 pub(crate) struct Listener {
     /// A bell on its way there.
@@ -138,7 +141,7 @@ impl Database {
         let meta = Meta {
             epoch: Epoch(1),
             floor: Revision(1),
-            server: None,
+            server: Some(FIRST_SERVER),
         };
         let first = Arc::new(Row {
             number: 0,
@@ -157,7 +160,7 @@ impl Database {
         let locks = first.tenants.keys().cloned();
         let ground = Ground {
             meta,
-            server: 1,
+            server: FIRST_SERVER,
             life: 0,
             clock_off: 0,
             fork_pending: false,
