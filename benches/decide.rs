@@ -139,8 +139,8 @@ fn digest(criterion: &mut Criterion, view: &TenantView) {
     criterion.bench_function("digest", |bench| {
         bench.iter(|| {
             view.key()
-                .probes(black_box(&caller), view.widths(), |space, key| {
-                    black_box((space, key));
+                .probes(black_box(&caller), view.widths(), true, |probe| {
+                    black_box(probe);
                 });
         });
     });

@@ -17,7 +17,7 @@ use crate::{
         fields,
         identity::{CANONICALISER_VERSION, IdentityKind, MatchKind},
         ids::ListId,
-        keys::TenantKey,
+        keys::{MatchKey, TenantKey},
         list::BanList,
         policy::TenantSettings,
         refusal::{Reason, Refusal},
@@ -154,6 +154,7 @@ pub fn prepare(
             .map(|caution| caution.code().to_owned());
         warnings.extend(codes.map(|code| (u32::from(at) + 1, code)));
     }
+    only_once(&mut keys);
     let on_token = identities
         .iter()
         .any(|one| one.kind == IdentityKind::VisitorToken);
@@ -198,6 +199,25 @@ pub fn prepare(
         },
         warnings,
     ))
+}
+
+/// Leaves out other names of a target that are another target's own, or another name of it too.
+fn only_once(keys: &mut Vec<(u8, MatchKey, String)>) {
+    let all: Vec<_> = keys
+        .iter()
+        .map(|(_, key, _)| (key.space, key.key, key.matches))
+        .collect();
+    let mut at = 0;
+    keys.retain(|(_, key, _)| {
+        let same = |(space, other, _): &&(_, _, _)| (*space, *other) == (key.space, key.key);
+        let earlier = all[..at].iter().any(|one| same(&one));
+        let own = all
+            .iter()
+            .filter(same)
+            .any(|(_, _, matches)| *matches != MatchKind::Alias);
+        at += 1;
+        key.matches != MatchKind::Alias || !(earlier || own)
+    });
 }
 
 /// What makes two bans the same: list, match kind, enforcement, channels and set of targets.

@@ -160,7 +160,9 @@ impl Desk {
         let raw = given.given();
         let region = Some(settings.default_region.as_str()).filter(|region| !region.is_empty());
         let network = identity::read_network(&raw, channels);
-        let read = network.or_else(|_| identity::read(&raw, channels, region));
+        let read = network
+            .or_else(|_| identity::read(&raw, channels, region))
+            .or_else(|unreadable| identity::read_domain(&raw, channels).map_err(|_| unreadable));
         let identity = read.map_err(|_| {
             let message = "this cannot be read; say of what kind it is, or name one channel";
             Refusal::of_field(Reason::InvalidFilter, "identity.value", message)

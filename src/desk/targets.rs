@@ -18,6 +18,8 @@ const MIN_TOKEN_BYTES: usize = 16;
 /// The widest networks that may be banned without insisting.
 const MIN_V4_PREFIX: u8 = 16;
 const MIN_V6_PREFIX: u8 = 32;
+/// The shortest prefix of numbers that may be, in digits behind the `+`.
+const MIN_PREFIX_DIGITS: usize = 4;
 /// Peer ids of VK from here on are chats (dev.vk.com, conversation: local id = id − 2 000 000 000).
 const FIRST_VK_CHAT: i64 = 2_000_000_000;
 
@@ -66,8 +68,11 @@ pub(super) fn read(
         let found = match match_kind {
             MatchKind::Exact => identity::read(&one.given(), channels, region),
             MatchKind::Cidr => identity::read_network(&one.given(), channels),
-            MatchKind::Alias | MatchKind::Prefix | MatchKind::Domain => {
-                let message = "targets are matched EXACT or CIDR";
+            MatchKind::Prefix => identity::read_prefix(&one.given(), channels),
+            MatchKind::Domain => identity::read_domain(&one.given(), channels),
+            MatchKind::Alias => {
+                let message = "targets are matched EXACT, which finds aliases too, or as a PREFIX, \
+                               a CIDR or a DOMAIN";
                 return Err(Refusal::of_field(
                     Reason::InvalidIdentifier,
                     "match_kind",
@@ -109,7 +114,11 @@ fn refuse(at: usize, match_kind: MatchKind, unreadable: Unreadable) -> Refusal {
         (_, Some(_)) => {
             let message = match match_kind {
                 MatchKind::Cidr => "this is not a network like 203.0.113.0/24",
-                _ => "this cannot be read as an identity of its kind; a network needs CIDR",
+                MatchKind::Prefix => "this is not the beginning of telephone numbers, like +4206",
+                MatchKind::Domain => "this is not a domain of mail addresses, like example.com",
+                MatchKind::Exact | MatchKind::Alias => {
+                    "this cannot be read as an identity of its kind; a range needs its match kind"
+                }
             };
             Refusal::of_field(
                 Reason::InvalidIdentifier,
@@ -162,21 +171,64 @@ fn bannable(at: usize, identity: &Identity, insisted: bool) -> Result<(), Refusa
         let field = format!("targets[{at}].issuer");
         return Err(Refusal::of_field(Reason::MissingIssuer, field, message));
     }
-    if let Form::Network(net) = identity.form {
-        let least = match net {
-            IpNet::V4(_) => MIN_V4_PREFIX,
-            IpNet::V6(_) => MIN_V6_PREFIX,
-        };
-        let prefix = net.prefix_len();
-        if prefix == 0 || (prefix < least && !insisted) {
-            let message = format!(
-                "a network of /{prefix} is wider than /{least}; override_warnings lifts this for \
-                 all but /0"
-            );
-            return Err(Refusal::of_field(Reason::RangeTooBroad, value(), message));
+    match breadth(identity) {
+        Breadth::Fine => Ok(()),
+        Breadth::Unwise(_) if insisted => Ok(()),
+        Breadth::Unwise(what) => {
+            let message = format!("{what}; override_warnings lifts this");
+            Err(Refusal::of_field(Reason::RangeTooBroad, value(), message))
+        }
+        Breadth::Everybody(what) => {
+            let message = format!("{what}; nothing lifts this");
+            Err(Refusal::of_field(Reason::RangeTooBroad, value(), message))
         }
     }
-    Ok(())
+}
+
+/// How many strangers a target would hit.
+enum Breadth {
+    /// No more than its customer, or few.
+    Fine,
+    /// So many that somebody must insist.
+    Unwise(String),
+    /// All of them.
+    Everybody(&'static str),
+}
+
+/// Judges the width of a target; what is said names the limit and never the target.
+fn breadth(identity: &Identity) -> Breadth {
+    match identity.form {
+        Form::Text | Form::Address(_) => Breadth::Fine,
+        Form::Network(net) => {
+            let least = match net {
+                IpNet::V4(_) => MIN_V4_PREFIX,
+                IpNet::V6(_) => MIN_V6_PREFIX,
+            };
+            match net.prefix_len() {
+                0 => Breadth::Everybody("a network of /0 is everybody"),
+                prefix if prefix < least => {
+                    Breadth::Unwise(format!("a network of /{prefix} is wider than /{least}"))
+                }
+                _ => Breadth::Fine,
+            }
+        }
+        Form::Prefix => match identity.canonical.len() - 1 {
+            digits if digits < MIN_PREFIX_DIGITS => Breadth::Unwise(format!(
+                "a prefix of {digits} digits is shorter than {MIN_PREFIX_DIGITS}"
+            )),
+            _ => Breadth::Fine,
+        },
+        Form::Domain if !identity.canonical.contains('.') => {
+            Breadth::Everybody("a top-level domain is everybody below it")
+        }
+        Form::Domain if identity::is_public_suffix(&identity.canonical) => {
+            Breadth::Unwise("strangers register domains below a public suffix".to_owned())
+        }
+        Form::Domain if identity::is_freemail(&identity.canonical) => {
+            Breadth::Unwise("strangers share the domain of a freemail provider".to_owned())
+        }
+        Form::Domain => Breadth::Fine,
+    }
 }
 
 #[cfg(test)]

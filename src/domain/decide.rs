@@ -8,12 +8,9 @@ use super::{
     clock::Timestamp,
     identity::{Identity, IdentityKind, MatchKind},
     ids::{BanId, ListId},
-    keys::Space,
+    keys,
     list::Treatment,
-    view::{
-        TenantView,
-        index::{Entry, Key},
-    },
+    view::{TenantView, index::Entry},
 };
 
 /// Where in its life the interaction is.
@@ -62,9 +59,12 @@ pub enum Basis {
 #[derive(Clone, Copy, Debug)]
 struct Probe {
     identity: u8,
-    space: Space,
-    key: Key,
+    of: keys::Probe,
 }
+
+/// How many look-ups are made without asking the allocator for room: a number or an address and as
+/// many widths of ranges as a tenant commonly has.
+const ROOM: usize = 24;
 
 /// A question, canonicalised for one view.
 #[derive(Debug)]
@@ -72,7 +72,7 @@ pub struct Query<'a> {
     channel: Channel,
     stage: Stage,
     queue: Option<&'a str>,
-    probes: SmallVec<[Probe; 8]>,
+    probes: SmallVec<[Probe; ROOM]>,
 }
 
 impl<'a> Query<'a> {
@@ -88,13 +88,14 @@ impl<'a> Query<'a> {
 
     /// Adds the identity that stands at `position` in the request.
     pub fn ask_for(&mut self, view: &TenantView, position: u8, identity: &Identity) {
-        view.key().probes(identity, view.widths(), |space, key| {
-            self.probes.push(Probe {
-                identity: position,
-                space,
-                key,
+        let email_fold = view.tenant.email_fold;
+        view.key()
+            .probes(identity, view.widths(), email_fold, |of| {
+                self.probes.push(Probe {
+                    identity: position,
+                    of,
+                });
             });
-        });
     }
 }
 
@@ -147,14 +148,22 @@ pub fn decide(view: &TenantView, query: &Query<'_>, now: Timestamp) -> Verdict {
             }
     };
 
-    let mut deciding: Option<(&Entry, u8)> = None;
-    let mut shadows: SmallVec<[(&Entry, u8); 2]> = SmallVec::new();
+    // Other names of a mail address are filed whatever the tenant says, so that it may change its mind.
+    let counts = |entry: &Entry| {
+        view.tenant.email_fold
+            || entry.match_kind() != MatchKind::Alias
+            || entry.kind != IdentityKind::EmailAddress as u8
+    };
+
+    let mut deciding: Option<(&Entry, &Probe)> = None;
+    let mut shadows: SmallVec<[(&Entry, &Probe); 2]> = SmallVec::new();
     let mut next_start = Timestamp::MAX.micros();
     for probe in &query.probes {
-        for entry in view.find(probe.space, probe.key) {
+        for entry in view.find(probe.of.space, probe.of.key) {
             if !entry.channels().contains(query.channel)
                 || entry.ends <= now.micros()
                 || !holds(entry)
+                || !counts(entry)
             {
                 continue;
             }
@@ -168,10 +177,10 @@ pub fn decide(view: &TenantView, query: &Query<'_>, now: Timestamp) -> Verdict {
                 }
             } else if shadow {
                 if shadows.iter().all(|(seen, _)| seen.ban != entry.ban) {
-                    shadows.push((entry, probe.identity));
+                    shadows.push((entry, probe));
                 }
             } else if deciding.is_none_or(|(best, _)| outlasts(entry, best)) {
-                deciding = Some((entry, probe.identity));
+                deciding = Some((entry, probe));
             }
         }
     }
@@ -192,12 +201,16 @@ fn outlasts(one: &Entry, other: &Entry) -> bool {
     (other.ends, one.ban) < (one.ends, other.ban)
 }
 
-fn matched(view: &TenantView, entry: &Entry, identity: u8) -> Match {
+fn matched(view: &TenantView, entry: &Entry, probe: &Probe) -> Match {
+    let match_kind = match entry.match_kind() {
+        MatchKind::Exact if probe.of.alias => MatchKind::Alias,
+        filed => filed,
+    };
     Match {
         ban: entry.ban,
         list_id: view.list(entry.list).map(|list| list.list_id.clone()),
-        match_kind: entry.match_kind(),
-        identity,
+        match_kind,
+        identity: probe.identity,
         expire: (entry.ends != Timestamp::MAX.micros())
             .then_some(Timestamp::from_micros(entry.ends)),
     }

@@ -2,8 +2,11 @@
 //!
 //! There is one door, [`read`], and every identity of the service comes through it: at a check, at
 //! a ban, in an import. Two spellings of one person must meet there, so the form is made here, on
-//! the server, by one function with one version, and never by a client. Ranges of addresses have a
-//! door of their own, [`read_network`], because a check never hands one over.
+//! the server, by one function with one version, and never by a client. Ranges have doors of their
+//! own, [`read_network`], [`read_prefix`] and [`read_domain`], because a check never hands one over.
+//!
+//! Where one customer is known under several names, as `alice+shop@example.com` is Alice, the
+//! others come along as [`Alias`]es: keys to look under, never a rewrite of what was received.
 //!
 //! The door never rejects a check. What it cannot read is an [`Unreadable`] with the reason, which
 //! a check turns into a warning and a ban into an error; what it can read but would not swear to
@@ -20,17 +23,25 @@ mod email;
 mod ip;
 mod kind;
 pub mod phone;
+pub mod protected;
+pub mod range;
+pub mod sets;
 mod sip;
 mod vk;
 
+pub use email::{is_freemail, is_public_suffix};
 pub use kind::{IdentityKind, MatchKind};
 use kind::{TELEPHONE, is_whatsapp_user_id};
+pub use range::{read_domain, read_network, read_prefix};
 
 /// Version of the canonicaliser, stored with every key.
 ///
 /// It grows by one whenever any input would get another canonical form than before, so that a
-/// store can tell which of its keys to make again.
-pub const CANONICALISER_VERSION: u16 = 1;
+/// store can tell which of its keys to make again. What an older version made of an input is looked
+/// up as long as that version's keys may stand in a store ([`AliasOf::Version`]).
+///
+/// 2: aliases, and e-mail addresses without the quotes that they do not need.
+pub const CANONICALISER_VERSION: u16 = 2;
 
 /// The longest value, and the longest issuer, that is read at all.
 pub const MAX_VALUE_BYTES: usize = 1024;
@@ -90,19 +101,78 @@ pub struct Identity {
     pub issuer: String,
     /// The same in the shape that ranges are compared in.
     pub form: Form,
+    /// What else it is looked up under; mostly nothing.
+    pub aliases: Vec<Alias>,
     /// What to know about it; mostly nothing.
     pub cautions: Vec<Caution>,
+}
+
+/// Another name of the same customer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alias {
+    /// What the name is; a SIP address can be a telephone number as well.
+    pub kind: IdentityKind,
+    /// The name in its own canonical form.
+    pub canonical: String,
+    /// Why it is the same customer.
+    pub of: AliasOf,
+}
+
+/// Why two names are one customer's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AliasOf {
+    /// It is the same number or address, written otherwise.
+    Spelling,
+    /// The mail provider ignores the difference; a tenant may wish not to.
+    Folding,
+    /// An older version of the canonicaliser filed it so. Nothing is filed under it any more.
+    Version,
+}
+
+impl Identity {
+    /// An identity without an issuer, aliases or cautions.
+    fn plain(kind: IdentityKind, canonical: String, form: Form) -> Self {
+        Self {
+            kind,
+            canonical,
+            issuer: String::new(),
+            form,
+            aliases: Vec::new(),
+            cautions: Vec::new(),
+        }
+    }
+
+    fn alias(&mut self, kind: IdentityKind, canonical: Option<String>, of: AliasOf) {
+        let new = |one: &String| {
+            (kind, one) != (self.kind, &self.canonical)
+                && self
+                    .aliases
+                    .iter()
+                    .all(|alias| (alias.kind, &alias.canonical) != (kind, one))
+        };
+        if let Some(canonical) = canonical.filter(new) {
+            self.aliases.push(Alias {
+                kind,
+                canonical,
+                of,
+            });
+        }
+    }
 }
 
 /// The shape of an identity beyond its text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Form {
-    /// Text and nothing more: all that is not an IP address.
+    /// Text and nothing more: all that is neither an IP address nor a range.
     Text,
     /// One IP address.
     Address(IpAddr),
     /// A network of them.
     Network(IpNet),
+    /// The telephone numbers that begin with this, `+` and digits.
+    Prefix,
+    /// The mail addresses of a domain and of those below it.
+    Domain,
 }
 
 /// What the door answers when nothing can be matched: why, and the kind if it could be told.
@@ -144,90 +214,89 @@ pub fn read(
         caution: Caution::Unparseable,
     };
     let text = legible(given, kind).ok_or(unparseable)?;
-    let on_telephone = channels.is_empty() || !channels.and(TELEPHONE).is_empty();
-    let mut cautions = Vec::new();
-    let mut form = Form::Text;
-    let canonical = match kind {
-        IdentityKind::PhoneNumber | IdentityKind::SipUri
-            if on_telephone && phone::is_withheld(&text) =>
-        {
-            return Ok(withheld());
+    let mut identity = match kind {
+        IdentityKind::PhoneNumber | IdentityKind::SipUri => {
+            telephone(given, kind, &text, channels, default_region)
         }
-        IdentityKind::PhoneNumber => {
-            let region = phone::region(given.region_hint, default_region);
-            let number = phone::read(&text, channels, region).ok_or(unparseable)?;
-            if !number.possible {
-                cautions.push(Caution::NotPossibleNumber);
-            }
-            number.canonical
-        }
-        IdentityKind::EmailAddress => {
-            let address = email::read(&text).ok_or(unparseable)?;
-            if address.mixes_scripts {
-                cautions.push(Caution::Homoglyph);
-            }
-            address.canonical
-        }
-        IdentityKind::IpAddress => {
-            let address = ip::address(&text).ok_or(unparseable)?;
-            form = Form::Address(address);
-            address.to_string()
-        }
-        IdentityKind::SipUri => sip::read(&text).ok_or(unparseable)?,
-        IdentityKind::VkPeerId => vk::read(&text).ok_or(unparseable)?,
-        // Some providers hand the id on with its URN prefix, some without: one person either way.
-        IdentityKind::AppleOpaqueId => match text.strip_prefix("urn:mbid:").unwrap_or(&text) {
-            "" => return Err(unparseable),
-            id => id.to_owned(),
-        },
-        IdentityKind::VisitorToken
-        | IdentityKind::WhatsappUserId
-        | IdentityKind::MessengerPsid
-        | IdentityKind::Withheld => text.into_owned(),
-    };
-    let issuer = if kind.takes_issuer() {
-        given.issuer
-    } else {
-        ""
-    };
-    if kind.takes_issuer() && issuer.is_empty() {
-        cautions.push(Caution::MissingIssuer);
+        IdentityKind::EmailAddress => mailbox(&text),
+        IdentityKind::IpAddress => ip::address(&text)
+            .map(|address| Identity::plain(kind, address.to_string(), Form::Address(address))),
+        _ => opaque(kind, &text),
     }
-    Ok(Identity {
-        kind,
-        canonical,
-        issuer: issuer.to_owned(),
-        form,
-        cautions,
-    })
+    .filter(|identity| identity.canonical.len() <= MAX_VALUE_BYTES)
+    .ok_or(unparseable)?;
+    if kind.takes_issuer() {
+        given.issuer.clone_into(&mut identity.issuer);
+        if given.issuer.is_empty() {
+            identity.cautions.push(Caution::MissingIssuer);
+        }
+    }
+    Ok(identity)
 }
 
-/// Reads a network of IP addresses, as `203.0.113.0/24` or `2001:db8::/32`.
-///
-/// Host bits are masked away. A value without `/` is one address, which [`read`] is for.
-pub fn read_network(given: &Given<'_>, channels: Channels) -> Result<Identity, Unreadable> {
-    let kind = match given.kind {
-        // No single address holds a '/', so inference would take the network for a token.
-        None if channels.only() == Some(Channel::WebChat) => IdentityKind::IpAddress,
-        _ => kind_of(given, channels)?,
-    };
-    let unparseable = Unreadable {
-        kind: Some(kind),
-        caution: Caution::Unparseable,
-    };
-    if kind != IdentityKind::IpAddress {
-        return Err(unparseable);
+/// A caller, by number or by SIP address.
+fn telephone(
+    given: &Given<'_>,
+    kind: IdentityKind,
+    text: &str,
+    channels: Channels,
+    default_region: Option<&str>,
+) -> Option<Identity> {
+    let region = phone::region(given.region_hint, default_region);
+    let on_telephone = channels.is_empty() || !channels.and(TELEPHONE).is_empty();
+    if on_telephone && phone::is_withheld(text, region) {
+        return Some(withheld());
     }
-    let network = legible(given, kind)
-        .and_then(|text| ip::network(&text))
-        .ok_or(unparseable)?;
-    Ok(Identity {
-        kind,
-        canonical: network.to_string(),
-        issuer: String::new(),
-        form: Form::Network(network),
-        cautions: Vec::new(),
-    })
+    if kind == IdentityKind::SipUri {
+        let mut identity = Identity::plain(kind, sip::read(text)?, Form::Text);
+        identity.alias(kind, sip::bare(&identity.canonical), AliasOf::Spelling);
+        let number = sip::number(&identity.canonical)
+            .and_then(|number| phone::read(&number, channels, region))
+            .filter(|number| number.canonical.starts_with('+'));
+        if let Some(number) = number {
+            let other = phone::spellings(&number.canonical);
+            let kind = IdentityKind::PhoneNumber;
+            for spelling in [Some(number.canonical), other, number.without_zero] {
+                identity.alias(kind, spelling, AliasOf::Spelling);
+            }
+        }
+        return Some(identity);
+    }
+    let number = phone::read(text, channels, region)?;
+    let mut identity = Identity::plain(kind, number.canonical, Form::Text);
+    if !number.possible {
+        identity.cautions.push(Caution::NotPossibleNumber);
+    }
+    let other = phone::spellings(&identity.canonical);
+    identity.alias(kind, other, AliasOf::Spelling);
+    identity.alias(kind, number.without_zero, AliasOf::Spelling);
+    Some(identity)
+}
+
+/// A mail address.
+fn mailbox(text: &str) -> Option<Identity> {
+    let kind = IdentityKind::EmailAddress;
+    let address = email::read(text)?;
+    let mut identity = Identity::plain(kind, address.canonical, Form::Text);
+    if address.mixes_scripts {
+        identity.cautions.push(Caution::Homoglyph);
+    }
+    identity.alias(kind, email::fold(&identity.canonical), AliasOf::Folding);
+    identity.alias(kind, address.former, AliasOf::Version);
+    Some(identity)
+}
+
+/// An id that the vendor hands out and only the vendor understands.
+fn opaque(kind: IdentityKind, text: &str) -> Option<Identity> {
+    let canonical = match kind {
+        IdentityKind::VkPeerId => vk::read(text)?,
+        // Some providers hand the id on with its URN prefix, some without: one person either way.
+        IdentityKind::AppleOpaqueId => text.trim_start_matches("urn:mbid:").to_owned(),
+        // A user name has not this form: its owner can change it, and it is no identity.
+        IdentityKind::WhatsappUserId if !is_whatsapp_user_id(text) => return None,
+        _ => text.to_owned(),
+    };
+    (!canonical.is_empty()).then(|| Identity::plain(kind, canonical, Form::Text))
 }
 
 /// The kind given, or the one that follows from the only channel.
@@ -304,286 +373,10 @@ const fn is_invisible(c: char) -> bool {
 
 /// The one identity that all who hide their number share; the literal is never banned.
 fn withheld() -> Identity {
-    Identity {
-        kind: IdentityKind::Withheld,
-        canonical: String::new(),
-        issuer: String::new(),
-        form: Form::Text,
-        cautions: vec![Caution::Withheld],
-    }
+    let mut identity = Identity::plain(IdentityKind::Withheld, String::new(), Form::Text);
+    identity.cautions.push(Caution::Withheld);
+    identity
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::{Caution, Form, Given, Identity, IdentityKind, Unreadable};
-    use super::{read, read_network};
-    use crate::domain::channel::{Channel, Channels};
-
-    fn given(kind: Option<IdentityKind>, value: &str) -> Given<'_> {
-        Given {
-            kind,
-            value,
-            issuer: "",
-            region_hint: "",
-        }
-    }
-
-    fn on(channel: Channel, value: &str) -> Result<Identity, Unreadable> {
-        read(&given(None, value), Channels::of(&[channel]), Some("CZ"))
-    }
-
-    fn of(kind: IdentityKind, value: &str) -> Result<Identity, Unreadable> {
-        read(&given(Some(kind), value), Channels::NONE, Some("CZ"))
-    }
-
-    #[test]
-    fn the_only_channel_tells_the_kind() {
-        use IdentityKind as K;
-        for (channel, value, kind, canonical) in [
-            (
-                Channel::Call,
-                "601 123 456",
-                K::PhoneNumber,
-                "+420601123456",
-            ),
-            (Channel::Sms, "dhl", K::PhoneNumber, "DHL"),
-            (
-                Channel::Email,
-                "Alice@Example.com",
-                K::EmailAddress,
-                "alice@example.com",
-            ),
-            (
-                Channel::Whatsapp,
-                "420601123456",
-                K::PhoneNumber,
-                "+420601123456",
-            ),
-            (
-                Channel::Whatsapp,
-                "US.13491208655302741918",
-                K::WhatsappUserId,
-                "US.13491208655302741918",
-            ),
-            (
-                Channel::Whatsapp,
-                "US.ENT.1181a",
-                K::WhatsappUserId,
-                "US.ENT.1181a",
-            ),
-            (
-                Channel::AppleMessages,
-                "urn:mbid:AQAAY4/=",
-                K::AppleOpaqueId,
-                "AQAAY4/=",
-            ),
-            (Channel::Messenger, "0012", K::MessengerPsid, "0012"),
-            (Channel::Vk, "club123", K::VkPeerId, "-123"),
-            (
-                Channel::WebChat,
-                " [2001:DB8::1]:443",
-                K::IpAddress,
-                "2001:db8::1",
-            ),
-            (
-                Channel::WebChat,
-                "b1946AC9-2d6f",
-                K::VisitorToken,
-                "b1946AC9-2d6f",
-            ),
-        ] {
-            let identity = on(channel, value).unwrap();
-            assert_eq!(
-                (identity.kind, identity.canonical.as_str()),
-                (kind, canonical)
-            );
-        }
-    }
-
-    #[test]
-    fn without_a_kind_two_channels_tell_nothing() {
-        let unreadable = Unreadable {
-            kind: None,
-            caution: Caution::Unparseable,
-        };
-        for channels in [Channels::NONE, Channels::of(&[Channel::Call, Channel::Sms])] {
-            assert_eq!(
-                read(&given(None, "+420601123456"), channels, None),
-                Err(unreadable)
-            );
-        }
-    }
-
-    #[test]
-    fn a_kind_that_no_channel_carries_is_told() {
-        let given = given(Some(IdentityKind::EmailAddress), "alice@example.com");
-        let mismatch = Unreadable {
-            kind: Some(IdentityKind::EmailAddress),
-            caution: Caution::KindChannelMismatch,
-        };
-        assert_eq!(
-            read(&given, Channels::of(&[Channel::Call]), None),
-            Err(mismatch)
-        );
-        assert!(read(&given, Channels::of(&[Channel::Call, Channel::Email]), None).is_ok());
-    }
-
-    #[test]
-    fn a_caller_who_hides_the_number_is_withheld_however_it_is_spelt() {
-        for (kind, value) in [
-            (None, "Anonymous"),
-            (None, " - "),
-            (Some(IdentityKind::PhoneNumber), "+266696687"),
-            (
-                Some(IdentityKind::SipUri),
-                "sip:anonymous@anonymous.invalid",
-            ),
-            (Some(IdentityKind::Withheld), ""),
-        ] {
-            let identity = read(&given(kind, value), Channels::of(&[Channel::Call]), None).unwrap();
-            assert_eq!(identity.kind, IdentityKind::Withheld, "{value}");
-            assert_eq!(identity.canonical, "");
-            assert_eq!(identity.cautions, [Caution::Withheld]);
-        }
-    }
-
-    #[test]
-    fn white_space_and_invisible_marks_around_a_number_are_not_part_of_it() {
-        let wrapped = "\u{202a}\u{a0}+420 601\u{200b} 123 456\u{202c}\n";
-        assert_eq!(
-            on(Channel::Call, wrapped).unwrap().canonical,
-            "+420601123456"
-        );
-    }
-
-    #[test]
-    fn an_opaque_id_is_kept_byte_for_byte() {
-        for kind in IdentityKind::ALL
-            .into_iter()
-            .filter(|kind| kind.is_opaque())
-        {
-            let value = " Ab\u{200b}%2F= ";
-            assert_eq!(of(kind, value).unwrap().canonical, value);
-        }
-    }
-
-    #[test]
-    fn nothing_is_read_from_an_empty_an_overlong_or_a_garbled_value() {
-        let long = "1".repeat(super::MAX_VALUE_BYTES + 1);
-        for kind in IdentityKind::ALL
-            .into_iter()
-            .filter(|kind| *kind != IdentityKind::Withheld)
-        {
-            for value in [
-                "",
-                " \u{200b}",
-                "\u{feff}",
-                "a\0b",
-                "+420\u{7}601123456",
-                &long,
-            ] {
-                if kind.is_opaque() && value.contains(['\u{200b}', '\u{feff}']) {
-                    continue;
-                }
-                let unparseable = Unreadable {
-                    kind: Some(kind),
-                    caution: Caution::Unparseable,
-                };
-                assert_eq!(of(kind, value), Err(unparseable), "{kind:?} {value:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn the_issuer_is_part_of_the_key_only_where_ids_are_scoped() {
-        let from_page = |kind, value| {
-            let given = Given {
-                kind: Some(kind),
-                value,
-                issuer: "Page 1",
-                region_hint: "",
-            };
-            read(&given, Channels::NONE, None).unwrap()
-        };
-        assert_eq!(
-            from_page(IdentityKind::MessengerPsid, "12").issuer,
-            "Page 1"
-        );
-        assert_eq!(from_page(IdentityKind::MessengerPsid, "12").cautions, []);
-        assert_eq!(
-            from_page(IdentityKind::EmailAddress, "a@example.com").issuer,
-            ""
-        );
-        let without = of(IdentityKind::MessengerPsid, "12").unwrap();
-        assert_eq!(without.cautions, [Caution::MissingIssuer]);
-    }
-
-    #[test]
-    fn the_connectors_region_goes_before_the_tenants() {
-        let given = Given {
-            kind: Some(IdentityKind::PhoneNumber),
-            value: "020 7183 8750",
-            issuer: "",
-            region_hint: "gb",
-        };
-        let identity = read(&given, Channels::NONE, Some("CZ")).unwrap();
-        assert_eq!(identity.canonical, "+442071838750");
-        let no_hint = Given {
-            region_hint: "Britain",
-            ..given
-        };
-        let identity = read(&no_hint, Channels::NONE, Some("GB")).unwrap();
-        assert_eq!(identity.canonical, "+442071838750");
-    }
-
-    #[test]
-    fn doubts_are_told_and_do_not_stop_a_match() {
-        let short = on(Channel::Call, "+420123").unwrap();
-        assert_eq!(short.cautions, [Caution::NotPossibleNumber]);
-        let mixed = on(Channel::Email, "\u{430}lice@example.com").unwrap();
-        assert_eq!(mixed.cautions, [Caution::Homoglyph]);
-    }
-
-    #[test]
-    fn an_address_and_a_network_have_each_their_door() {
-        let web = Channels::of(&[Channel::WebChat]);
-        let network = given(None, "::ffff:203.0.113.77/120");
-        let identity = read_network(&network, web).unwrap();
-        assert_eq!(identity.canonical, "203.0.113.0/24");
-        assert_eq!(
-            identity.form,
-            Form::Network("203.0.113.0/24".parse().unwrap())
-        );
-        assert!(of(IdentityKind::IpAddress, "203.0.113.0/24").is_err());
-
-        let address = given(Some(IdentityKind::IpAddress), "203.0.113.7");
-        assert!(read_network(&address, web).is_err());
-        let identity = read(&address, web, None).unwrap();
-        assert_eq!(identity.form, Form::Address("203.0.113.7".parse().unwrap()));
-        assert_eq!(
-            read_network(&network, Channels::of(&[Channel::Call]))
-                .unwrap_err()
-                .kind,
-            Some(IdentityKind::PhoneNumber)
-        );
-    }
-
-    proptest! {
-        #[test]
-        fn no_value_panics_whatever_its_kind_and_channels(
-            kind in 0_i32..=10,
-            bits in any::<u16>(),
-            value in "\\PC*|[+0-9a-z:;=@./\\[\\]%# -]{0,40}",
-            issuer in "\\PC{0,4}",
-            region_hint in "[A-Z]{2}|\\PC{0,3}",
-        ) {
-            let kind = IdentityKind::from_number(kind);
-            let given = Given { kind, value: &value, issuer: &issuer, region_hint: &region_hint };
-            let channels = Channels::from_bits(bits);
-            let _ = read(&given, channels, Some("CZ"));
-            let _ = read_network(&given, channels);
-        }
-    }
-}
+mod tests;

@@ -13,7 +13,7 @@ use sha2::Sha256;
 
 use super::{
     hex::hex,
-    identity::{Form, Identity, IdentityKind, MatchKind},
+    identity::{Alias, AliasOf, Form, Identity, IdentityKind, MatchKind, range},
     ids::TenantId,
     view::index::Key,
 };
@@ -33,7 +33,8 @@ pub enum Space {
 pub struct MatchKey {
     /// Where it is looked up.
     pub space: Space,
-    /// How many leading bits count, for addresses; 0 for all else.
+    /// How much of an identity it says: leading bits of an address, digits of a number, labels of a
+    /// domain; 0 where it says all.
     pub width: u8,
     /// The key itself.
     pub key: Key,
@@ -43,27 +44,34 @@ pub struct MatchKey {
     pub matches: MatchKind,
 }
 
-/// The widths of a view's address keys: a check probes these and no others.
+/// The widths of a view's keys: a check probes these and no others.
 ///
 /// A width stays once seen; a stale one costs a probe and never a wrong answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Widths {
-    /// Of IPv6 digests; bit n stands for n + 1 leading bits.
+    /// Of IPv6 digests; bit n stands for n + 1 leading bits, and so below.
     digests: u128,
-    /// Of ranges, IPv4 counted as mapped into IPv6.
+    /// Of networks, IPv4 counted as mapped into IPv6.
     ranges: u128,
+    /// Of prefixes of numbers, in digits.
+    prefixes: u128,
+    /// Of domains, in labels.
+    domains: u128,
 }
 
 impl Widths {
     /// Notes that a key is in use.
-    pub fn note(&mut self, space: Space, width: u8) {
-        let Some(bit) = width.checked_sub(1) else {
+    pub fn note(&mut self, key: &MatchKey) {
+        let Some(bit) = key.width.checked_sub(1).filter(|bit| *bit < 128) else {
             return;
         };
-        match space {
-            Space::Digest => self.digests |= 1 << bit,
-            Space::Range => self.ranges |= 1 << bit,
-        }
+        let used = match (key.space, key.kind) {
+            (Space::Digest, IdentityKind::EmailAddress) => &mut self.domains,
+            (Space::Digest, _) => &mut self.digests,
+            (Space::Range, IdentityKind::PhoneNumber) => &mut self.prefixes,
+            (Space::Range, _) => &mut self.ranges,
+        };
+        *used |= 1 << bit;
     }
 }
 
@@ -75,6 +83,17 @@ fn each_width(mut bits: u128) -> impl Iterator<Item = u8> {
             u8::try_from(bit + 1).unwrap_or(u8::MAX)
         })
     })
+}
+
+/// One look-up of a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// Where.
+    pub space: Space,
+    /// For what.
+    pub key: Key,
+    /// Whether it is for another name of the identity than its own.
+    pub alias: bool,
 }
 
 /// The secret that every other key of a deployment is derived from.
@@ -162,22 +181,34 @@ impl TenantKey {
         first(&mac.finalize().into_bytes())
     }
 
-    fn digest(&self, identity: &Identity, canonical: &str) -> Key {
+    fn digest(&self, kind: IdentityKind, issuer: &str, canonical: &str) -> Key {
         let mut mac = self.0.clone();
-        mac.update(&[identity.kind as u8]);
-        if !identity.issuer.is_empty() {
-            mac.update(identity.issuer.as_bytes());
+        mac.update(&[kind as u8]);
+        if !issuer.is_empty() {
+            mac.update(issuer.as_bytes());
         }
         mac.update(&[0]);
         mac.update(canonical.as_bytes());
         Key::from(u128::from_be_bytes(first(&mac.finalize().into_bytes())))
     }
 
-    fn v6_digest(&self, identity: &Identity, address: Ipv6Addr, width: u8) -> Key {
-        self.digest(identity, &prefix_text(address, width))
+    fn own_digest(&self, identity: &Identity) -> Key {
+        self.digest(identity.kind, &identity.issuer, &identity.canonical)
     }
 
-    /// The forms a ban on `identity` is found by, with their readable texts.
+    fn v6_digest(&self, address: Ipv6Addr, width: u8) -> Key {
+        self.digest(IdentityKind::IpAddress, "", &prefix_text(address, width))
+    }
+
+    /// No mail address begins with `@`, so a domain is told from every one of them.
+    fn domain_digest(&self, domain: &str) -> Key {
+        let mut mac = self.0.clone();
+        mac.update(&[IdentityKind::EmailAddress as u8, 0, b'@']);
+        mac.update(domain.as_bytes());
+        Key::from(u128::from_be_bytes(first(&mac.finalize().into_bytes())))
+    }
+
+    /// The forms a ban on `identity` is found by, with their readable texts; its own comes first.
     ///
     /// An IPv6 address stands for its network of `ipv6_prefix` bits, since one customer has it all.
     pub fn keys(&self, identity: &Identity, ipv6_prefix: u8) -> Vec<(MatchKey, String)> {
@@ -188,30 +219,25 @@ impl TenantKey {
             kind: identity.kind,
             matches,
         };
-        let (found, text) = match identity.form {
+        let canonical = || identity.canonical.clone();
+        let own = match identity.form {
             Form::Network(net) if net.prefix_len() < net.max_prefix_len() => {
                 let (bits, width) = range_of(net);
-                (
-                    key(Space::Range, width, bits, MatchKind::Cidr),
-                    identity.canonical.clone(),
-                )
+                (key(Space::Range, width, bits, MatchKind::Cidr), canonical())
             }
             Form::Network(IpNet::V6(net)) => {
-                let digest = self.v6_digest(identity, net.addr(), 128);
+                let digest = self.v6_digest(net.addr(), 128);
                 (
                     key(Space::Digest, 128, digest, MatchKind::Cidr),
-                    identity.canonical.clone(),
+                    canonical(),
                 )
             }
             Form::Network(IpNet::V4(net)) => {
-                let digest = self.digest(identity, &net.addr().to_string());
-                (
-                    key(Space::Digest, 0, digest, MatchKind::Cidr),
-                    identity.canonical.clone(),
-                )
+                let digest = self.digest(identity.kind, "", &net.addr().to_string());
+                (key(Space::Digest, 0, digest, MatchKind::Cidr), canonical())
             }
             Form::Address(IpAddr::V6(address)) => {
-                let digest = self.v6_digest(identity, address, ipv6_prefix);
+                let digest = self.v6_digest(address, ipv6_prefix);
                 let text = prefix_text(address, ipv6_prefix);
                 (
                     key(Space::Digest, ipv6_prefix, digest, MatchKind::Exact),
@@ -219,41 +245,125 @@ impl TenantKey {
                 )
             }
             Form::Address(IpAddr::V4(_)) | Form::Text => {
-                let digest = self.digest(identity, &identity.canonical);
+                let digest = self.own_digest(identity);
+                (key(Space::Digest, 0, digest, MatchKind::Exact), canonical())
+            }
+            Form::Prefix => {
+                let digits = identity.canonical.as_bytes().get(1..).unwrap_or_default();
+                let width = u8::try_from(digits.len()).unwrap_or(u8::MAX);
+                let found = prefix_key(digits);
                 (
-                    key(Space::Digest, 0, digest, MatchKind::Exact),
-                    identity.canonical.clone(),
+                    key(Space::Range, width, found, MatchKind::Prefix),
+                    format!("{}*", identity.canonical),
+                )
+            }
+            Form::Domain => {
+                let labels = range::labels(&identity.canonical);
+                let width = u8::try_from(labels).unwrap_or(u8::MAX);
+                let digest = self.domain_digest(&identity.canonical);
+                (
+                    key(Space::Digest, width, digest, MatchKind::Domain),
+                    format!("*@{}", identity.canonical),
                 )
             }
         };
-        vec![(found, text)]
+        let stored = |alias: &&Alias| alias.of != AliasOf::Version;
+        let others = identity.aliases.iter().filter(stored).map(|alias| {
+            let digest = self.digest(alias.kind, &identity.issuer, &alias.canonical);
+            let key = MatchKey {
+                kind: alias.kind,
+                ..key(Space::Digest, 0, digest, MatchKind::Alias)
+            };
+            (key, alias.canonical.clone())
+        });
+        std::iter::once(own).chain(others).collect()
     }
 
     /// Everything that a ban on `identity` could be filed under, one look-up each.
-    pub fn probes(&self, identity: &Identity, widths: &Widths, mut each: impl FnMut(Space, Key)) {
+    ///
+    /// The identity's own name goes first, so that a ban found under several is called exact if it
+    /// is. `email_fold` is whether the tenant takes tags and provider dots for nothing.
+    pub fn probes(
+        &self,
+        identity: &Identity,
+        widths: &Widths,
+        email_fold: bool,
+        mut each: impl FnMut(Probe),
+    ) {
+        let mut probe = |space, key, alias| each(Probe { space, key, alias });
         match identity.form {
             Form::Address(address) => {
                 match address {
-                    IpAddr::V4(_) => {
-                        each(Space::Digest, self.digest(identity, &identity.canonical));
-                    }
+                    IpAddr::V4(_) => probe(Space::Digest, self.own_digest(identity), false),
                     IpAddr::V6(v6) => {
                         for width in each_width(widths.digests) {
-                            each(Space::Digest, self.v6_digest(identity, v6, width));
+                            probe(Space::Digest, self.v6_digest(v6, width), false);
                         }
                     }
                 }
                 let (mapped, least) = mapped(address);
                 for width in each_width(widths.ranges).filter(|width| *width > least) {
-                    each(Space::Range, range_key(mapped, width));
+                    probe(Space::Range, range_key(mapped, width), false);
                 }
             }
-            Form::Text => each(Space::Digest, self.digest(identity, &identity.canonical)),
-            Form::Network(_) => {
+            Form::Text => {
+                probe(Space::Digest, self.own_digest(identity), false);
+                let asked = |alias: &&Alias| alias.of != AliasOf::Folding || email_fold;
+                for alias in identity.aliases.iter().filter(asked) {
+                    let digest = self.digest(alias.kind, &identity.issuer, &alias.canonical);
+                    probe(Space::Digest, digest, true);
+                    self.range_probes(alias.kind, &alias.canonical, widths, |space, key| {
+                        probe(space, key, true);
+                    });
+                }
+                self.range_probes(identity.kind, &identity.canonical, widths, |space, key| {
+                    probe(space, key, false);
+                });
+            }
+            Form::Network(_) | Form::Prefix | Form::Domain => {
                 for (key, _) in self.keys(identity, 128) {
-                    each(key.space, key.key);
+                    probe(key.space, key.key, false);
                 }
             }
+        }
+    }
+
+    /// The prefixes of a number, or the domains of a mail address, that are in use.
+    fn range_probes(
+        &self,
+        kind: IdentityKind,
+        canonical: &str,
+        widths: &Widths,
+        mut probe: impl FnMut(Space, Key),
+    ) {
+        match kind {
+            IdentityKind::PhoneNumber if widths.prefixes != 0 => {
+                let Some(digits) = canonical.strip_prefix('+').map(str::as_bytes) else {
+                    return;
+                };
+                for width in each_width(widths.prefixes) {
+                    let Some(prefix) = digits.get(..usize::from(width)) else {
+                        return;
+                    };
+                    probe(Space::Range, prefix_key(prefix));
+                }
+            }
+            IdentityKind::EmailAddress if widths.domains != 0 => {
+                let Some((_, domain)) = canonical.rsplit_once('@') else {
+                    return;
+                };
+                let mut labels = range::labels(domain);
+                for parent in range::parents(domain) {
+                    let in_use = labels
+                        .checked_sub(1)
+                        .is_some_and(|bit| bit < 128 && widths.domains & (1 << bit) != 0);
+                    if in_use {
+                        probe(Space::Digest, self.domain_digest(parent));
+                    }
+                    labels -= 1;
+                }
+            }
+            _ => {}
         }
     }
 }
@@ -282,9 +392,23 @@ fn range_of(net: IpNet) -> (Key, u8) {
 /// The leading bits are closed with a one and padded with zeros, which no two networks share; then
 /// they are mixed, without loss, because the index wants its keys spread evenly.
 fn range_key(address: u128, width: u8) -> Key {
-    const ODD: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
     let closing = 1u128 << (127 - width);
-    let mut bits = (address & !(closing | (closing - 1))) | closing;
+    mixed((address & !(closing | (closing - 1))) | closing)
+}
+
+/// One key for one prefix of a number: its digits behind a one, so that `06` is not `6`.
+///
+/// Turned over, for as a small number it would be the key of a network that is not routed but can
+/// be written.
+fn prefix_key(digits: &[u8]) -> Key {
+    let number = digits.iter().fold(1u128, |number, digit| {
+        number.wrapping_mul(10).wrapping_add(u128::from(digit & 15))
+    });
+    mixed(!number)
+}
+
+fn mixed(mut bits: u128) -> Key {
+    const ODD: u128 = 0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835;
     for _ in 0..2 {
         bits = (bits ^ (bits >> 64)).wrapping_mul(ODD);
     }
@@ -318,16 +442,17 @@ mod tests {
         let keys = key().keys(ban, prefix);
         let mut widths = Widths::default();
         for (one, _) in &keys {
-            widths.note(one.space, one.width);
+            widths.note(one);
         }
         let mut hit = false;
         key().probes(
             &read(&given(met), CHAT, None).unwrap(),
             &widths,
-            |space, probe| {
+            true,
+            |probe| {
                 hit |= keys
                     .iter()
-                    .any(|(one, _)| one.space == space && one.key == probe);
+                    .any(|(one, _)| one.space == probe.space && one.key == probe.key);
             },
         );
         hit

@@ -190,7 +190,7 @@ impl TenantView {
                     edits.push(Edit::Remove(key.key, ban.ban));
                     continue;
                 }
-                self.widths.note(key.space, key.width);
+                self.widths.note(key);
                 let shadow = if ban.enforcement == Enforcement::Shadow {
                     SHADOW
                 } else {
@@ -240,7 +240,7 @@ impl TenantView {
         &self.key
     }
 
-    /// The widths of address keys in use.
+    /// The widths of keys in use.
     pub const fn widths(&self) -> &Widths {
         &self.widths
     }

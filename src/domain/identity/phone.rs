@@ -7,7 +7,7 @@
 //! could stop the service from answering.
 //!
 //! ```text
-//!   value ── withheld? ── sender's name? ── E.164, read until it stays ── digits@REGION ── nothing
+//!   value ── plain? ── withheld? ── sender's name? ── E.164, read until it stays ── digits@REGION
 //! ```
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,6 +15,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use rlibphonenumber::{
     NumberLengthType, PHONE_NUMBER_UTIL, PhoneNumber, PhoneNumberFormat, enums::Region,
 };
+
+pub(super) mod emergency;
+mod plan;
+mod spelling;
+
+pub(super) use spelling::spellings;
 
 use super::kind::TELEPHONE;
 use crate::domain::channel::{Channel, Channels};
@@ -29,22 +35,35 @@ const KEPT_DIGITS: std::ops::RangeInclusive<usize> = 3..=15;
 /// most, and a reading that changes it takes one off.
 const READINGS: usize = 20;
 
-/// What a trunk or a carrier writes in place of a number that its caller hides.
-///
-/// RFC 3323 has "anonymous"; the numbers are ANONYMOUS and RESTRICTED spelt on a keypad, which is
-/// how Twilio says it.
-const WITHHELD: [&str; 11] = [
+/// What a trunk or a carrier writes in place of a number that its caller hides; RFC 3323 has the
+/// first.
+const WITHHELD: [&str; 16] = [
     "anonymous",
     "restricted",
     "unavailable",
     "private",
     "unknown",
     "withheld",
-    "+266696687",
-    "266696687",
-    "+7378742833",
-    "7378742833",
+    "blocked",
+    "hidden",
+    "private number",
+    "unknown number",
+    "number withheld",
+    "not available",
+    "no caller id",
+    "nocallerid",
+    "id withheld",
     "-",
+];
+
+/// ANONYMOUS, RESTRICTED, BLOCKED, UNKNOWN and UNAVAILABLE spelt on a keypad, which is how Twilio
+/// says them.
+const SPELT_ON_A_KEYPAD: [&str; 5] = [
+    "266696687",
+    "7378742833",
+    "2562533",
+    "8656696",
+    "86282452253",
 ];
 
 /// A number as it is compared.
@@ -54,6 +73,19 @@ pub(super) struct Number {
     pub(super) canonical: String,
     /// Whether somebody could have it.
     pub(super) possible: bool,
+    /// The number without a 0 that its country does not write, if only so it could be somebody's.
+    pub(super) without_zero: Option<String>,
+}
+
+impl Number {
+    /// A number as it was received.
+    const fn plain(canonical: String, possible: bool) -> Self {
+        Self {
+            canonical,
+            possible,
+            without_zero: None,
+        }
+    }
 }
 
 /// Reads one number of `region`, so that the first caller from there does not wait for it.
@@ -78,30 +110,60 @@ pub(super) fn region(hint: &str, default: Option<&str>) -> Option<Region> {
 }
 
 /// Whether this is how a hidden number is spelt, bare or as the user of a SIP address.
-pub(super) fn is_withheld(text: &str) -> bool {
-    let text = sip_user(text).unwrap_or(text);
+///
+/// A word spelt on a keypad without the `+` may be a customer's number too: 266 696 687 is one in
+/// Prague, and 737 874 2833 one in Austin. There it is the customer's.
+pub(super) fn is_withheld(text: &str, region: Option<Region>) -> bool {
+    if let Some(user) = sip_user(text) {
+        let host = text.rsplit_once('@').map_or("", |(_, host)| host);
+        return is_withheld(user, region) || is_anonymous_host(host);
+    }
+    if let Some((_, inside)) = text.strip_suffix('>').and_then(|text| text.split_once('<')) {
+        return sip_user(inside).is_some() && is_withheld(inside, region);
+    }
+    let (plus, digits) = match text.strip_prefix('+') {
+        Some(digits) => (true, digits),
+        None => (false, text),
+    };
+    if digits.starts_with(|c: char| c.is_ascii_digit()) {
+        return SPELT_ON_A_KEYPAD.contains(&digits) && (plus || !is_somebodys(digits, region));
+    }
     WITHHELD
         .iter()
         .any(|spelling| text.eq_ignore_ascii_case(spelling))
 }
 
+/// The host that RFC 3323 has for a caller who hides.
+fn is_anonymous_host(host: &str) -> bool {
+    let end = host.find([';', '?', ':']).unwrap_or(host.len());
+    host[..end].eq_ignore_ascii_case("anonymous.invalid")
+}
+
+/// Whether a customer of this region can have this number.
+fn is_somebodys(national: &str, region: Option<Region>) -> bool {
+    let Some(region) = region.filter(|region| is_known(*region)) else {
+        return false;
+    };
+    let valid = catch_unwind(|| {
+        parsed(national, Some(region)).is_some_and(|one| PHONE_NUMBER_UTIL.is_valid_number(&one))
+    });
+    valid.unwrap_or(false)
+}
+
 /// The number in `text`; nothing if there is none.
 pub(super) fn read(text: &str, channels: Channels, region: Option<Region>) -> Option<Number> {
+    let whatsapp = channels.only() == Some(Channel::Whatsapp);
+    let code = region.map(|region| region.as_region_str());
+    if let Some(canonical) = plan::read(text, code.as_deref(), whatsapp) {
+        return Some(Number::plain(canonical, true));
+    }
     if is_kept(text) {
-        return Some(Number {
-            canonical: text.to_owned(),
-            possible: false,
-        });
+        return Some(Number::plain(text.to_owned(), false));
     }
     let text = match sip_user(text) {
         Some(user) => user,
         None => match sender(text, channels) {
-            Some(canonical) => {
-                return Some(Number {
-                    canonical,
-                    possible: true,
-                });
-            }
+            Some(canonical) => return Some(Number::plain(canonical, true)),
             None => text,
         },
     };
@@ -109,7 +171,7 @@ pub(super) fn read(text: &str, channels: Channels, region: Option<Region>) -> Op
     let written_in = region.filter(|region| is_known(*region));
     // A panic leaves nothing half done behind: the library's statics are set once or not at all.
     let number = catch_unwind(AssertUnwindSafe(|| {
-        match international(text, channels, written_in) {
+        match international(text, whatsapp, written_in) {
             Some(digits) => e164(&format!("+{digits}"), None),
             None => e164(text, written_in),
         }
@@ -117,12 +179,16 @@ pub(super) fn read(text: &str, channels: Channels, region: Option<Region>) -> Op
     number.ok().flatten().or_else(|| kept(text, region))
 }
 
+/// How many digits the country code has that a number in E.164 begins with, its `+` taken off.
+pub(super) fn country_code_length(digits: &str) -> Option<usize> {
+    plan::country_code(digits.as_bytes()).map(|(_, length)| length)
+}
+
 /// The digits after the `+` that a sender left out, where they are international for certain.
 ///
 /// `WhatsApp` never writes the `+`, and where nobody says from which country a call is dialled, a
 /// leading `00` is the `+` of most of them (ITU-T E.164 recommends it).
-fn international(text: &str, channels: Channels, region: Option<Region>) -> Option<&str> {
-    let whatsapp = channels.only() == Some(Channel::Whatsapp);
+fn international(text: &str, whatsapp: bool, region: Option<Region>) -> Option<&str> {
     if whatsapp && !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
         return Some(text.strip_prefix("00").unwrap_or(text));
     }
@@ -139,6 +205,9 @@ fn e164(text: &str, region: Option<Region>) -> Option<Number> {
     let mut canonical = PHONE_NUMBER_UTIL
         .format(&number, PhoneNumberFormat::E164)
         .into_owned();
+    if plan::is_settled(&canonical) {
+        return Some(Number::plain(canonical, true));
+    }
     let mut stays = canonical == text;
     for _ in 0..READINGS {
         if stays {
@@ -154,9 +223,25 @@ fn e164(text: &str, region: Option<Region>) -> Option<Number> {
     }
     let length = PHONE_NUMBER_UTIL.is_possible_number_with_reason(&number);
     Some(Number {
+        without_zero: without_zero(&number, &canonical),
         canonical,
         possible: length == Ok(NumberLengthType::IsPossible),
     })
+}
+
+/// The number without its leading zeros, where it is a number only so.
+///
+/// Czech numbers have no trunk prefix, but callers from next door dial one: 0601 123 456.
+fn without_zero(number: &PhoneNumber, canonical: &str) -> Option<String> {
+    if !number.italian_leading_zero() || PHONE_NUMBER_UTIL.is_valid_number(number) {
+        return None;
+    }
+    let (_, code) = plan::country_code(canonical.strip_prefix('+')?.as_bytes())?;
+    let (code, national) = canonical.split_at_checked(1 + code)?;
+    let shorter = format!("{code}{}", national.trim_start_matches('0'));
+    let read_again = parsed(&shorter, None)?;
+    let settled = PHONE_NUMBER_UTIL.format(&read_again, PhoneNumberFormat::E164) == shorter;
+    (settled && PHONE_NUMBER_UTIL.is_valid_number(&read_again)).then_some(shorter)
 }
 
 /// One reading by the library.
@@ -192,10 +277,7 @@ fn kept(text: &str, region: Option<Region>) -> Option<Number> {
     }
     canonical.push('@');
     canonical.push_str(&region.unwrap_or(Region::ZZ).as_region_str());
-    Some(Number {
-        canonical,
-        possible: false,
-    })
+    Some(Number::plain(canonical, false))
 }
 
 /// Whether [`kept`] wrote this.
@@ -256,195 +338,4 @@ fn ascii_digit(c: char) -> Option<char> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::{Number, is_withheld, read, region, warm};
-    use crate::domain::channel::{Channel, Channels};
-
-    const CALL: Channels = Channels::of(&[Channel::Call]);
-    const WHATSAPP: Channels = Channels::of(&[Channel::Whatsapp]);
-
-    fn on(channels: Channels, text: &str, hint: &str) -> Option<Number> {
-        read(text, channels, region(hint, None))
-    }
-
-    fn canonical(text: &str, hint: &str) -> Option<String> {
-        on(CALL, text, hint).map(|number| number.canonical)
-    }
-
-    /// What trunks, texts and paste buffers were seen to write, with the region they wrote it in.
-    #[test]
-    fn one_caller_has_one_number_however_the_trunk_writes_it() {
-        for (text, hint, expected) in [
-            ("+420601123456", "", "+420601123456"),
-            ("601 123 456", "cz", "+420601123456"),
-            ("00420601123456", "CZ", "+420601123456"),
-            ("00420601123456", "", "+420601123456"),
-            ("011420601123456", "US", "+420601123456"),
-            ("+420601123456#", "CZ", "+420601123456"),
-            ("+420601123456;ext=12", "CZ", "+420601123456"),
-            ("tel:+420-601-123-456;ext=12", "", "+420601123456"),
-            ("tel:601123456;phone-context=+420", "", "+420601123456"),
-            ("sip:+420601123456@pbx;user=phone", "", "+420601123456"),
-            ("SIPS:601123456@pbx", "CZ", "+420601123456"),
-            ("＋４２０６０１１２３４５６", "CZ", "+420601123456"),
-            ("+٤٢٠٦٠١١٢٣٤٥٦", "CZ", "+420601123456"),
-            ("+33142764978", "US", "+33142764978"),
-            ("+78005553535", "RU", "+78005553535"),
-            ("8 800 555-35-35", "RU", "+78005553535"),
-            ("+4206O1123456", "CZ", "+42061123456"),
-            ("0601123456", "CZ", "+4200601123456"),
-            ("112", "CZ", "+420112"),
-            ("+5215512345678", "MX", "+5215512345678"),
-            ("+553196883193", "BR", "+553196883193"),
-        ] {
-            assert_eq!(
-                canonical(text, hint).as_deref(),
-                Some(expected),
-                "{text} in {hint:?}"
-            );
-        }
-    }
-
-    /// Google's example numbers of regions whose trunk prefixes are unlike each other.
-    #[test]
-    fn a_number_in_the_custom_of_its_country_is_the_same_in_e164() {
-        for (hint, e164, national, international) in [
-            ("AC", "+24762889", "62889", "+247 62889"),
-            ("GB", "+441212345678", "0121 234 5678", "+44 121 234 5678"),
-            ("IT", "+390212345678", "02 1234 5678", "+39 02 1234 5678"),
-            ("US", "+12015550123", "(201) 555-0123", "+1 201-555-0123"),
-        ] {
-            for text in [e164, national, international] {
-                let number = on(CALL, text, hint).unwrap();
-                assert_eq!(
-                    number,
-                    Number {
-                        canonical: e164.to_owned(),
-                        possible: true
-                    },
-                    "{text}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn digits_alone_on_whatsapp_are_international() {
-        let number = on(WHATSAPP, "420601123456", "US").unwrap();
-        assert_eq!(number.canonical, "+420601123456");
-        assert_eq!(number, on(WHATSAPP, "00420601123456", "").unwrap());
-    }
-
-    #[test]
-    fn a_number_nobody_can_have_is_still_bannable() {
-        for (text, hint, expected) in [
-            ("+420123", "CZ", "+420123"),
-            ("601 123 456", "", "601123456@ZZ"),
-            ("601 123 456", "QQ", "601123456@QQ"),
-            ("+999 123 456", "", "999123456@ZZ"),
-            ("tel:112;ext=5", "", "112@ZZ"),
-            ("٦٠١ ١٢٣", "", "601123@ZZ"),
-        ] {
-            let number = on(CALL, text, hint).unwrap();
-            assert_eq!(number.canonical, expected);
-            assert!(!number.possible, "{text}");
-            assert_eq!(on(CALL, &number.canonical, "DE"), Some(number), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_text_can_come_from_a_name() {
-        for (text, expected) in [
-            ("dhl", "DHL"),
-            ("O2", "O2"),
-            ("4ka", "4KA"),
-            ("7-Eleven", "7-ELEVEN"),
-            ("ČSOB", "ČSOB"),
-        ] {
-            for channels in [CALL, Channels::of(&[Channel::Sms]), Channels::NONE] {
-                let number = on(channels, text, "CZ").unwrap();
-                assert_eq!(
-                    number,
-                    Number {
-                        canonical: expected.to_owned(),
-                        possible: true
-                    }
-                );
-            }
-        }
-        assert_eq!(on(WHATSAPP, "dhl", "CZ"), None);
-    }
-
-    #[test]
-    fn text_that_is_neither_number_nor_name_is_not_read() {
-        for text in [
-            "#",
-            "+",
-            "12",
-            "1234567890123456",
-            "no caller here",
-            "sip:alice@pbx",
-            "a@b",
-        ] {
-            assert_eq!(canonical(text, ""), None, "{text}");
-        }
-    }
-
-    #[test]
-    fn a_hidden_number_is_told_by_its_spelling() {
-        for text in [
-            "Anonymous",
-            "-",
-            "+266696687",
-            "sip:anonymous@anonymous.invalid",
-        ] {
-            assert!(is_withheld(text), "{text}");
-        }
-        for text in ["+420601123456", "anonymous@example.com", "Unknown Ltd", ""] {
-            assert!(!is_withheld(text), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_context_before_its_number_does_not_bring_the_library_down() {
-        assert_eq!(canonical(";phone-context=+1;tel:601123456", "CZ"), None);
-    }
-
-    #[test]
-    fn warming_an_unheard_of_region_does_nothing() {
-        for region in ["CZ", "us", "QQ", "ZZ", "001", "", "Czechia"] {
-            warm(region);
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn reading_a_number_again_changes_nothing(
-            text in "\\+[1-9][0-9]{3,17}|00?[0-9]{3,17}|[0-9]{2,17}|\\+(1|44|49|54|55|52|7|39)0{0,9}[0-9]{1,12}",
-            hint in "CZ|US|DE|GB|IT|AR|BR|MX|RU|FI|SM|",
-        ) {
-            if let Some(first) = on(CALL, &text, &hint) {
-                let again = on(CALL, &first.canonical, &hint);
-                prop_assert_eq!(again, Some(first));
-            }
-        }
-
-        #[test]
-        fn reading_a_name_again_changes_nothing(text in "\\PC{1,11}") {
-            if let Some(first) = on(CALL, &text, "CZ") {
-                let again = on(CALL, &first.canonical, "CZ");
-                prop_assert_eq!(again, Some(first));
-            }
-        }
-
-        #[test]
-        fn no_text_panics(
-            text in "(tel:|sip:|;phone-context=|;isub=|;ext=|\\+|[0-9#*x@ ]){0,12}|\\PC*",
-            hint in "CZ|US|",
-        ) {
-            let _ = on(CALL, &text, &hint);
-        }
-    }
-}
+mod tests;
