@@ -29,6 +29,7 @@ mod admin;
 mod check;
 mod config;
 mod convert;
+mod diagnostic;
 mod status;
 mod unknown;
 
@@ -37,7 +38,8 @@ use std::time::Duration;
 use tonic::metadata::MetadataMap;
 
 pub use self::{
-    admin::AdminApi, check::CheckApi, config::ConfigApi, status::to_status, unknown::Elsewhere,
+    admin::AdminApi, check::CheckApi, config::ConfigApi, diagnostic::DiagnosticApi,
+    status::to_status, unknown::Elsewhere,
 };
 use crate::{
     auth,

@@ -17,6 +17,7 @@ mod key;
 mod list;
 mod local;
 mod moment;
+mod normalize;
 mod output;
 mod proto_json;
 mod tenant;
@@ -72,6 +73,8 @@ enum Command {
     /// Make, find, change and end bans
     #[command(subcommand)]
     Ban(Box<ban::BanCommand>),
+    /// Show the form in which identities are compared, and the keys they are found by
+    Normalize(Box<normalize::Normalize>),
     /// Set up tenants
     #[command(subcommand)]
     Tenant(Box<tenant::TenantCommand>),
@@ -170,6 +173,7 @@ impl Cli {
         let outcome = match command {
             Command::Check(check) => block_on(check.run(&session)),
             Command::Ban(command) => block_on(command.run(&session)),
+            Command::Normalize(normalize) => block_on(normalize.run(&session)),
             Command::Tenant(command) => block_on(command.run(&session)),
             Command::List(command) => block_on(command.run(&session)),
             Command::Key(command) => command.run(&session),

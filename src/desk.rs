@@ -8,6 +8,7 @@ mod change;
 mod create;
 mod lists;
 mod lookup;
+mod normalise;
 mod pages;
 mod targets;
 mod tenants;
@@ -31,6 +32,7 @@ pub use self::{
     create::{CreateBan, prepare},
     lists::{CreateList, ListEdit, SetListQueues, UpdateList},
     lookup::{BanQuery, EventQuery, Page},
+    normalise::Normalised,
     targets::TargetGiven,
     tenants::{SettingsEdit, UpdateSettings},
     times::End,

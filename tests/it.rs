@@ -50,6 +50,10 @@ mod identities;
 mod listing;
 #[path = "it/lists.rs"]
 mod lists;
+#[path = "it/normalize.rs"]
+mod normalize;
+#[path = "it/ranges.rs"]
+mod ranges;
 #[path = "it/refusals.rs"]
 mod refusals;
 #[path = "it/refused.rs"]
@@ -60,6 +64,8 @@ mod requests;
 mod restart;
 #[path = "stage/server.rs"]
 mod server;
+#[path = "it/spellings.rs"]
+mod spellings;
 #[path = "it/terms.rs"]
 mod terms;
 #[path = "it/times.rs"]

@@ -14,7 +14,7 @@ use tonic::{
 
 use crate::api::v1::{
     admin_service_client::AdminServiceClient, check_service_client::CheckServiceClient,
-    config_service_client::ConfigServiceClient,
+    config_service_client::ConfigServiceClient, diagnostic_service_client::DiagnosticServiceClient,
 };
 
 /// The largest answer taken: a page of 1000 bans of 8 long targets each is more than gRPC's usual
@@ -113,6 +113,15 @@ impl Connection {
         let channel = self.connect_admin().await?;
         Ok(
             ConfigServiceClient::with_interceptor(channel, self.envelope()?)
+                .max_decoding_message_size(LARGEST_ANSWER),
+        )
+    }
+
+    /// A client of the admin listener, for questions about the service itself.
+    pub(crate) async fn diagnostics(&self) -> anyhow::Result<DiagnosticServiceClient<Line>> {
+        let channel = self.connect_admin().await?;
+        Ok(
+            DiagnosticServiceClient::with_interceptor(channel, self.envelope()?)
                 .max_decoding_message_size(LARGEST_ANSWER),
         )
     }

@@ -38,6 +38,7 @@ named!(
     CreateTenantResponse,
     DeactivateBanResponse,
     GetTenantSettingsResponse,
+    NormalizedIdentity,
     SetBanListQueuesResponse,
     TenantSettings,
     UpdateBanResponse,

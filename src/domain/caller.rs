@@ -7,6 +7,8 @@ use super::{ids::TenantId, refusal::Refusal};
 pub enum Scope {
     /// Ask whether somebody is banned.
     Check,
+    /// Ask why, and what becomes of an identity.
+    Support,
     /// Ban from an interaction, and look at bans.
     Operator,
     /// Change and lift bans, and look at their history.
@@ -20,6 +22,7 @@ impl Scope {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Check => "check",
+            Self::Support => "support",
             Self::Operator => "operator",
             Self::Supervisor => "supervisor",
             Self::Admin => "admin",

@@ -264,10 +264,11 @@ fn telephone(
     }
     let number = phone::read(text, channels, region)?;
     let mut identity = Identity::plain(kind, number.canonical, Form::Text);
-    if !number.possible {
+    let other = phone::spellings(&identity.canonical);
+    // The old form of a Mexican mobile is too long for the metadata, and still somebody's.
+    if !number.possible && other.is_none() {
         identity.cautions.push(Caution::NotPossibleNumber);
     }
-    let other = phone::spellings(&identity.canonical);
     identity.alias(kind, other, AliasOf::Spelling);
     identity.alias(kind, number.without_zero, AliasOf::Spelling);
     Some(identity)

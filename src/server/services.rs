@@ -17,10 +17,11 @@ use tonic_reflection::server::Builder as Reflection;
 use super::resident;
 use crate::{
     api::{
-        AdminApi, CheckApi, ConfigApi, DESCRIPTORS, Elsewhere,
+        AdminApi, CheckApi, ConfigApi, DESCRIPTORS, DiagnosticApi, Elsewhere,
         v1::{
             admin_service_server::AdminServiceServer, check_service_server::CheckServiceServer,
             config_service_server::ConfigServiceServer,
+            diagnostic_service_server::DiagnosticServiceServer,
         },
     },
     checker::Checker,
@@ -37,7 +38,11 @@ const MAX_CHECK_MESSAGE: usize = 64 << 10;
 const BEAT: Duration = Duration::from_millis(250);
 
 const CHECK: &str = "bancheck.v1.CheckService";
-const ADMIN: [&str; 2] = ["bancheck.v1.AdminService", "bancheck.v1.ConfigService"];
+const ADMIN: [&str; 3] = [
+    "bancheck.v1.AdminService",
+    "bancheck.v1.ConfigService",
+    "bancheck.v1.DiagnosticService",
+];
 
 /// Everything that is served, ready to be put on listeners.
 #[derive(Clone)]
@@ -86,9 +91,13 @@ impl Services {
     fn with_admin(&self, routes: Routes) -> Routes {
         let admin = AdminApi::new(self.desk.clone(), self.feed.clone());
         let config = ConfigApi::new(self.desk.clone());
+        let diagnostic = DiagnosticApi::new(self.desk.clone());
         routes
             .add_service(AdminServiceServer::new(admin).max_decoding_message_size(MAX_MESSAGE))
             .add_service(ConfigServiceServer::new(config).max_decoding_message_size(MAX_MESSAGE))
+            .add_service(
+                DiagnosticServiceServer::new(diagnostic).max_decoding_message_size(MAX_MESSAGE),
+            )
     }
 
     /// What the check listener serves.

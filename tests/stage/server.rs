@@ -8,6 +8,7 @@ use bancheck::{
         CreateBanRequest, CreateBanResponse, CreateTenantRequest, DeactivateBanRequest,
         DeactivateBanResponse, TenantSettings, admin_service_client::AdminServiceClient,
         check_service_client::CheckServiceClient, config_service_client::ConfigServiceClient,
+        diagnostic_service_client::DiagnosticServiceClient,
     },
     config::Config,
     store::Place,
@@ -115,6 +116,10 @@ impl Client {
 
     pub(crate) fn config(&self) -> ConfigServiceClient<Channel> {
         ConfigServiceClient::new(self.admin_listener.clone())
+    }
+
+    pub(crate) fn diagnostics(&self) -> DiagnosticServiceClient<Channel> {
+        DiagnosticServiceClient::new(self.admin_listener.clone())
     }
 
     /// The health of both listeners: that of checks, then the other.
