@@ -180,7 +180,9 @@ fn phones(text: &str) -> Outcome {
         );
     }
     println!("{} misses, {strangers} other numbers met", misses.len());
-    misses.iter().for_each(|miss| println!("  {miss}"));
+    for miss in misses {
+        println!("  {miss}");
+    }
     Ok(())
 }
 

@@ -91,7 +91,12 @@ pub(crate) fn ban(key: &TenantKey, at: u32, identity: &Identity) -> BanRecord {
         start: None,
         expire: None,
         generation: 0,
-        channels: Channels::of(&[Channel::Call, Channel::Sms, Channel::WebChat]),
+        channels: Channels::of(&[
+            Channel::Call,
+            Channel::Sms,
+            Channel::WebChat,
+            Channel::Email,
+        ]),
         enforcement: Enforcement::Enforced,
         ended: false,
     }

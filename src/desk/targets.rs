@@ -198,7 +198,6 @@ enum Breadth {
 /// Judges the width of a target; what is said names the limit and never the target.
 fn breadth(identity: &Identity) -> Breadth {
     match identity.form {
-        Form::Text | Form::Address(_) => Breadth::Fine,
         Form::Network(net) => {
             let least = match net {
                 IpNet::V4(_) => MIN_V4_PREFIX,
@@ -227,7 +226,7 @@ fn breadth(identity: &Identity) -> Breadth {
         Form::Domain if identity::is_freemail(&identity.canonical) => {
             Breadth::Unwise("strangers share the domain of a freemail provider".to_owned())
         }
-        Form::Domain => Breadth::Fine,
+        Form::Domain | Form::Text | Form::Address(_) => Breadth::Fine,
     }
 }
 

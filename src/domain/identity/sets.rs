@@ -61,7 +61,7 @@ pub fn meets(one: &Identity, other: &Identity, reading: Reading) -> bool {
             one.issuer == other.issuer && a.iter().any(|name| b.contains(name))
         }
         (Shape::Network(a), Shape::Network(b)) => a.contains(&b) || b.contains(&a),
-        (Shape::Prefix(a), Shape::Prefix(b)) => some_pair(ways(a), ways(b), |a, b| {
+        (Shape::Prefix(a), Shape::Prefix(b)) => some_pair(&ways(a), &ways(b), |a, b| {
             a.starts_with(b) || b.starts_with(a)
         }),
         (Shape::Prefix(prefix), Shape::Names(names))
@@ -73,7 +73,7 @@ pub fn meets(one: &Identity, other: &Identity, reading: Reading) -> bool {
                 let home = reading.email_fold.then(|| email::home(domain)).flatten();
                 vec![domain.to_owned(), home.unwrap_or(domain).to_owned()]
             };
-            some_pair(homes(a), homes(b), |a, b| {
+            some_pair(&homes(a), &homes(b), |a, b| {
                 is_within(a, b) || is_within(b, a)
             })
         }
@@ -123,7 +123,7 @@ fn numbers<'a>(names: &[(IdentityKind, &'a str)]) -> impl Iterator<Item = &'a st
 }
 
 /// Whether it holds for some one of either.
-fn some_pair(ones: Vec<String>, others: Vec<String>, holds: impl Fn(&str, &str) -> bool) -> bool {
+fn some_pair(ones: &[String], others: &[String], holds: impl Fn(&str, &str) -> bool) -> bool {
     ones.iter()
         .any(|one| others.iter().any(|other| holds(one, other)))
 }

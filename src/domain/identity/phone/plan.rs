@@ -96,7 +96,7 @@ fn place_of_region(name: &str) -> Option<usize> {
 /// The digits of a number in plain writing: a `+` perhaps, digits, and what people put between.
 struct Digits {
     plus: bool,
-    digits: [u8; MAX_DIGITS],
+    room: [u8; MAX_DIGITS],
     len: usize,
 }
 
@@ -110,22 +110,22 @@ impl Digits {
         if !(first.is_ascii_digit() || *first == b'(') || !last.is_ascii_digit() {
             return None;
         }
-        let (mut digits, mut len) = ([0; MAX_DIGITS], 0);
+        let (mut room, mut len) = ([0; MAX_DIGITS], 0);
         for byte in rest.bytes() {
             match byte {
                 b'0'..=b'9' => {
-                    *digits.get_mut(len)? = byte;
+                    *room.get_mut(len)? = byte;
                     len += 1;
                 }
                 b' ' | b'-' | b'.' | b'(' | b')' => {}
                 _ => return None,
             }
         }
-        Some(Self { plus, digits, len })
+        Some(Self { plus, room, len })
     }
 
     fn digits(&self) -> &[u8] {
-        &self.digits[..self.len]
+        &self.room[..self.len]
     }
 }
 
