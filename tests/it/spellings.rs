@@ -23,6 +23,7 @@ on_both_stores!(
     a_whatsapp_user_is_met_by_number_and_by_id,
     an_id_is_compared_byte_for_byte,
     a_caller_who_hides_is_never_banned_however_it_is_spelt,
+    what_was_made_to_break_things_is_answered_and_the_next_is_too,
 );
 
 /// A number as a person in its region, a person abroad, a trunk and a link would write it.
@@ -376,4 +377,42 @@ async fn a_caller_who_hides_is_never_banned_however_it_is_spelt(client: Client) 
     // The same digits are somebody's fixed line in Prague.
     client.ban(add(phone("266 696 687"))).await;
     assert!(client.turns_away(Channel::Call, phone("266696687")).await);
+}
+
+/// Strings made to break things, as values of every kind: an answer each, and at worst a warning.
+async fn what_was_made_to_break_things_is_answered_and_the_next_is_too(client: Client) {
+    use IdentityKind as K;
+    let channels = [
+        (K::VisitorToken, Channel::WebChat),
+        (K::IpAddress, Channel::WebChat),
+        (K::EmailAddress, Channel::Email),
+        (K::PhoneNumber, Channel::Call),
+        (K::SipUri, Channel::Call),
+        (K::WhatsappUserId, Channel::Whatsapp),
+        (K::AppleOpaqueId, Channel::AppleMessages),
+        (K::MessengerPsid, Channel::Messenger),
+        (K::VkPeerId, Channel::Vk),
+        (K::Withheld, Channel::Call),
+    ];
+    client.ban(add(phone("+420601123456"))).await;
+    let corpus = include_str!("../naughty.txt")
+        .lines()
+        .filter(|line| !line.starts_with("# "));
+    for text in corpus {
+        let text = text
+            .replace("\\0", "\0")
+            .replace("\\t", "\t")
+            .replace("\\n", "\n");
+        for (kind, channel) in channels {
+            let answer = client.ask(connect(channel, identity(kind, &text))).await;
+            for warning in &answer.warnings {
+                assert_eq!(warning.identity_index, Some(0), "{text:?}");
+            }
+        }
+    }
+    assert!(
+        client
+            .turns_away(Channel::Call, phone("+420601123456"))
+            .await
+    );
 }
