@@ -64,11 +64,11 @@ const CHAT: Channels = Channels::of(&[Channel::WebChat]);
 const ARRIVING: [(&str, IdentityKind, &str, Channels, Option<&str>); 23] = [
     ("E.164", IdentityKind::PhoneNumber, "+420601123456", CALL, None),
     ("E.164, spaced", IdentityKind::PhoneNumber, "+420 601 123 456", CALL, None),
-    ("E.164, read by the library", IdentityKind::PhoneNumber, "+441212345678", CALL, None),
+    ("E.164, read by the library", IdentityKind::PhoneNumber, "+390212345678", CALL, None),
     ("E.164 with an alias", IdentityKind::PhoneNumber, "+5215512345678", CALL, None),
     ("own region", IdentityKind::PhoneNumber, "601 123 456", CALL, Some("CZ")),
     ("own region with trunk 0", IdentityKind::PhoneNumber, "0601 123 456", CALL, Some("SK")),
-    ("own region, read by the library", IdentityKind::PhoneNumber, "0121 234 5678", CALL, Some("GB")),
+    ("own region, read by the library", IdentityKind::PhoneNumber, "03-1234-5678", CALL, Some("JP")),
     ("00 and code", IdentityKind::PhoneNumber, "00420601123456", CALL, Some("CZ")),
     ("tel URI", IdentityKind::PhoneNumber, "tel:+420-601-123-456", CALL, Some("CZ")),
     ("SIP user", IdentityKind::PhoneNumber, "sip:+420601123456@pbx.example", CALL, Some("CZ")),

@@ -10,8 +10,9 @@ use prost::Message;
 use regex_syntax::hir::literal::Extractor;
 use rlibphonenumber::{PhoneMetadata, PhoneMetadataCollection, PhoneNumberDesc};
 
-/// What every match of a pattern begins with, two digits or fewer; nothing if that cannot be told.
-fn beginnings(pattern: &str) -> Option<Vec<String>> {
+/// What every match of a pattern begins with, two digits or fewer, and whether that is all of it;
+/// nothing if it cannot be told.
+fn beginnings(pattern: &str) -> Option<Vec<(String, bool)>> {
     if pattern.is_empty() {
         return Some(Vec::new());
     }
@@ -23,25 +24,26 @@ fn beginnings(pattern: &str) -> Option<Vec<String>> {
         .limit_repeat(3)
         .limit_literal_len(2);
     let found = extractor.extract(&hir);
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("digits");
-    Some(
-        found
-            .literals()?
-            .iter()
-            .map(|literal| text(literal.as_bytes()))
-            .collect(),
-    )
+    let told = found.literals()?.iter().map(|literal| {
+        let text = String::from_utf8(literal.as_bytes().to_vec()).expect("digits");
+        (text, literal.is_exact())
+    });
+    Some(told.collect())
 }
 
-/// The first digits at which a pattern can take something away.
-fn touched(pattern: &str) -> u16 {
+/// The two first digits at which a pattern can take something away, as a set of numbers.
+fn touched(pattern: &str) -> u128 {
     let Some(found) = beginnings(pattern) else {
-        return 0x3ff;
+        return ALL;
     };
-    found.iter().fold(0, |bits, one| match one.bytes().next() {
-        Some(digit) => bits | 1 << (digit - b'0'),
-        // An empty match takes nothing away, but the extractor may have given up there.
-        None => 0x3ff,
+    found.iter().fold(0, |bits, (text, exact)| {
+        bits | match (text.len(), text.parse::<u8>(), exact) {
+            // What matches nothing takes nothing away.
+            (0, _, true) => 0,
+            (1, Ok(digit), _) => 0x3ff << (10 * digit),
+            (_, Ok(number), _) => 1 << number,
+            _ => ALL,
+        }
     })
 }
 
@@ -52,15 +54,28 @@ fn lengths(of: &[i32], but: &[i32]) -> String {
     kept.map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
-fn digits(mask: u16) -> String {
-    (0..10)
-        .filter(|n| mask & (1 << n) != 0)
-        .map(|n| n.to_string())
-        .collect()
+/// The set in words: a digit where it has all that begins with it, else two.
+fn digits(mask: u128) -> String {
+    let mut words = Vec::new();
+    for digit in 0..10 {
+        let ten = (mask >> (10 * digit)) & 0x3ff;
+        if ten == 0x3ff {
+            words.push(digit.to_string());
+        } else {
+            let some = (0..10).filter(|second| ten & (1 << second) != 0);
+            words.extend(some.map(|second| format!("{digit}{second}")));
+        }
+    }
+    if words.is_empty() {
+        words.push("-".to_owned());
+    }
+    words.join(",")
 }
 
+/// Every two digits there are.
+const ALL: u128 = (1 << 100) - 1;
 /// Numbers of a country that begin with 0 are always read: the 0 may be one too many.
-const ZERO: u16 = 1;
+const ZERO: u128 = 0x3ff;
 /// What stands for the region of numbers that belong to none.
 const NO_REGION: &str = "001";
 
@@ -72,7 +87,7 @@ fn general(metadata: &PhoneMetadata) -> PhoneNumberDesc {
     metadata.general_desc.clone().unwrap_or_default()
 }
 
-fn plan(metadata: &PhoneMetadata, moved: u16, zero: &str) -> String {
+fn plan(metadata: &PhoneMetadata, moved: u128, zero: &str) -> String {
     let general = general(metadata);
     let moved = moved | ZERO;
     let possible = lengths(
@@ -80,9 +95,9 @@ fn plan(metadata: &PhoneMetadata, moved: u16, zero: &str) -> String {
         &general.possible_length_local_only,
     );
     format!(
-        "{} {}- {possible}{zero}",
+        "{} {} {possible}{zero}",
         metadata.country_code(),
-        digits(!moved & 0x3ff)
+        digits(!moved & ALL)
     )
 }
 
@@ -97,8 +112,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let all = PhoneMetadataCollection::decode(std::fs::read(&path)?.as_slice())?.metadata;
     let mut text = format!(
         "# Made from the metadata of rlibphonenumber {}, by examples/phone_plans.rs.\n\
-         # A region or +, the country code, first digits that no rule touches, possible lengths, and\n\
-         # 0 where a leading 0 is a trunk prefix and nothing else.\n",
+         # A region or +, the country code, first digits (one or two) that no rule touches, possible\n\
+         # lengths, and 0 where a leading 0 is a trunk prefix and nothing else.\n",
         version.unwrap_or_default()
     );
     let mut codes: BTreeMap<i32, &PhoneMetadata> = BTreeMap::new();
@@ -122,12 +137,19 @@ fn main() -> Result<(), Box<dyn Error>> {
             one.national_prefix_for_parsing(),
             one.international_prefix(),
         );
-        // No number of the country begins with 0, and no way out of it but by 00.
-        let out = beginnings(abroad)
-            .is_some_and(|all| all.iter().all(|way| !way.starts_with('0') || way == "00"));
-        let general = general(one);
-        let numbers = touched(general.national_number_pattern());
-        let trunk = matches!(prefix, "0" | "^(?:0)$") && out && numbers & 1 == 0;
+        // No number of the country begins with 0, no way out of it but by 00, and of its prefix
+        // rules one alone takes a 0, and nothing with it.
+        let with_0 = |pattern, but: &str| {
+            beginnings(pattern).is_some_and(|all| {
+                let zeros = all
+                    .iter()
+                    .filter(|(text, _)| !text.starts_with(|c| c > '0'));
+                zeros.clone().all(|(text, _)| text == but)
+                    && (but == "00" || zeros.clone().any(|(_, exact)| *exact))
+            })
+        };
+        let numbers = touched(general(one).national_number_pattern());
+        let trunk = with_0(prefix, "0") && with_0(abroad, "00") && numbers & ZERO == 0;
         let moved = touched(prefix) | touched(abroad);
         writeln!(
             text,

@@ -25,8 +25,8 @@ const MAX_DIGITS: usize = 15;
 struct Plan {
     /// The country code.
     code: u16,
-    /// First digits that nothing is done to; bit n stands for digit n.
-    untouched: u16,
+    /// Two first digits that nothing is done to; bit n stands for the number n that they are.
+    untouched: u128,
     /// Possible lengths without the country code; bit n stands for n digits.
     lengths: u32,
     /// Whether a leading 0 is a trunk prefix and nothing else.
@@ -34,8 +34,11 @@ struct Plan {
 }
 
 impl Plan {
-    fn leaves(&self, first: u8) -> bool {
-        self.untouched & (1 << first) != 0
+    fn leaves(&self, national: &[u8]) -> bool {
+        let [first, second, ..] = national else {
+            return false;
+        };
+        self.untouched & (1 << (10 * (first - b'0') + second - b'0')) != 0
     }
 
     fn can_be(&self, length: usize) -> bool {
@@ -75,8 +78,15 @@ static PLANS: LazyLock<Plans> = LazyLock::new(|| {
 /// The rest of a line: country code, first digits, lengths, and `0` for a trunk prefix.
 fn read_plan<'a>(mut words: impl Iterator<Item = &'a str>) -> Option<Plan> {
     let code = words.next()?.parse().ok()?;
-    let untouched = words.next()?.bytes().filter(u8::is_ascii_digit);
-    let untouched = untouched.fold(0, |bits, digit| bits | 1 << (digit - b'0'));
+    let untouched = words.next()?.split(',').filter_map(|digits| {
+        let number: u8 = digits.parse().ok()?;
+        // One digit stands for itself and whatever follows it.
+        match digits.len() {
+            1 => Some(0x3ff << (10 * number)),
+            _ => Some(1u128 << number),
+        }
+    });
+    let untouched = untouched.fold(0, |bits, some| bits | some);
     let lengths = words.next()?.split(',').filter_map(|n| n.parse().ok());
     let lengths = lengths.fold(0, |bits, length: u8| bits | 1 << length);
     Some(Plan {
@@ -152,10 +162,9 @@ pub(super) fn read(
         [b'0', rest @ ..] if plan.trunk_0 => rest,
         _ => digits,
     };
-    let first = national.first()? - b'0';
     let mut code = [0; 3];
     let code = code_digits(plan.code, &mut code);
-    let sure = plan.leaves(first)
+    let sure = plan.leaves(national)
         && plan.can_be(national.len())
         && !digits.starts_with(code)
         && stays_behind(plan.code, national);
@@ -190,10 +199,10 @@ fn stays(digits: &[u8]) -> bool {
 }
 
 fn stays_behind(code: u16, national: &[u8]) -> bool {
-    let Some((plan, first)) = PLANS.codes.get(usize::from(code)).zip(national.first()) else {
-        return false;
-    };
-    plan.leaves(first - b'0') && plan.can_be(national.len())
+    PLANS
+        .codes
+        .get(usize::from(code))
+        .is_some_and(|plan| plan.leaves(national) && plan.can_be(national.len()))
 }
 
 fn code_digits(code: u16, room: &mut [u8; 3]) -> &[u8] {
