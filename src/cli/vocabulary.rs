@@ -80,7 +80,7 @@ words! {
     }
     CheckStage { Connect = "connect", QueueEntry = "queue-entry", Outbound = "outbound" }
     MatchKind {
-        Exact = "exact", Cidr = "cidr"; told Alias = "alias", Prefix = "prefix", Domain = "domain"
+        Exact = "exact", Prefix = "prefix", Cidr = "cidr", Domain = "domain"; told Alias = "alias"
     }
     Treatment {
         EndInteraction = "end-interaction", DisableWidget = "disable-widget",

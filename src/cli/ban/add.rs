@@ -52,8 +52,8 @@ pub(crate) struct Add {
     /// Only report what the ban would have denied [default: deny]
     #[arg(long)]
     shadow: bool,
-    /// How the identities are compared; cidr takes networks like 192.0.2.0/24
-    /// [default: exact]
+    /// How the identities are compared; prefix takes beginnings of numbers like +4206, cidr
+    /// networks like 192.0.2.0/24, domain mail domains like example.com [default: exact]
     #[arg(long = "match", value_enum, ignore_case = true, value_name = "HOW")]
     match_kind: Option<MatchKind>,
     #[command(flatten)]
