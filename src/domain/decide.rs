@@ -62,9 +62,9 @@ struct Probe {
     of: keys::Probe,
 }
 
-/// How many look-ups are made without asking the allocator for room: a number or an address and as
-/// many widths of ranges as a tenant commonly has.
-const ROOM: usize = 24;
+/// How many look-ups are kept without asking the allocator for room. More would make every question
+/// larger for the sake of tenants whose ranges are of very many widths.
+const ROOM: usize = 8;
 
 /// A question, canonicalised for one view.
 #[derive(Debug)]
