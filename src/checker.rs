@@ -151,7 +151,7 @@ impl Checker {
                 break (reading, standing, view);
             }
             // One history was taking the place of another.
-            tokio::task::yield_now().await;
+            self.feed.one_history().await;
         };
         let Some(failure_mode) = self.feed.tenants().get(&tenant).map(|t| t.failure_mode) else {
             let message = "there is no tenant of this id; tenants are made with CreateTenant";

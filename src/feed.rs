@@ -179,12 +179,24 @@ impl Feed {
         changes.is_multiple_of(2).then_some(changes)
     }
 
+    /// Waits until views and standing are of one history.
+    pub async fn one_history(&self) {
+        loop {
+            let moved = self.shared.moved.notified();
+            if self.history().is_some() {
+                return;
+            }
+            moved.await;
+        }
+    }
+
     /// Has nobody look at views and standing together until what this returns is dropped.
     fn change_history(&self) -> impl Drop + use<> {
         struct Changing(Arc<Shared>);
         impl Drop for Changing {
             fn drop(&mut self) {
                 self.0.changes.fetch_add(1, Ordering::SeqCst);
+                self.0.moved.notify_waiters();
             }
         }
         self.shared.changes.fetch_add(1, Ordering::SeqCst);
