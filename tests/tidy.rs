@@ -1,6 +1,9 @@
 //! Keeps the house rules that no compiler knows: who may name whom, how long a file may be, which
 //! clause numbers exist. Cargo starts a test in the root of the tree, so paths here are from there.
 
+#[path = "tidy/rules.rs"]
+mod rules;
+
 use std::{
     collections::BTreeSet,
     error::Error,
