@@ -25,7 +25,7 @@ use std::{
 use async_trait::async_trait;
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
-use uuid::{NoContext, Uuid};
+use uuid::Uuid;
 
 pub use self::{
     change::{BanEdit, DeactivateBan, UpdateBan},
@@ -48,7 +48,7 @@ use crate::{
         revision::Nonce,
     },
     feed::Feed,
-    store::{Answer, Begun, Event, Intent, Store, StoreError, Work},
+    store::{Answer, Begun, Event, Intent, Store, StoreError, Work, new_id},
     teeth::{Bug, bites},
     telemetry::Counters,
 };
@@ -151,14 +151,6 @@ pub trait Job: Send + 'static {
 
     /// Does it, on a tenant that nobody else writes to meanwhile.
     async fn run(self, work: &mut dyn Work, about: &Circumstances) -> Result<Answer, Failure>;
-}
-
-/// A `UUIDv7` of an instant, so that ids sort by the clock that all pods share.
-fn new_id(now: Timestamp) -> [u8; 16] {
-    let micros = now.micros().unsigned_abs();
-    let nanos = u32::try_from(micros % 1_000_000).unwrap_or_default() * 1_000;
-    let at = uuid::Timestamp::from_unix(NoContext, micros / 1_000_000, nanos);
-    Uuid::new_v7(at).into_bytes()
 }
 
 /// How far a write has come, so that giving up and committing exclude each other.

@@ -23,17 +23,14 @@ use crate::{
     desk::Desk,
     domain::keys::MasterKey,
     feed::{self, Feed, Machine, ThisMachine},
-    store::{self, Place, Store},
+    keeper::Keeper,
+    store::{self, Place},
     telemetry::Counters,
     views::Views,
 };
 
 /// How long requests in flight may take to finish once the listeners are closing.
 const FINISH: Duration = Duration::from_secs(10);
-/// How long feed rows and remembered answers are kept.
-const KEPT: Duration = Duration::from_hours(24);
-/// How often what is older is forgotten.
-const PRUNE: Duration = Duration::from_mins(10);
 
 /// The ends of a server, in their order.
 #[derive(Clone, Default)]
@@ -101,6 +98,7 @@ impl Server {
             Arc::clone(&counters),
             tasks.clone(),
         );
+        let keeper = Keeper::new(Arc::clone(&store), feed.clone(), Arc::clone(&counters));
         let services = Services::new(
             Arc::new(checker),
             desk.clone(),
@@ -134,7 +132,7 @@ impl Server {
         )?);
         let on_admin = admin_runtime.handle();
         tasks.spawn_on(services.clone().tell_health(ending.drain.clone()), on_admin);
-        tasks.spawn_on(prune(store, feed.clone(), ending.close.clone()), on_admin);
+        tasks.spawn_on(keeper.run(ending.close.clone()), on_admin);
         let embedded = matches!(config.place, Place::Sqlite(_));
         let first_tenant = embedded.then(|| tasks.spawn_on(boot::first_tenant(desk), on_admin));
         Ok(Self {
@@ -253,24 +251,5 @@ async fn wait_until_ready(
     tokio::select! {
         () = ready => Ok(()),
         error = failed => Err(error.unwrap_or_else(|_| anyhow::anyhow!("the feed ended"))),
-    }
-}
-
-/// Forgets feed rows and answers that nobody will ask for any more.
-async fn prune(store: Arc<dyn Store>, feed: Feed, stop: CancellationToken) {
-    let kept = i64::try_from(KEPT.as_micros()).unwrap_or(i64::MAX);
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(PRUNE) => {}
-        }
-        let before = feed.clock().read().now.plus_micros(-kept);
-        if let Err(error) = store.prune(before).await {
-            let error = error.with_causes();
-            tracing::debug!(
-                error,
-                "what is old could not be forgotten; trying again later"
-            );
-        }
     }
 }

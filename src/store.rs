@@ -30,16 +30,22 @@ mod rows;
 mod shared;
 mod sql;
 mod sqlite;
+mod upkeep;
 mod work;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
 
 use async_trait::async_trait;
 use thiserror::Error;
+use uuid::{ContextV7, Uuid};
 
 pub use self::{
     read::{BanFilter, BanOrder, BanPage, Cursor, EventFilter},
     rows::Answer,
+    upkeep::{Sweep, Swept, Turn, Upkeep},
 };
 use crate::domain::{
     ban::Ban,
@@ -216,6 +222,16 @@ pub enum Added {
     Alike(BanId),
 }
 
+/// A `UUIDv7` of an instant, so that ids sort by the clock that all pods share, and those of one pod
+/// by the order in which they were made.
+pub fn new_id(now: Timestamp) -> [u8; 16] {
+    static LAST: Mutex<ContextV7> = Mutex::new(ContextV7::new());
+    let micros = now.micros().unsigned_abs();
+    let nanos = u32::try_from(micros % 1_000_000).unwrap_or_default() * 1_000;
+    let at = uuid::Timestamp::from_unix(&LAST, micros / 1_000_000, nanos);
+    Uuid::new_v7(at).into_bytes()
+}
+
 /// Something that happened, for the history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
@@ -359,7 +375,7 @@ pub trait FeedLink: Send {
 
 /// The promise; see the module's clauses.
 #[async_trait]
-pub trait Store: Send + Sync + 'static {
+pub trait Store: Upkeep + Send + Sync + 'static {
     /// Brings the schema up to date, one process at a time.
     async fn migrate(&self) -> Result<()>;
 
@@ -404,9 +420,6 @@ pub trait Store: Send + Sync + 'static {
 
     /// How many bans of each tenant a view would hold, the largest first.
     async fn sizes(&self) -> Result<Vec<(TenantId, u64)>>;
-
-    /// Forgets feed rows and answers older than this; the newest row stays.
-    async fn prune(&self, before: Timestamp) -> Result<()>;
 
     /// A tenant's settings.
     async fn settings(&self, tenant: &TenantId) -> Result<Option<TenantSettings>>;

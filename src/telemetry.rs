@@ -2,6 +2,8 @@
 //!
 //! **Invariant:** no identifier of a customer in a log, a label or an error.
 
+mod keeping;
+
 use std::{
     io::{IsTerminal, stderr},
     sync::atomic::AtomicU64,
@@ -15,6 +17,7 @@ use prometheus_client::{
 use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
+pub use self::keeping::Keeping;
 use crate::domain::{channel::Channel, decide::Basis};
 
 /// In what form logs are written.
@@ -76,6 +79,8 @@ pub struct Counters {
     pub views_bytes: Gauge,
     /// Views that have left memory but for whoever still holds them.
     pub views_leaving: Gauge,
+    /// How house is kept.
+    pub keeping: Keeping,
 }
 
 fn place(channel: Channel, denied: bool, basis: usize) -> usize {
@@ -124,7 +129,9 @@ impl Counters {
             "Views replaced or evicted that somebody still looks at",
             views_leaving.clone(),
         );
+        let keeping = Keeping::new(&mut registry);
         Self {
+            keeping,
             registry,
             checks,
             writes,

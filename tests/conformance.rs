@@ -71,6 +71,8 @@ mod requests;
 mod snapshot;
 #[path = "conformance/standby.rs"]
 mod standby;
+#[path = "conformance/time.rs"]
+mod time;
 #[path = "conformance/together.rs"]
 mod together;
 #[path = "conformance/values.rs"]

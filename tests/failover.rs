@@ -20,3 +20,5 @@ mod promotion;
 #[path = "stage/proxy.rs"]
 #[expect(dead_code, reason = "the rest is for suites that torture pods")]
 mod proxy;
+#[path = "failover/sweeping.rs"]
+mod sweeping;

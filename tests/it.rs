@@ -52,6 +52,8 @@ mod listing;
 mod lists;
 #[path = "it/normalize.rs"]
 mod normalize;
+#[path = "it/passing.rs"]
+mod passing;
 #[path = "it/ranges.rs"]
 mod ranges;
 #[path = "it/refusals.rs"]

@@ -186,11 +186,22 @@ impl Job for UpdateBan {
             let message = "this ban has ended; only its reason can be changed, or a new one made";
             return Err(Refusal::new(Reason::BanEnded, message).into());
         }
+        let before = ban.state(about.now);
         let changed = self.edit.apply(&mut ban, work, about.now)?;
         if !changed.is_empty() {
             keep(work, &mut ban, about).await?;
             work.note(&about.event(Some(ban.ban_id), "UPDATED", &changed.join(", ")))
                 .await?;
+            let turned = match (before, ban.state(about.now)) {
+                (State::Scheduled, State::Active) => Some("STARTED"),
+                (State::Scheduled | State::Active, State::Expired) => Some("EXPIRED"),
+                _ => None,
+            };
+            if let Some(turned) = turned {
+                // Nobody will sweep what has come about by hand.
+                work.note(&about.event(Some(ban.ban_id), turned, ""))
+                    .await?;
+            }
         }
         Ok(Answer {
             ban: Some(ban),

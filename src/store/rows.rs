@@ -22,6 +22,15 @@ use crate::domain::{
     policy::TenantSettings,
 };
 
+/// An event of a ban in the one JSON parameter of a chunk.
+#[derive(Debug, Serialize)]
+pub(super) struct EventRow {
+    pub(super) event_id: String,
+    pub(super) ban_id: String,
+    pub(super) action: &'static str,
+    pub(super) at: i64,
+}
+
 /// What a write answered, as it is remembered under the request's id.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Answer {

@@ -33,8 +33,6 @@ const TAIL_BYTES: i64 = 1 << 20;
 const LOAD_PAGE: usize = 4_096;
 /// How long a statement that looks at very many rows may take to find the first.
 const SEARCH: Duration = Duration::from_secs(10);
-/// How many rows are forgotten in one transaction.
-const PRUNED_AT_ONCE: i64 = 5_000;
 
 /// What only one kind of database can do.
 #[async_trait]
@@ -436,36 +434,6 @@ impl Store for SqlStore {
                 Ok((rows::tenant_id(&tenant)?, number(row, "bans")?))
             })
             .collect()
-    }
-
-    async fn prune(&self, before: Timestamp) -> Result<()> {
-        let row = sqlx::query(self.say.young.clone())
-            .bind(before.micros())
-            .fetch_one(&mut self.readers.lend().await?.patiently(SEARCH))
-            .await?;
-        let (mut lowest, young): (i64, i64) = (row.try_get("lowest")?, row.try_get("young")?);
-        // From the bottom up and some at a time: nobody waits for long, no hole is ever seen (S-7).
-        while lowest < young {
-            lowest = young.min(lowest + PRUNED_AT_ONCE);
-            let mut tx = self.writers.begin(self.dialect.begin_write).await?;
-            sqlx::query(self.say.prune_feed.clone())
-                .bind(lowest)
-                .execute(&mut tx)
-                .await?;
-            tx.commit().await?;
-        }
-        loop {
-            let mut tx = self.writers.begin(self.dialect.begin_write).await?;
-            let pruned = sqlx::query(self.say.prune_requests.clone())
-                .bind(before.micros())
-                .bind(PRUNED_AT_ONCE)
-                .execute(&mut tx)
-                .await?;
-            tx.commit().await?;
-            if i64::try_from(pruned.rows_affected()).is_ok_and(|pruned| pruned < PRUNED_AT_ONCE) {
-                return Ok(());
-            }
-        }
     }
 
     async fn settings(&self, tenant: &TenantId) -> Result<Option<TenantSettings>> {

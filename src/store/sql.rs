@@ -13,6 +13,10 @@ pub(super) struct Dialect {
     pub(super) begin_write: &'static str,
     /// Opens a transaction that reads one snapshot.
     pub(super) begin_read: &'static str,
+    /// Opens a transaction that does nothing but be there.
+    pub(super) begin_turn: &'static str,
+    /// Whether the keeper's turn is ours until the transaction ends.
+    turn: &'static str,
     /// Locks the rows of a SELECT till the end of the transaction.
     lock: &'static str,
     /// Gathers JSON values into an array.
@@ -42,6 +46,12 @@ pub(super) static POSTGRES: Dialect = Dialect {
         "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; ",
         "SET LOCAL idle_in_transaction_session_timeout = '10s'"
     ),
+    begin_turn: concat!(
+        "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; ",
+        "SET LOCAL idle_in_transaction_session_timeout = '5s'"
+    ),
+    // A lock of the transaction's own: it goes with whoever held it, and a pooler knows of it.
+    turn: "(pg_try_advisory_xact_lock(7166011403264135527))::int",
     lock: "FOR NO KEY UPDATE",
     gather: "json_agg",
     object: "json_build_object",
@@ -60,6 +70,9 @@ pub(super) static POSTGRES: Dialect = Dialect {
 pub(super) static SQLITE: Dialect = Dialect {
     begin_write: "BEGIN IMMEDIATE",
     begin_read: "BEGIN",
+    begin_turn: "BEGIN",
+    // The file is one process's own.
+    turn: "1",
     lock: "",
     gather: "json_group_array",
     object: "json_object",
@@ -89,6 +102,7 @@ const BAN_COLUMNS: &str = "ban_id text, list_id text, generation bigint, channel
     likeness text, version bigint";
 const TARGET_COLUMNS: &str = "ban_id text, position bigint, kind bigint, input text, \
     canonical text, issuer text, version bigint";
+const EVENT_COLUMNS: &str = "event_id text, ban_id text, action text, at bigint";
 const KEY_COLUMNS: &str = "ban_id text, ordinal bigint, position bigint, space bigint, \
     width bigint, match_key text, kind bigint, matches bigint, key_text text, version bigint";
 
@@ -146,6 +160,7 @@ macro_rules! statements {
 }
 
 statements! {
+    turn = "SELECT {turn} AS ours";
     lock_tenant = "SELECT * FROM tenants WHERE tenant = $1 AND deleted = 0 {lock}";
     /// Keeps the bans that are like no other, and tells which those are.
     add_bans = "INSERT INTO bans (tenant, ban_id, list_id, generation, channels, match_kind,
@@ -169,13 +184,43 @@ statements! {
             r.kind, r.matches, r.key_text, r.version
         FROM {keys:$2}";
     /// Marks ended what is alike and over, but for one.
-    retire = "UPDATE bans SET ended = 1, version = version + 1
+    retire = "UPDATE bans SET ended = 1
         WHERE tenant = $1 AND ended = 0 AND expire_at <= $3 AND ban_id <> $4
             AND likeness IN (SELECT unhex(r.value) FROM {texts:$2})
-        RETURNING ban_id";
+        RETURNING ban_id, start_at, expire_at, started";
+    /// When time does something next, to whichever ban: begins one that was scheduled, ends one.
+    next_due = "SELECT
+            (SELECT min(start_at) FROM bans
+             WHERE ended = 0 AND started = 0 AND start_at IS NOT NULL) AS begins,
+            (SELECT min(expire_at) FROM bans WHERE ended = 0 AND expire_at IS NOT NULL) AS ends";
+    /// Whose bans have begun or ended by $1 without its being noted.
+    due = "SELECT t.tenant FROM tenants t
+        WHERE t.deleted = 0 AND (
+            EXISTS (SELECT 1 FROM bans b
+                    WHERE b.tenant = t.tenant AND b.ended = 0 AND b.expire_at <= $1)
+            OR EXISTS (SELECT 1 FROM bans b WHERE b.tenant = t.tenant AND b.ended = 0
+                           AND b.started = 0 AND b.start_at <= $1))
+        ORDER BY t.tenant LIMIT $2";
+    /// Marks ended what is over by $2, $3 bans at the most.
+    end_due = "UPDATE bans SET ended = 1 WHERE tenant = $1 AND ended = 0
+            AND ban_id IN (SELECT ban_id FROM bans
+                WHERE tenant = $1 AND ended = 0 AND expire_at <= $2
+                ORDER BY expire_at, ban_id LIMIT $3)
+        RETURNING ban_id, start_at, expire_at, started";
+    /// Marks started what has begun by $2, $3 bans at the most.
+    begin_due = "UPDATE bans SET started = 1 WHERE tenant = $1 AND ended = 0 AND started = 0
+            AND ban_id IN (SELECT ban_id FROM bans
+                WHERE tenant = $1 AND ended = 0 AND started = 0 AND start_at <= $2
+                ORDER BY start_at, ban_id LIMIT $3)
+        RETURNING ban_id, start_at";
+    /// The same for one ban.
+    begin_one = "UPDATE bans SET started = 1 WHERE tenant = $1 AND ended = 0 AND started = 0
+            AND ban_id = $3 AND start_at <= $2
+        RETURNING ban_id, start_at";
     alike = "SELECT ban_id, likeness FROM bans WHERE tenant = $1 AND ended = 0
             AND likeness IN (SELECT unhex(r.value) FROM {texts:$2})";
     set_ban = "UPDATE bans SET channels = $3, reason = $4, reason_code = $5, enforcement = $6,
+            started = CASE WHEN start_at IS NOT DISTINCT FROM $7 THEN started ELSE 0 END,
             start_at = $7, expire_at = $8, ended = $9, updated_at = $10, deactivated_at = $11,
             deactivated_by = $12, deactivate_reason = $13, likeness = $14, version = $15
         WHERE tenant = $1 AND ban_id = $2";
@@ -215,6 +260,10 @@ statements! {
     add_event = "INSERT INTO ban_events
             (tenant, event_id, ban_id, action, actor, at, comment, nonce)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+    add_events = "INSERT INTO ban_events
+            (tenant, event_id, ban_id, action, actor, at, comment, nonce)
+        SELECT $1, unhex(r.event_id), unhex(r.ban_id), r.action, $3, r.at, '', $4
+        FROM {events:$2}";
     /// Two rows of the feed may bear one nonce by chance: an event comes once all the same.
     events = "SELECT e.*, (SELECT min(f.rev) FROM feed f
                 WHERE f.nonce = e.nonce AND f.tenant = e.tenant) AS rev
@@ -302,6 +351,7 @@ impl Dialect {
             .replace("{filter}", BAN_FILTER)
             .replace("{end}", END)
             .replace("{lock}", self.lock)
+            .replace("{turn}", self.turn)
             .replace("{gather}", self.gather)
             .replace("{object}", self.object)
             .replace("{array}", self.array)
@@ -310,7 +360,8 @@ impl Dialect {
             .replace("{clock}", self.clock)
             .replace("{bans:$2}", &(self.rows)("$2", BAN_COLUMNS))
             .replace("{targets:$2}", &(self.rows)("$2", TARGET_COLUMNS))
-            .replace("{keys:$2}", &(self.rows)("$2", KEY_COLUMNS));
+            .replace("{keys:$2}", &(self.rows)("$2", KEY_COLUMNS))
+            .replace("{events:$2}", &(self.rows)("$2", EVENT_COLUMNS));
         for parameter in ["$2", "$3", "$5"] {
             said = said.replace(&format!("{{texts:{parameter}}}"), &(self.texts)(parameter));
         }

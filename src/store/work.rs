@@ -1,5 +1,7 @@
 //! One transaction on one tenant.
 
+mod time;
+
 use async_trait::async_trait;
 use sqlx::Row;
 
@@ -126,21 +128,6 @@ impl SqlWork {
                 Some((Kind::Tenant, payload::tenant(&rows::tenant_record(&row)?)?))
             }
         })
-    }
-
-    /// Marks ended the bans of these likenesses whose time is over, but for this one (S-10).
-    async fn retire(&mut self, likenesses: &str, but: Option<BanId>) -> Result<()> {
-        let retired = sqlx::query(self.say.retire.clone())
-            .bind(self.tenant())
-            .bind(likenesses.to_owned())
-            .bind(self.intent.now.micros())
-            .bind(but.map_or_else(Vec::new, |ban| ban.bytes().to_vec()))
-            .fetch_all(&mut self.tx)
-            .await?;
-        for row in &retired {
-            self.touch_ban(ban_id(row)?);
-        }
-        Ok(())
     }
 
     /// The bans in being that are alike one of these, each with its likeness.
@@ -271,6 +258,7 @@ impl Work for SqlWork {
             let likenesses = rows::to_json(&[hex(&likeness)])?;
             self.retire(&likenesses, Some(ban.ban_id)).await?;
         }
+        self.note_beginning(ban.ban_id).await?;
         sqlx::query(self.say.set_ban.clone())
             .bind(self.tenant())
             .bind(ban.ban_id.bytes().to_vec())
@@ -380,15 +368,7 @@ impl Work for SqlWork {
     }
 
     async fn commit(mut self: Box<Self>, answer: &Answer) -> Result<()> {
-        if let Some((kind, payload)) = self.payload().await? {
-            sqlx::query(self.say.tell.clone())
-                .bind(i64::from(self.intent.nonce.0))
-                .bind(self.tenant())
-                .bind(kind as i32)
-                .bind(payload)
-                .execute(&mut self.tx)
-                .await?;
-        }
+        self.tell().await?;
         sqlx::query(self.say.add_request.clone())
             .bind(self.tenant())
             .bind(self.intent.rpc)
@@ -407,6 +387,20 @@ impl Work for SqlWork {
 }
 
 impl SqlWork {
+    /// Tells the feed how things stand now.
+    async fn tell(&mut self) -> Result<()> {
+        if let Some((kind, payload)) = self.payload().await? {
+            sqlx::query(self.say.tell.clone())
+                .bind(i64::from(self.intent.nonce.0))
+                .bind(self.tenant())
+                .bind(kind as i32)
+                .bind(payload)
+                .execute(&mut self.tx)
+                .await?;
+        }
+        Ok(())
+    }
+
     async fn write_list(&mut self, statement: sqlx::SqlStr, list: &BanList) -> Result<()> {
         let row = ListRow::of(list);
         sqlx::query(statement)

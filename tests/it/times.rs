@@ -119,9 +119,12 @@ async fn edit_the_end(client: &Client, end: Option<Timestamp>) -> (Ban, Ban) {
     assert_ne!(changed.etag, made.etag);
     assert!(when(changed.update_time) > when(made.update_time));
     let told = history(client, &made).await;
-    let [(created, by, why), (updated, editor, what)] = told.as_slice() else {
+    let [(created, by, why), (updated, editor, what), ended @ ..] = told.as_slice() else {
         panic!("{told:?}");
     };
+    let over = changed.state() == State::Expired;
+    let ended: Vec<_> = ended.iter().map(|(what, who, _)| (&**what, &**who)).collect();
+    assert_eq!(ended, [("EXPIRED", "eva")][usize::from(!over)..]);
     assert_eq!(
         (created.as_str(), by.as_str(), why),
         ("CREATED", "anonymous", &made.reason)

@@ -14,7 +14,7 @@ use bancheck::{
     },
     store::{
         Answer, BanFilter, BanPage, Begun, Directory, Event, EventFilter, FeedLink, Intent,
-        LoadSink, LoadedTenant, Result, Store, StoreError, Tail,
+        LoadSink, LoadedTenant, Result, Store, StoreError, Sweep, Swept, Tail, Turn, Upkeep,
     },
 };
 use tokio::time::{Instant, timeout_at};
@@ -288,10 +288,6 @@ impl Store for PodStore {
         .await
     }
 
-    async fn prune(&self, _before: Timestamp) -> Result<()> {
-        unneeded("prune")
-    }
-
     async fn settings(&self, _tenant: &TenantId) -> Result<Option<TenantSettings>> {
         unneeded("settings")
     }
@@ -322,5 +318,28 @@ impl Store for PodStore {
 
     async fn events(&self, _tenant: &TenantId, _filter: &EventFilter) -> Result<Vec<Event>> {
         unneeded("events")
+    }
+}
+
+#[async_trait]
+impl Upkeep for PodStore {
+    async fn turn(&self) -> Result<Option<Turn>> {
+        unneeded("turn")
+    }
+
+    async fn next_due(&self) -> Result<Option<Timestamp>> {
+        unneeded("next_due")
+    }
+
+    async fn due(&self, _by: Timestamp, _limit: i64) -> Result<Vec<TenantId>> {
+        unneeded("due")
+    }
+
+    async fn sweep(&self, _sweep: &Sweep) -> Result<Swept> {
+        unneeded("sweep")
+    }
+
+    async fn prune(&self, _before: Timestamp) -> Result<()> {
+        unneeded("prune")
     }
 }

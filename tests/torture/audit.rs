@@ -167,6 +167,14 @@ pub(crate) async fn rows(pool: &PgPool, record: &Record, history: &History) -> F
     let lifted = "SELECT encode(ban_id, 'hex') FROM ban_events WHERE action = 'DEACTIVATED'
                   GROUP BY ban_id HAVING count(*) > 1";
     none(pool, &mut found, "S-9", "lifted more than once", lifted).await;
+    let ended = "SELECT encode(ban_id, 'hex') FROM ban_events
+                 WHERE action IN ('DEACTIVATED', 'EXPIRED')
+                 GROUP BY ban_id HAVING count(*) > 1";
+    none(pool, &mut found, "S-3", "ended more than once", ended).await;
+    let unnoted = "SELECT encode(ban_id, 'hex') FROM bans b WHERE ended = 1 AND NOT EXISTS
+                 (SELECT 1 FROM ban_events e WHERE (e.tenant, e.ban_id) = (b.tenant, b.ban_id)
+                      AND e.action IN ('DEACTIVATED', 'EXPIRED'))";
+    none(pool, &mut found, "S-3", "ended without a word", unnoted).await;
 
     remembered(pool, record, history, &mut found).await;
     told_once(pool, history, &mut found).await;

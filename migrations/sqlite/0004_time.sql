@@ -1,0 +1,8 @@
+-- What time does to bans is noted once each: `started` says that of the beginning of a scheduled one,
+-- `ended` that of the end.
+ALTER TABLE bans ADD COLUMN started INTEGER NOT NULL DEFAULT 0;
+
+-- What comes next, of all tenants: looked at several times a second.
+CREATE INDEX bans_over_next ON bans (expire_at) WHERE ended = 0 AND expire_at IS NOT NULL;
+CREATE INDEX bans_begun_next ON bans (start_at, tenant, ban_id)
+    WHERE ended = 0 AND started = 0 AND start_at IS NOT NULL;

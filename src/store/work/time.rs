@@ -1,0 +1,149 @@
+//! What time did to bans, noted once each, in the transaction that finds it out.
+//!
+//! A sweep finds it out within a second; a write that needs a place which time has made free, or
+//! that is about to move a beginning, does so before the sweep.
+
+use sqlx::{Row, any::AnyRow};
+
+use super::{SqlWork, ban_id};
+use crate::{
+    domain::{clock::Timestamp, hex::hex, ids::BanId},
+    store::{
+        MAX_CHUNK, Result, Swept, new_id,
+        rows::{self, EventRow, number},
+    },
+};
+
+/// Who is said to have done what nobody did.
+const NOBODY: &str = "system";
+
+/// Something that time did to a ban.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Deed {
+    at: Timestamp,
+    /// Of one ban at one instant, the beginning comes first.
+    ends: bool,
+    ban: BanId,
+}
+
+/// A ban that was just marked ended: its end, and its beginning where that was not noted.
+fn ended(row: &AnyRow, deeds: &mut Vec<Deed>) -> Result<()> {
+    let ban = ban_id(row)?;
+    let start: Option<i64> = row.try_get("start_at")?;
+    if let (Some(start), 0) = (start, number::<i32>(row, "started")?) {
+        deeds.push(begun_at(ban, start));
+    }
+    deeds.push(Deed {
+        at: Timestamp::from_micros(row.try_get("expire_at")?),
+        ends: true,
+        ban,
+    });
+    Ok(())
+}
+
+/// A ban that was just marked started.
+fn begun(row: &AnyRow, deeds: &mut Vec<Deed>) -> Result<()> {
+    deeds.push(begun_at(ban_id(row)?, row.try_get("start_at")?));
+    Ok(())
+}
+
+const fn begun_at(ban: BanId, at: i64) -> Deed {
+    Deed {
+        at: Timestamp::from_micros(at),
+        ends: false,
+        ban,
+    }
+}
+
+impl SqlWork {
+    /// Marks ended the bans of these likenesses whose time is over, but for this one (S-10).
+    pub(super) async fn retire(&mut self, likenesses: &str, but: Option<BanId>) -> Result<()> {
+        let retired = sqlx::query(self.say.retire.clone())
+            .bind(self.tenant())
+            .bind(likenesses.to_owned())
+            .bind(self.intent.now.micros())
+            .bind(but.map_or_else(Vec::new, |ban| ban.bytes().to_vec()))
+            .fetch_all(&mut self.tx)
+            .await?;
+        let mut deeds = Vec::new();
+        for row in &retired {
+            ended(row, &mut deeds)?;
+        }
+        self.note_deeds(deeds).await
+    }
+
+    /// Notes that a scheduled ban has begun, before somebody moves its times.
+    pub(super) async fn note_beginning(&mut self, ban: BanId) -> Result<()> {
+        let found = sqlx::query(self.say.begin_one.clone())
+            .bind(self.tenant())
+            .bind(self.intent.now.micros())
+            .bind(ban.bytes().to_vec())
+            .fetch_all(&mut self.tx)
+            .await?;
+        let mut deeds = Vec::new();
+        for row in &found {
+            begun(row, &mut deeds)?;
+        }
+        self.note_deeds(deeds).await
+    }
+
+    /// Notes what time has done by an instant to up to [`MAX_CHUNK`] bans, and commits.
+    pub(in crate::store) async fn sweep(mut self, by: Timestamp) -> Result<Swept> {
+        let mut deeds = Vec::new();
+        let ends = self.due(self.say.end_due.clone(), by, MAX_CHUNK).await?;
+        for row in &ends {
+            ended(row, &mut deeds)?;
+        }
+        let left = MAX_CHUNK - ends.len();
+        let begins = self.due(self.say.begin_due.clone(), by, left).await?;
+        for row in &begins {
+            begun(row, &mut deeds)?;
+        }
+        let expired = ends.len();
+        let swept = Swept {
+            started: deeds.len() - expired,
+            expired,
+            more: begins.len() == left,
+        };
+        self.note_deeds(deeds).await?;
+        self.tell().await?;
+        self.tx.commit().await?;
+        Ok(swept)
+    }
+
+    async fn due(&mut self, say: sqlx::SqlStr, by: Timestamp, most: usize) -> Result<Vec<AnyRow>> {
+        let found = sqlx::query(say)
+            .bind(self.tenant())
+            .bind(by.micros())
+            .bind(i64::try_from(most).unwrap_or(i64::MAX))
+            .fetch_all(&mut self.tx)
+            .await?;
+        Ok(found)
+    }
+
+    /// Puts what time did into the history, in its order, and into this transaction's feed row.
+    async fn note_deeds(&mut self, mut deeds: Vec<Deed>) -> Result<()> {
+        if deeds.is_empty() {
+            return Ok(());
+        }
+        deeds.sort_unstable();
+        let mut events = Vec::with_capacity(deeds.len());
+        for deed in deeds {
+            self.touch_ban(deed.ban);
+            events.push(EventRow {
+                event_id: hex(&new_id(self.intent.now)),
+                ban_id: hex(deed.ban.bytes()),
+                action: if deed.ends { "EXPIRED" } else { "STARTED" },
+                at: deed.at.micros(),
+            });
+        }
+        sqlx::query(self.say.add_events.clone())
+            .bind(self.tenant())
+            .bind(rows::to_json(&events)?)
+            .bind(NOBODY)
+            .bind(i64::from(self.intent.nonce.0))
+            .execute(&mut self.tx)
+            .await?;
+        Ok(())
+    }
+}

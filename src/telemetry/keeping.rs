@@ -1,0 +1,56 @@
+//! What the keeper counts.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+use crate::store::Swept;
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct SweptLabels {
+    event: &'static str,
+}
+
+/// How house is kept.
+pub struct Keeping {
+    started: Counter<u64, AtomicU64>,
+    expired: Counter<u64, AtomicU64>,
+    lag: Gauge<f64, AtomicU64>,
+}
+
+impl Keeping {
+    pub(super) fn new(registry: &mut Registry) -> Self {
+        let swept = Family::<SweptLabels, Counter<u64, AtomicU64>>::default();
+        let help = "Beginnings and ends of bans noted by this pod";
+        registry.register("swept", help, swept.clone());
+        let of = |event| swept.get_or_create_owned(&SweptLabels { event });
+        let lag = Gauge::default();
+        registry.register(
+            "sweep_lag_seconds",
+            "How long ago the oldest beginning or end was that nobody had noted at the last look",
+            lag.clone(),
+        );
+        Self {
+            started: of("started"),
+            expired: of("expired"),
+            lag,
+        }
+    }
+
+    /// Counts what was noted.
+    pub fn swept(&self, swept: Swept) {
+        self.started.inc_by(swept.started as u64);
+        self.expired.inc_by(swept.expired as u64);
+    }
+
+    /// Says how long ago the oldest thing was that is not noted, in microseconds.
+    pub fn lags(&self, micros: i64) {
+        let micros = u64::try_from(micros).unwrap_or_default();
+        self.lag
+            .set(std::time::Duration::from_micros(micros).as_secs_f64());
+    }
+}
