@@ -32,6 +32,7 @@ use crate::{
         view::TenantView,
     },
     feed::{Feed, LEASE_MICROS, LoadEnd, Standing},
+    tally::Tally,
     teeth::{Bug, bites, stumble},
     telemetry::Counters,
     views::Views,
@@ -108,13 +109,14 @@ pub struct Checker {
     feed: Feed,
     views: Views,
     counters: Arc<Counters>,
+    tally: Arc<Tally>,
     pod: u32,
     answered: AtomicU64,
 }
 
 impl Checker {
-    /// A checker that looks at these views.
-    pub fn new(feed: Feed, views: Views, counters: Arc<Counters>) -> Self {
+    /// A checker that looks at these views and tallies what matches.
+    pub fn new(feed: Feed, views: Views, counters: Arc<Counters>, tally: Arc<Tally>) -> Self {
         let mut pod = [0; 4];
         // Without randomness ids of two pods may coincide, which costs a moment in a log.
         let _ = getrandom::fill(&mut pod);
@@ -123,6 +125,7 @@ impl Checker {
             feed,
             views,
             counters,
+            tally,
             pod,
             answered: AtomicU64::new(0),
         }
@@ -175,6 +178,7 @@ impl Checker {
         };
         self.counters
             .checked(question.channel, answer.denied, answer.basis);
+        self.tally.mark(&tenant, &answer.verdict, reading.now);
         if answer.denied {
             tracing::info!(
                 decision_id = answer.decision_id,

@@ -13,7 +13,7 @@
 //! |---|---|---|
 //! | 5 | [`cli`], [`server`], [`config`], [`telemetry`] | command line; building, running and ending; settings; logs and metrics |
 //! | 4 | [`api`], [`auth`] | the wire, which only translates; who asks |
-//! | 3 | [`checker`], [`desk`], [`keeper`] | answering checks; changing and looking up bans, lists and tenants; what time does |
+//! | 3 | [`checker`], [`tally`], [`desk`], [`keeper`] | answering checks and counting matches; changing and looking up bans, lists and tenants; what time does |
 //! | 2 | [`views`], [`feed`] | the views in memory; following the feed, loads, the lease |
 //! | 1 | [`store`] | the promise S-0 to S-11, kept on Postgres and on SQLite |
 //! | 0 | [`domain`] | what a ban is and when it holds; no I/O, no waiting, no clock |
@@ -111,6 +111,7 @@ pub mod feed;
 pub mod keeper;
 pub mod server;
 pub mod store;
+pub mod tally;
 #[doc(hidden)]
 pub mod teeth;
 pub mod telemetry;

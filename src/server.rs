@@ -25,6 +25,7 @@ use crate::{
     feed::{self, Feed, Machine, ThisMachine},
     keeper::Keeper,
     store::{self, Place},
+    tally::{self, Tally},
     telemetry::Counters,
     views::Views,
 };
@@ -58,6 +59,8 @@ pub struct Server {
     tasks: TaskTracker,
     admin_runtime: Runtime,
     threads: Vec<JoinHandle<()>>,
+    /// Matches being written down, until no check is answered any more.
+    counting: tokio::task::JoinHandle<()>,
     /// An embedded store's first tenant being made.
     first_tenant: Option<tokio::task::JoinHandle<()>>,
     failed: oneshot::Receiver<anyhow::Error>,
@@ -88,9 +91,15 @@ impl Server {
         let ending = Ending::default();
         let tasks = TaskTracker::new();
         let counters = Arc::new(Counters::new());
+        let tally = Arc::new(Tally::new(Arc::clone(&counters)));
         let views = Views::new(config.view_bytes);
         let (feed, source) = Feed::new(keys.clone(), machine);
-        let checker = Checker::new(feed.clone(), views.clone(), Arc::clone(&counters));
+        let checker = Checker::new(
+            feed.clone(),
+            views.clone(),
+            Arc::clone(&counters),
+            Arc::clone(&tally),
+        );
         let desk = Desk::new(
             Arc::clone(&store),
             feed.clone(),
@@ -133,6 +142,8 @@ impl Server {
         let on_admin = admin_runtime.handle();
         tasks.spawn_on(services.clone().tell_health(ending.drain.clone()), on_admin);
         tasks.spawn_on(keeper.run(ending.close.clone()), on_admin);
+        let counting = tally::run(tally, store, ending.quiet.clone());
+        let counting = on_admin.spawn(counting);
         let embedded = matches!(config.place, Place::Sqlite(_));
         let first_tenant = embedded.then(|| tasks.spawn_on(boot::first_tenant(desk), on_admin));
         Ok(Self {
@@ -146,6 +157,7 @@ impl Server {
             tasks,
             admin_runtime,
             threads,
+            counting,
             first_tenant,
             failed,
             _data: data,
@@ -208,6 +220,7 @@ impl Server {
             tasks,
             admin_runtime,
             threads,
+            counting,
             ..
         } = self;
         admin_runtime.block_on(async {
@@ -227,6 +240,8 @@ impl Server {
                 tracing::warn!("some requests did not finish in time");
             }
             ending.quiet.cancel();
+            // It has a limit of its own; where it panicked, it has said so.
+            let _ = counting.await;
         });
         for thread in threads {
             // A thread that panicked has said so; there is nothing left to end.

@@ -45,7 +45,7 @@ use uuid::{ContextV7, Uuid};
 pub use self::{
     read::{BanFilter, BanOrder, BanPage, Cursor, EventFilter},
     rows::Answer,
-    upkeep::{Sweep, Swept, Turn, Upkeep},
+    upkeep::{Matched, Sweep, Swept, Turn, Upkeep},
 };
 use crate::domain::{
     ban::Ban,

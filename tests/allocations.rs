@@ -22,6 +22,7 @@ use bancheck::{
     },
     feed::{self, Feed},
     store::{self, Place},
+    tally::Tally,
     telemetry::Counters,
     views::{DEFAULT_BYTES, Views},
 };
@@ -103,7 +104,8 @@ async fn counted(folder: &std::path::Path) -> Outcome<([Answer; 2], [u64; 2])> {
         .await
         .map_err(|refusal| refusal.to_string())?;
 
-    let checker = Checker::new(feed, views, counters);
+    let tally = Arc::new(Tally::new(Arc::clone(&counters)));
+    let checker = Checker::new(feed, views, counters, tally);
     let caller = Caller::anonymous();
     let ask = async |number| {
         let identities = [bans::given(IdentityKind::PhoneNumber, number)];

@@ -32,6 +32,8 @@ macro_rules! on_both_stores {
 mod bans;
 #[path = "it/contract.rs"]
 mod contract;
+#[path = "it/counts.rs"]
+mod counts;
 #[path = "stage/database.rs"]
 #[expect(
     dead_code,

@@ -6,3 +6,12 @@ ALTER TABLE bans ADD COLUMN started INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX bans_over_next ON bans (expire_at) WHERE ended = 0 AND expire_at IS NOT NULL;
 CREATE INDEX bans_begun_next ON bans (start_at, tenant, ban_id)
     WHERE ended = 0 AND started = 0 AND start_at IS NOT NULL;
+
+-- How often bans matched checks: no part of what a ban is, so it has no etag and is in no feed row.
+CREATE TABLE ban_matches (
+    tenant  TEXT   NOT NULL,
+    ban_id  BLOB   NOT NULL,
+    matches INTEGER NOT NULL,
+    last_at INTEGER NOT NULL,
+    PRIMARY KEY (tenant, ban_id)
+) WITHOUT ROWID;

@@ -186,6 +186,8 @@ pub fn prepare(
         source_queue: String::new(),
         parent: None,
         import_id: String::new(),
+        match_count: 0,
+        last_match: None,
         version: 1,
     };
     let likeness = likeness(&ban, &key);

@@ -122,6 +122,10 @@ pub struct Ban {
     pub parent: Option<BanId>,
     /// The import that brought it.
     pub import_id: String,
+    /// How many checks have named it, as far as that is written down; no part of the etag.
+    pub match_count: u64,
+    /// When one did last.
+    pub last_match: Option<Timestamp>,
     /// Counts the edits; the etag is made of it.
     pub version: i64,
 }

@@ -13,7 +13,7 @@ pub(super) use self::{
     ban::{BanRow, ban_record, key, parts},
     config::{ListRow, SettingsRow, list_record, tenant_record},
 };
-use super::{Result, StoreError};
+use super::{Matched, Result, StoreError};
 use crate::domain::{
     ban::Ban,
     hex::{hex, unhex},
@@ -29,6 +29,26 @@ pub(super) struct EventRow {
     pub(super) ban_id: String,
     pub(super) action: &'static str,
     pub(super) at: i64,
+}
+
+/// How often a ban has matched, in the one JSON parameter of a chunk.
+#[derive(Debug, Serialize)]
+pub(super) struct MatchRow {
+    tenant: String,
+    ban_id: String,
+    matches: u64,
+    last_at: i64,
+}
+
+impl MatchRow {
+    pub(super) fn of(matched: &Matched) -> Self {
+        Self {
+            tenant: matched.tenant.as_str().to_owned(),
+            ban_id: hex(matched.ban.bytes()),
+            matches: matched.count,
+            last_at: matched.last.micros(),
+        }
+    }
 }
 
 /// What a write answered, as it is remembered under the request's id.

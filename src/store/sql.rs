@@ -103,10 +103,12 @@ const BAN_COLUMNS: &str = "ban_id text, list_id text, generation bigint, channel
 const TARGET_COLUMNS: &str = "ban_id text, position bigint, kind bigint, input text, \
     canonical text, issuer text, version bigint";
 const EVENT_COLUMNS: &str = "event_id text, ban_id text, action text, at bigint";
+const MATCH_COLUMNS: &str = "tenant text, ban_id text, matches bigint, last_at bigint";
 const KEY_COLUMNS: &str = "ban_id text, ordinal bigint, position bigint, space bigint, \
     width bigint, match_key text, kind bigint, matches bigint, key_text text, version bigint";
 
-/// A ban with its targets and the readable forms of its keys, as two JSON columns.
+/// A ban with its targets and the readable forms of its keys, as two JSON columns, and how often it
+/// has matched.
 const WHOLE_BAN: &str = "b.*,
     coalesce((SELECT CAST({gather}({object}('kind', t.kind, 'input', t.input,
                   'canonical', t.canonical, 'issuer', t.issuer,
@@ -115,7 +117,11 @@ const WHOLE_BAN: &str = "b.*,
         AS targets,
     coalesce((SELECT CAST({gather}({array}(k.position, k.key_text) ORDER BY k.ordinal) AS TEXT)
               FROM ban_keys k WHERE k.tenant = b.tenant AND k.ban_id = b.ban_id), '[]')
-        AS key_texts";
+        AS key_texts,
+    (SELECT m.matches FROM ban_matches m WHERE m.tenant = b.tenant AND m.ban_id = b.ban_id)
+        AS match_count,
+    (SELECT m.last_at FROM ban_matches m WHERE m.tenant = b.tenant AND m.ban_id = b.ban_id)
+        AS last_match_at";
 
 /// A list with the queues that check it, as a JSON column.
 const WHOLE_LIST: &str = "l.*,
@@ -257,6 +263,14 @@ statements! {
     bans_soonest_over = "SELECT {end} AS place, {whole_ban} FROM bans b WHERE {filter}
             AND ($16 = 0 OR {end} > $17 OR ({end} = $17 AND b.ban_id > $18))
         ORDER BY {end}, b.ban_id LIMIT $19";
+    /// Adds to what has been counted, always in one order; of bans that are gone nothing is kept.
+    count_matches = "INSERT INTO ban_matches (tenant, ban_id, matches, last_at)
+        SELECT b.tenant, b.ban_id, r.matches, r.last_at FROM {matches:$1}
+        JOIN bans b ON b.tenant = r.tenant AND b.ban_id = unhex(r.ban_id)
+        WHERE true ORDER BY b.tenant, b.ban_id
+        ON CONFLICT (tenant, ban_id) DO UPDATE SET matches = ban_matches.matches + excluded.matches,
+            last_at = CASE WHEN excluded.last_at > ban_matches.last_at
+                THEN excluded.last_at ELSE ban_matches.last_at END";
     add_event = "INSERT INTO ban_events
             (tenant, event_id, ban_id, action, actor, at, comment, nonce)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
@@ -361,6 +375,7 @@ impl Dialect {
             .replace("{bans:$2}", &(self.rows)("$2", BAN_COLUMNS))
             .replace("{targets:$2}", &(self.rows)("$2", TARGET_COLUMNS))
             .replace("{keys:$2}", &(self.rows)("$2", KEY_COLUMNS))
+            .replace("{matches:$1}", &(self.rows)("$1", MATCH_COLUMNS))
             .replace("{events:$2}", &(self.rows)("$2", EVENT_COLUMNS));
         for parameter in ["$2", "$3", "$5"] {
             said = said.replace(&format!("{{texts:{parameter}}}"), &(self.texts)(parameter));

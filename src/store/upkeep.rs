@@ -11,11 +11,15 @@ use sqlx::Row;
 use super::{
     Intent, Result,
     pool::Lent,
-    rows::{self, SettingsRow, number},
+    rows::{self, MatchRow, SettingsRow, number},
     shared::SqlStore,
     work::SqlWork,
 };
-use crate::domain::{clock::Timestamp, ids::TenantId, revision::Nonce};
+use crate::domain::{
+    clock::Timestamp,
+    ids::{BanId, TenantId},
+    revision::Nonce,
+};
 
 /// How long a statement that looks at very many rows may take to find the first.
 const SEARCH: Duration = Duration::from_secs(10);
@@ -59,6 +63,19 @@ pub struct Swept {
     pub more: bool,
 }
 
+/// How often checks have named a ban since that was last written down.
+#[derive(Clone, Debug)]
+pub struct Matched {
+    /// Whose ban.
+    pub tenant: TenantId,
+    /// Which.
+    pub ban: BanId,
+    /// How often.
+    pub count: u64,
+    /// When the last time was.
+    pub last: Timestamp,
+}
+
 /// What is done to a store while nobody asks.
 #[async_trait]
 pub trait Upkeep {
@@ -76,6 +93,10 @@ pub trait Upkeep {
     ///
     /// Whatever else finds it out, each beginning and each end is noted once.
     async fn sweep(&self, sweep: &Sweep) -> Result<Swept>;
+
+    /// Adds to how often up to [`MAX_CHUNK`](super::MAX_CHUNK) bans have matched; no tenant's row is
+    /// locked for that, and no pod is told.
+    async fn count_matches(&self, matched: &[Matched]) -> Result<()>;
 
     /// Forgets feed rows and answers older than this; the newest row stays.
     async fn prune(&self, before: Timestamp) -> Result<()>;
@@ -134,6 +155,16 @@ impl Upkeep for SqlStore {
         let settings = SettingsRow::read(&row)?.into_settings()?;
         let work = SqlWork::new(tx, Arc::clone(&self.say), intent, settings);
         work.sweep(sweep.by).await
+    }
+
+    async fn count_matches(&self, matched: &[Matched]) -> Result<()> {
+        let rows: Vec<_> = matched.iter().map(MatchRow::of).collect();
+        let mut tx = self.writers.begin(self.dialect.begin_write).await?;
+        sqlx::query(self.say.count_matches.clone())
+            .bind(rows::to_json(&rows)?)
+            .execute(&mut tx)
+            .await?;
+        Ok(tx.commit().await?)
     }
 
     async fn prune(&self, before: Timestamp) -> Result<()> {

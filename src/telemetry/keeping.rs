@@ -20,6 +20,8 @@ pub struct Keeping {
     started: Counter<u64, AtomicU64>,
     expired: Counter<u64, AtomicU64>,
     lag: Gauge<f64, AtomicU64>,
+    matches_written: Counter<u64, AtomicU64>,
+    matches_dropped: Counter<u64, AtomicU64>,
 }
 
 impl Keeping {
@@ -34,7 +36,21 @@ impl Keeping {
             "How long ago the oldest beginning or end was that nobody had noted at the last look",
             lag.clone(),
         );
+        let matches_written = Counter::default();
+        registry.register(
+            "match_counts_written",
+            "Matches of bans that this pod has written down",
+            matches_written.clone(),
+        );
+        let matches_dropped = Counter::default();
+        registry.register(
+            "match_counts_dropped",
+            "Matches of bans that nobody will ever count, for there was no room for them",
+            matches_dropped.clone(),
+        );
         Self {
+            matches_written,
+            matches_dropped,
             started: of("started"),
             expired: of("expired"),
             lag,
@@ -45,6 +61,16 @@ impl Keeping {
     pub fn swept(&self, swept: Swept) {
         self.started.inc_by(swept.started as u64);
         self.expired.inc_by(swept.expired as u64);
+    }
+
+    /// Counts matches written down.
+    pub fn wrote_matches(&self, matches: u64) {
+        self.matches_written.inc_by(matches);
+    }
+
+    /// Counts matches for which there was no room.
+    pub fn forgot_matches(&self, matches: u64) {
+        self.matches_dropped.inc_by(matches);
     }
 
     /// Says how long ago the oldest thing was that is not noted, in microseconds.

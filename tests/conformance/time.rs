@@ -123,7 +123,10 @@ async fn s3_what_is_over_is_marked_ended_noted_and_told_together(house: House) {
     let [event] = events.as_slice() else {
         panic!("{events:?}");
     };
-    assert_eq!((event.ban, event.action.as_str()), (Some(ban.ban_id), "EXPIRED"));
+    assert_eq!(
+        (event.ban, event.action.as_str()),
+        (Some(ban.ban_id), "EXPIRED")
+    );
     assert_eq!((event.actor.as_str(), event.at), ("system", second(5)));
     assert_eq!(event.anchor, Some(news.anchor), "by its feed row's mark");
 }
@@ -143,7 +146,10 @@ async fn s3_a_scheduled_ban_that_has_begun_is_noted_and_told(house: House) {
     };
     assert!(!records[0].ended && records[0].start == Some(second(5)));
     assert_eq!(swept(&house, &tenant, 9).await, (0, 0));
-    assert_eq!(noted(&house, &tenant, Some(&ban)).await, [told("STARTED", 5)]);
+    assert_eq!(
+        noted(&house, &tenant, Some(&ban)).await,
+        [told("STARTED", 5)]
+    );
     assert_eq!(house.kept(&ban).await, ban);
 }
 
@@ -257,7 +263,14 @@ async fn a_lifted_ban_neither_begins_nor_ends(house: House) {
 async fn of_sweeps_at_once_each_thing_is_noted_once(house: House) {
     let tenant = house.tenant("one").await;
     let bans: Vec<_> = (0..500)
-        .map(|number| lasting(&tenant, number, Some(1), Some(2 + i64::from(number % 5 == 0))))
+        .map(|number| {
+            lasting(
+                &tenant,
+                number,
+                Some(1),
+                Some(2 + i64::from(number % 5 == 0)),
+            )
+        })
         .collect();
     house.add(&intent(&tenant), &bans).await;
     let house = Arc::new(house);
@@ -273,8 +286,14 @@ async fn of_sweeps_at_once_each_thing_is_noted_once(house: House) {
     }
     assert_eq!(all, (500, 400));
     let events = noted(&house, &tenant, None).await;
-    assert_eq!(events.iter().filter(|(what, _)| what == "STARTED").count(), 500);
-    assert_eq!(events.iter().filter(|(what, _)| what == "EXPIRED").count(), 400);
+    assert_eq!(
+        events.iter().filter(|(what, _)| what == "STARTED").count(),
+        500
+    );
+    assert_eq!(
+        events.iter().filter(|(what, _)| what == "EXPIRED").count(),
+        400
+    );
 }
 
 async fn a_sweep_takes_a_chunk_and_says_whether_there_may_be_more(house: House) {
@@ -316,7 +335,10 @@ async fn s11_a_sweep_waits_for_whoever_has_the_tenant(house: House) {
     house.until_somebody_waits().await;
     work.commit(&Answer::default()).await.expect("a commit");
     let swept = within("the sweep", sweeper.join_next()).await;
-    let swept = swept.expect("a sweeper").expect("its end").expect("a sweep");
+    let swept = swept
+        .expect("a sweeper")
+        .expect("its end")
+        .expect("a sweep");
     assert_eq!((swept.started, swept.expired), (0, 0));
     assert_eq!(house.kept(&ban).await.state(second(9)), State::Active);
 }

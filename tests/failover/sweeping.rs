@@ -3,9 +3,7 @@
 
 use std::time::Duration;
 
-use bancheck::api::v1::{
-    self, create_ban_request::Expiry,
-};
+use bancheck::api::v1::{self, create_ban_request::Expiry};
 use prost_types::Timestamp;
 use sqlx::{Connection as _, PgConnection};
 use tokio::time::{Instant, sleep};

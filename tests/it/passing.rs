@@ -129,7 +129,10 @@ async fn a_scheduled_ban_that_is_begun_by_hand_has_started(client: Client) {
     let begun = begun.into_inner().ban.expect("the ban");
     assert_eq!(begun.state(), State::Active);
     let told: Vec<_> = history(&client, &ban).await;
-    let told: Vec<_> = told.iter().map(|event| (&*event.action, &*event.actor)).collect();
+    let told: Vec<_> = told
+        .iter()
+        .map(|event| (&*event.action, &*event.actor))
+        .collect();
     let who = "anonymous";
     assert_eq!(told, [("CREATED", who), ("UPDATED", who), ("STARTED", who)]);
 }

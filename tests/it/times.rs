@@ -123,7 +123,10 @@ async fn edit_the_end(client: &Client, end: Option<Timestamp>) -> (Ban, Ban) {
         panic!("{told:?}");
     };
     let over = changed.state() == State::Expired;
-    let ended: Vec<_> = ended.iter().map(|(what, who, _)| (&**what, &**who)).collect();
+    let ended: Vec<_> = ended
+        .iter()
+        .map(|(what, who, _)| (&**what, &**who))
+        .collect();
     assert_eq!(ended, [("EXPIRED", "eva")][usize::from(!over)..]);
     assert_eq!(
         (created.as_str(), by.as_str(), why),

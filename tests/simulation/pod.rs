@@ -17,6 +17,7 @@ use bancheck::{
         keys::{MasterKey, Seal},
     },
     feed::{self, Feed, Machine, Shelf},
+    tally::Tally,
     teeth::{Bug, bites},
     telemetry::Counters,
     views::Views,
@@ -39,6 +40,9 @@ pub(crate) static SEAL: LazyLock<Seal> = LazyLock::new(|| KEY.seal("token"));
 
 /// Counting is not what is looked at here, and making the counters takes longer than a check.
 static COUNTERS: LazyLock<Arc<Counters>> = LazyLock::new(|| Arc::new(Counters::new()));
+
+/// Nor is tallying: nobody empties it, so it is full after a while.
+static TALLY: LazyLock<Arc<Tally>> = LazyLock::new(|| Arc::new(Tally::new(Arc::clone(&COUNTERS))));
 
 const ROOM: u64 = 1 << 30;
 
@@ -116,7 +120,12 @@ impl Pod {
         };
         let (feed, source) = Feed::new(key.clone(), Arc::clone(machine) as Arc<dyn Machine>);
         let views = Views::new(ROOM);
-        let checker = Checker::new(feed.clone(), views.clone(), Arc::clone(&COUNTERS));
+        let checker = Checker::new(
+            feed.clone(),
+            views.clone(),
+            Arc::clone(&COUNTERS),
+            Arc::clone(&TALLY),
+        );
         let desk = Desk::new(
             Arc::clone(&store) as Arc<dyn bancheck::store::Store>,
             feed.clone(),

@@ -14,7 +14,8 @@ use bancheck::{
     },
     store::{
         Answer, BanFilter, BanPage, Begun, Directory, Event, EventFilter, FeedLink, Intent,
-        LoadSink, LoadedTenant, Result, Store, StoreError, Sweep, Swept, Tail, Turn, Upkeep,
+        LoadSink, LoadedTenant, Matched, Result, Store, StoreError, Sweep, Swept, Tail, Turn,
+        Upkeep,
     },
 };
 use tokio::time::{Instant, timeout_at};
@@ -337,6 +338,10 @@ impl Upkeep for PodStore {
 
     async fn sweep(&self, _sweep: &Sweep) -> Result<Swept> {
         unneeded("sweep")
+    }
+
+    async fn count_matches(&self, _matched: &[Matched]) -> Result<()> {
+        unneeded("count_matches")
     }
 
     async fn prune(&self, _before: Timestamp) -> Result<()> {

@@ -103,6 +103,8 @@ impl Scene {
             source_queue: String::new(),
             parent: None,
             import_id: String::new(),
+            match_count: 0,
+            last_match: None,
             version: 1,
         };
         let head = self.database.head();

@@ -256,6 +256,8 @@ pub(in crate::api) fn message(ban: Ban, now: Timestamp) -> v1::Ban {
         source_queue,
         parent,
         import_id,
+        match_count,
+        last_match,
         version,
     } = ban;
     v1::Ban {
@@ -282,8 +284,8 @@ pub(in crate::api) fn message(ban: Ban, now: Timestamp) -> v1::Ban {
         source_queue,
         parent_ban_id: parent.map(|parent| parent.to_string()).unwrap_or_default(),
         import_id,
-        match_count: 0,
-        last_match_time: None,
+        match_count: i64::try_from(match_count).unwrap_or(i64::MAX),
+        last_match_time: last_match.map(timestamp),
         etag: version.to_string(),
     }
 }

@@ -48,6 +48,10 @@ pub(in crate::store) struct BanRow {
     version: i64,
     targets: Vec<TargetRow>,
     key_texts: Vec<(usize, Option<String>)>,
+    #[serde(default)]
+    match_count: i64,
+    #[serde(default)]
+    last_match_at: Option<i64>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -119,6 +123,8 @@ impl BanRow {
                     target.match_keys.iter().map(move |t| (at, Some(t.clone())))
                 })
                 .collect(),
+            match_count: i64::try_from(ban.match_count).unwrap_or(i64::MAX),
+            last_match_at: ban.last_match.map(Timestamp::micros),
         }
     }
 
@@ -161,6 +167,10 @@ impl BanRow {
             version: row.try_get("version")?,
             targets: from_json(&json("targets")?)?,
             key_texts: from_json::<Vec<(usize, Option<String>)>>(&json("key_texts")?)?,
+            match_count: row
+                .try_get::<Option<i64>, _>("match_count")?
+                .unwrap_or_default(),
+            last_match_at: row.try_get("last_match_at")?,
         })
     }
 
@@ -203,6 +213,8 @@ impl BanRow {
                 .map(|parent| ban_id(&bytes(parent)?))
                 .transpose()?,
             import_id: self.import_id,
+            match_count: u64::try_from(self.match_count).unwrap_or_default(),
+            last_match: self.last_match_at.map(Timestamp::from_micros),
             version: self.version,
         })
     }
