@@ -131,7 +131,6 @@ impl Counters {
         );
         let keeping = Keeping::new(&mut registry);
         Self {
-            keeping,
             registry,
             checks,
             writes,
@@ -139,6 +138,7 @@ impl Counters {
             views_resident,
             views_bytes,
             views_leaving,
+            keeping,
         }
     }
 
