@@ -4,6 +4,8 @@
 //! then the view. A check that starts more than two seconds after a write was acknowledged and says
 //! it is fresh includes that write, on any pod.
 
+mod samples;
+
 use std::{
     sync::{
         Arc,
@@ -15,6 +17,7 @@ use std::{
 use smallvec::SmallVec;
 use tokio::time::timeout;
 
+use self::samples::Samples;
 use crate::{
     domain::{
         ban::MAX_IDENTITIES,
@@ -25,11 +28,12 @@ use crate::{
         fields,
         identity::{self, Given, IdentityKind, MAX_VALUE_BYTES},
         ids::TenantId,
+        keys::Space,
         list::Treatment,
         policy::FailureMode,
         refusal::{Reason, Refusal},
         revision::{BadToken, Position},
-        view::TenantView,
+        view::{TenantView, index::Key},
     },
     feed::{Feed, LEASE_MICROS, LoadEnd, Standing},
     tally::Tally,
@@ -74,6 +78,48 @@ pub struct Question<'a> {
     pub deadline: Duration,
 }
 
+impl Question<'_> {
+    /// The tenant and the stage of a question that is well formed.
+    pub fn read(&self) -> Result<(TenantId, Stage), Refusal> {
+        let tenant = fields::tenant(self.tenant)?;
+        fields::callers_id("queue", self.queue)?;
+        let stage = match self.stage {
+            None if self.queue.is_empty() => Stage::Connect,
+            None => Stage::QueueEntry,
+            Some(Stage::QueueEntry) if self.queue.is_empty() => {
+                return Err(Refusal::required("queue"));
+            }
+            Some(stage) => stage,
+        };
+        match self.identities.len() {
+            0 => return Err(Refusal::required("identities")),
+            n if n > MAX_IDENTITIES => {
+                let message =
+                    format!("{n} identities; at most {MAX_IDENTITIES} are judged together");
+                return Err(Refusal::of_field(
+                    Reason::TooManyItems,
+                    "identities",
+                    message,
+                ));
+            }
+            _ => {}
+        }
+        for (at, given) in self.identities.iter().enumerate() {
+            for (part, text) in [("value", given.value), ("issuer", given.issuer)] {
+                fields::size(
+                    format_args!("identities[{at}].{part}"),
+                    text,
+                    MAX_VALUE_BYTES,
+                )?;
+            }
+        }
+        Ok((tenant, stage))
+    }
+}
+
+/// Codes, each with the identity it is about; `None` = the question as a whole.
+type Warnings = SmallVec<[(Option<u8>, &'static str); 2]>;
+
 /// An answer.
 #[derive(Clone, Debug)]
 pub struct Answer {
@@ -93,8 +139,18 @@ pub struct Answer {
     pub token: Arc<str>,
     /// An id by which logs tell of it.
     pub decision_id: String,
-    /// Codes, each with the identity it is about; `None` = the question as a whole.
-    pub warnings: SmallVec<[(Option<u8>, &'static str); 2]>,
+    /// What to know of it.
+    pub warnings: Warnings,
+}
+
+/// An answer, and what it was made of.
+pub struct Judged {
+    /// The answer.
+    pub answer: Answer,
+    /// The view it was judged on; `None` = there was none, and the failure mode decided.
+    pub view: Option<Arc<TenantView>>,
+    /// The instant at which it was judged.
+    pub now: Timestamp,
 }
 
 impl Answer {
@@ -112,6 +168,7 @@ pub struct Checker {
     tally: Arc<Tally>,
     pod: u32,
     answered: AtomicU64,
+    samples: Samples,
 }
 
 impl Checker {
@@ -128,6 +185,7 @@ impl Checker {
             tally,
             pod,
             answered: AtomicU64::new(0),
+            samples: Samples::default(),
         }
     }
 
@@ -136,49 +194,17 @@ impl Checker {
     /// A deny is an answer. Refused are only malformed questions, unknown tenants, and tokens that
     /// cannot be honoured.
     pub async fn check(&self, caller: &Caller, question: &Question<'_>) -> Result<Answer, Refusal> {
-        let (tenant, stage) = read_question(question)?;
+        let (tenant, stage) = question.read()?;
         caller.needs(Scope::Check, Reach::Tenant(&tenant))?;
-        self.await_freshness(question).await?;
-
-        let (reading, standing, view) = loop {
-            let history = self.feed.history();
-            let reading = self.feed.clock().read();
-            let mut standing = self.feed.standing().ok_or_else(not_ready)?;
-            stumble().await;
-            let view = self.look(&tenant, question.consistency);
-            if bites(Bug::LeaseAfterView) {
-                stumble().await;
-                standing = self.feed.standing().ok_or_else(not_ready)?;
-            }
-            if history.is_some() && history == self.feed.history() {
-                break (reading, standing, view);
-            }
-            // One history was taking the place of another.
-            self.feed.one_history().await;
-        };
-        let Some(failure_mode) = self.feed.tenants().get(&tenant).map(|t| t.failure_mode) else {
-            let message = "there is no tenant of this id; tenants are made with CreateTenant";
-            return Err(Refusal::of_field(Reason::TenantNotFound, "tenant", message));
-        };
-        let answer = if let Some(view) = view {
-            self.judge(&view, question, stage, reading, &standing)
-        } else {
-            let patience = LOAD_PATIENCE.min(question.deadline / 2);
-            let end = timeout(patience, self.feed.load(&tenant)).await;
-            // Time has passed since.
-            let reading = self.feed.clock().read();
-            match end {
-                Ok(LoadEnd::Done(view, standing)) => {
-                    self.judge(&view, question, stage, reading, &standing)
-                }
-                Ok(LoadEnd::NoTenant | LoadEnd::Failed) | Err(_) => {
-                    self.fail(failure_mode, reading, &standing)
-                }
-            }
-        };
+        let Judged { answer, view, now } = self.judged(&tenant, stage, question).await?;
+        if self.samples.are_due(now)
+            && let Some(view) = view
+        {
+            self.samples.take(&tenant, &view, question, now);
+        }
         self.counters
             .checked(question.channel, answer.denied, answer.basis);
-        self.tally.mark(&tenant, &answer.verdict, reading.now);
+        self.tally.mark(&tenant, &answer.verdict, now);
         if answer.denied {
             tracing::info!(
                 decision_id = answer.decision_id,
@@ -191,6 +217,91 @@ impl Checker {
             );
         }
         Ok(answer)
+    }
+
+    /// The answer that a check gets, with what it was made of; nobody counts it.
+    pub async fn judged(
+        &self,
+        tenant: &TenantId,
+        stage: Stage,
+        question: &Question<'_>,
+    ) -> Result<Judged, Refusal> {
+        self.await_freshness(question).await?;
+
+        let (reading, standing, view) = loop {
+            let history = self.feed.history();
+            let reading = self.feed.clock().read();
+            let mut standing = self.feed.standing().ok_or_else(not_ready)?;
+            stumble().await;
+            let view = self.look(tenant, question.consistency);
+            if bites(Bug::LeaseAfterView) {
+                stumble().await;
+                standing = self.feed.standing().ok_or_else(not_ready)?;
+            }
+            if history.is_some() && history == self.feed.history() {
+                break (reading, standing, view);
+            }
+            // One history was taking the place of another.
+            self.feed.one_history().await;
+        };
+        let Some(failure_mode) = self.feed.tenants().get(tenant).map(|t| t.failure_mode) else {
+            let message = "there is no tenant of this id; tenants are made with CreateTenant";
+            return Err(Refusal::of_field(Reason::TenantNotFound, "tenant", message));
+        };
+        let judged = |view: Arc<TenantView>, reading: Reading, standing: &Standing| Judged {
+            answer: self.judge(&view, question, stage, reading, standing),
+            view: Some(view),
+            now: reading.now,
+        };
+        if let Some(view) = view {
+            return Ok(judged(view, reading, &standing));
+        }
+        let patience = LOAD_PATIENCE.min(question.deadline / 2);
+        let end = timeout(patience, self.feed.load(tenant)).await;
+        // Time has passed since.
+        let reading = self.feed.clock().read();
+        Ok(match end {
+            Ok(LoadEnd::Done(view, standing)) => judged(view, reading, &standing),
+            Ok(LoadEnd::NoTenant | LoadEnd::Failed) | Err(_) => Judged {
+                answer: self.fail(failure_mode, reading, &standing),
+                view: None,
+                now: reading.now,
+            },
+        })
+    }
+
+    /// How many of the last hour's sampled checks on these channels looked under one of these keys.
+    pub fn asked_lately(
+        &self,
+        tenant: &TenantId,
+        channels: Channels,
+        keys: impl Iterator<Item = (Space, Key)>,
+    ) -> u32 {
+        let now = self.feed.clock().read().now;
+        self.samples.matching(tenant, channels, keys, now)
+    }
+
+    /// The answer that a check would get of this view at some instant, of no use afterwards.
+    pub fn judge_at(
+        &self,
+        view: &TenantView,
+        question: &Question<'_>,
+        stage: Stage,
+        now: Timestamp,
+        token: Arc<str>,
+    ) -> Answer {
+        let (verdict, warnings) = weigh(view, question, stage, now);
+        Answer {
+            denied: verdict.deny.is_some(),
+            treatment: verdict.deny.as_ref().map(|(_, treatment)| *treatment),
+            basis: Basis::Fresh,
+            stale_for: None,
+            reuse_until: None,
+            verdict,
+            token,
+            decision_id: self.next_id(),
+            warnings,
+        }
     }
 
     /// Waits for the news that the question's token, or its wish for all, asks for.
@@ -243,28 +354,7 @@ impl Checker {
         reading: Reading,
         standing: &Standing,
     ) -> Answer {
-        let queue = Some(question.queue).filter(|queue| !queue.is_empty());
-        let mut query = Query::new(question.channel, stage, queue);
-        let mut warnings = SmallVec::new();
-        let region = Some(view.tenant.default_region.as_str()).filter(|region| !region.is_empty());
-        for (at, given) in (0u8..).zip(question.identities) {
-            match identity::read(given, Channels::of(&[question.channel]), region) {
-                Ok(identity) => {
-                    warnings.extend(identity.cautions.iter().map(|c| (Some(at), c.code())));
-                    if identity.kind != IdentityKind::Withheld {
-                        query.ask_for(view, at, &identity);
-                    }
-                }
-                Err(unreadable) => warnings.push((Some(at), unreadable.caution.code())),
-            }
-        }
-        if let Some(queue) = queue
-            && view.relates_queues()
-            && view.lists_at(queue).is_empty()
-        {
-            warnings.push((None, "UNKNOWN_QUEUE"));
-        }
-        let verdict = decide(view, &query, reading.now);
+        let (verdict, warnings) = weigh(view, question, stage, reading.now);
         let treatment = verdict.deny.as_ref().map(|(_, treatment)| *treatment);
         let fresh = standing.is_fresh(reading.boot) && view.behind.is_none();
         let (token, heard_at) = match &view.behind {
@@ -313,6 +403,37 @@ impl Checker {
     }
 }
 
+/// What a view makes of a question at an instant, and what to warn of.
+fn weigh(
+    view: &TenantView,
+    question: &Question<'_>,
+    stage: Stage,
+    now: Timestamp,
+) -> (Verdict, Warnings) {
+    let queue = Some(question.queue).filter(|queue| !queue.is_empty());
+    let mut query = Query::new(question.channel, stage, queue);
+    let mut warnings = SmallVec::new();
+    let region = Some(view.tenant.default_region.as_str()).filter(|region| !region.is_empty());
+    for (at, given) in (0u8..).zip(question.identities) {
+        match identity::read(given, Channels::of(&[question.channel]), region) {
+            Ok(identity) => {
+                warnings.extend(identity.cautions.iter().map(|c| (Some(at), c.code())));
+                if identity.kind != IdentityKind::Withheld {
+                    query.ask_for(view, at, &identity);
+                }
+            }
+            Err(unreadable) => warnings.push((Some(at), unreadable.caution.code())),
+        }
+    }
+    if let Some(queue) = queue
+        && view.relates_queues()
+        && view.lists_at(queue).is_empty()
+    {
+        warnings.push((None, "UNKNOWN_QUEUE"));
+    }
+    (decide(view, &query, now), warnings)
+}
+
 fn age(heard_at: i64, reading: Reading) -> Duration {
     Duration::from_micros(u64::try_from(reading.boot - heard_at).unwrap_or_default())
 }
@@ -336,40 +457,4 @@ fn bad_token(bad: BadToken) -> Refusal {
             Refusal::of_field(Reason::TokenForeign, field, message)
         }
     }
-}
-
-/// The tenant and the stage of a well-formed question.
-fn read_question(question: &Question<'_>) -> Result<(TenantId, Stage), Refusal> {
-    let tenant = fields::tenant(question.tenant)?;
-    fields::callers_id("queue", question.queue)?;
-    let stage = match question.stage {
-        None if question.queue.is_empty() => Stage::Connect,
-        None => Stage::QueueEntry,
-        Some(Stage::QueueEntry) if question.queue.is_empty() => {
-            return Err(Refusal::required("queue"));
-        }
-        Some(stage) => stage,
-    };
-    match question.identities.len() {
-        0 => return Err(Refusal::required("identities")),
-        n if n > MAX_IDENTITIES => {
-            let message = format!("{n} identities; at most {MAX_IDENTITIES} are judged together");
-            return Err(Refusal::of_field(
-                Reason::TooManyItems,
-                "identities",
-                message,
-            ));
-        }
-        _ => {}
-    }
-    for (at, given) in question.identities.iter().enumerate() {
-        for (part, text) in [("value", given.value), ("issuer", given.issuer)] {
-            fields::size(
-                format_args!("identities[{at}].{part}"),
-                text,
-                MAX_VALUE_BYTES,
-            )?;
-        }
-    }
-    Ok((tenant, stage))
 }

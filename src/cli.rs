@@ -11,6 +11,7 @@ mod ban;
 mod check;
 mod connection;
 mod expiry;
+mod explain;
 mod failure;
 mod identity;
 mod key;
@@ -70,6 +71,8 @@ struct Cli {
 enum Command {
     /// Ask whether an interaction may go on; exits with 3 when it may not
     Check(Box<check::Check>),
+    /// Tell why an interaction may go on or may not
+    Explain(Box<explain::Explain>),
     /// Make, find, change and end bans
     #[command(subcommand)]
     Ban(Box<ban::BanCommand>),
@@ -172,6 +175,7 @@ impl Cli {
         };
         let outcome = match command {
             Command::Check(check) => block_on(check.run(&session)),
+            Command::Explain(explain) => block_on(explain.run(&session)),
             Command::Ban(command) => block_on(command.run(&session)),
             Command::Normalize(normalize) => block_on(normalize.run(&session)),
             Command::Tenant(command) => block_on(command.run(&session)),

@@ -6,10 +6,12 @@
 
 mod change;
 mod create;
+mod explain;
 mod lists;
 mod lookup;
 mod normalise;
 mod pages;
+mod preview;
 mod targets;
 mod tenants;
 mod times;
@@ -30,9 +32,11 @@ use uuid::Uuid;
 pub use self::{
     change::{BanEdit, DeactivateBan, UpdateBan},
     create::{CreateBan, prepare},
+    explain::Explanation,
     lists::{CreateList, ListEdit, SetListQueues, UpdateList},
     lookup::{BanQuery, EventQuery, Page},
     normalise::Normalised,
+    preview::{BanPreview, Expiration, Length},
     targets::TargetGiven,
     tenants::{SettingsEdit, UpdateSettings},
     times::End,

@@ -56,6 +56,7 @@ use crate::domain::{
     policy::TenantSettings,
     record::{BanRecord, ListRecord, News, TenantRecord},
     revision::{Anchor, Epoch, Nonce, Revision},
+    view::index::Key,
 };
 
 /// The most bans of one transaction, and of one feed row.
@@ -345,6 +346,15 @@ pub struct Directory {
     pub tenants: Vec<(TenantId, TenantRecord)>,
 }
 
+/// All that is kept of some identities, in one snapshot.
+#[derive(Clone, Debug)]
+pub struct Concerning {
+    /// What a load of the tenant would tell before its bans.
+    pub tenant: LoadedTenant,
+    /// The bans, in whatever state, each with what a decision needs of it.
+    pub bans: Vec<(Ban, BanRecord)>,
+}
+
 /// What a load tells before its bans come, page by page.
 #[derive(Clone, Debug)]
 pub struct LoadedTenant {
@@ -438,6 +448,15 @@ pub trait Store: Upkeep + Send + Sync + 'static {
 
     /// The ban in being that is alike.
     async fn alike(&self, tenant: &TenantId, likeness: [u8; 16]) -> Result<Option<BanId>>;
+
+    /// The bans filed under one of these keys, in one snapshot (S-1): those that have not ended
+    /// first, then the newest; `None` = there is no such tenant.
+    async fn concerning(
+        &self,
+        tenant: &TenantId,
+        keys: &[Key],
+        limit: i64,
+    ) -> Result<Option<Concerning>>;
 
     /// A page of bans.
     async fn bans(&self, tenant: &TenantId, filter: &BanFilter) -> Result<BanPage>;

@@ -40,6 +40,8 @@ mod counts;
     reason = "the rest is for suites that open a store themselves"
 )]
 mod database;
+#[path = "it/explain.rs"]
+mod explain;
 #[path = "it/fields.rs"]
 mod fields;
 #[path = "it/freshness.rs"]
@@ -56,6 +58,8 @@ mod lists;
 mod normalize;
 #[path = "it/passing.rs"]
 mod passing;
+#[path = "it/previews.rs"]
+mod previews;
 #[path = "it/ranges.rs"]
 mod ranges;
 #[path = "it/refusals.rs"]

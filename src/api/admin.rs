@@ -1,12 +1,15 @@
 //! `AdminService`.
 
+use std::sync::Arc;
+
 use super::{
     Asked,
     convert::{self, ban, token},
     no_answer, v1,
 };
 use crate::{
-    desk::{DeactivateBan, Desk, UpdateBan},
+    checker::Checker,
+    desk::{BanPreview, DeactivateBan, Desk, UpdateBan},
     domain::{
         ban::Ban,
         caller::{Reach, Scope},
@@ -21,13 +24,18 @@ use crate::{
 #[derive(Clone)]
 pub struct AdminApi {
     desk: Desk,
+    checker: Arc<Checker>,
     feed: Feed,
 }
 
 impl AdminApi {
     /// The service of a desk.
-    pub const fn new(desk: Desk, feed: Feed) -> Self {
-        Self { desk, feed }
+    pub const fn new(desk: Desk, checker: Arc<Checker>, feed: Feed) -> Self {
+        Self {
+            desk,
+            checker,
+            feed,
+        }
     }
 
     fn message(&self, ban: Ban) -> v1::Ban {
@@ -48,6 +56,36 @@ impl AdminApi {
             ban: Some(self.message(made)),
             written_at: token(written.token.as_deref()),
             warnings: ban::warnings(&written.answer.warnings),
+        })
+    }
+
+    async fn preview(
+        &self,
+        asked: &Asked,
+        request: &v1::PreviewBanRequest,
+    ) -> Result<v1::PreviewBanResponse, Refusal> {
+        let v1::PreviewBanRequest { ban: given } = request;
+        let given = given.as_ref().ok_or_else(|| Refusal::required("ban"))?;
+        let of_ban = |refusal| convert::within("ban", refusal);
+        let tenant = fields::tenant(&given.tenant).map_err(of_ban)?;
+        asked.caller.needs(Scope::Admin, Reach::Tenant(&tenant))?;
+        let order = convert::order(asked, &tenant, given).map_err(of_ban)?;
+        let wanted = ban::create(given).map_err(of_ban)?;
+        let preview = self.desk.preview_ban(&self.checker, order, wanted).await;
+        let BanPreview {
+            overlaps,
+            queues,
+            recent_checks,
+            breadth,
+            warnings,
+        } = preview.map_err(of_ban)?;
+        Ok(v1::PreviewBanResponse {
+            overlapping_ban_ids: overlaps.iter().map(ToString::to_string).collect(),
+            exceptions_hit: Vec::new(),
+            enforcing_queues: queues,
+            recent_checks_matched: i32::try_from(recent_checks).unwrap_or(i32::MAX),
+            breadth,
+            warnings: ban::warnings(&warnings),
         })
     }
 
@@ -195,6 +233,7 @@ impl AdminApi {
 
 serve! { AdminApi, v1::admin_service_server::AdminService {
     create_ban: CreateBanRequest => CreateBanResponse by create;
+    preview_ban: PreviewBanRequest => PreviewBanResponse by preview;
     get_ban: GetBanRequest => GetBanResponse by get;
     list_bans: ListBansRequest => ListBansResponse by list;
     update_ban: UpdateBanRequest => UpdateBanResponse by update;

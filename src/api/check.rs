@@ -12,6 +12,7 @@ use crate::{
         ban::MAX_IDENTITIES,
         decide::{Match, Stage},
         fields,
+        identity::Given,
         refusal::Refusal,
     },
 };
@@ -33,32 +34,8 @@ impl CheckApi {
         asked: &Asked,
         request: &v1::CheckInteractionRequest,
     ) -> Result<v1::CheckInteractionResponse, Refusal> {
-        let v1::CheckInteractionRequest {
-            tenant,
-            channel,
-            stage,
-            queue,
-            identities,
-            interaction_id,
-            consistency,
-        } = request;
-        fields::callers_id("interaction_id", interaction_id)?;
-        let identities = identities
-            .iter()
-            // One more than may be judged, so that the checker can tell there are too many.
-            .take(MAX_IDENTITIES + 1)
-            .enumerate()
-            .map(|(at, identity)| convert::given(format_args!("identities[{at}]"), identity))
-            .collect::<Result<SmallVec<[_; 2]>, _>>()?;
-        let question = Question {
-            tenant,
-            channel: convert::channel("channel", *channel)?,
-            stage: fields::known("stage", *stage, Stage::from_number)?,
-            queue,
-            identities: &identities,
-            consistency: convert::consistency(consistency.as_ref()),
-            deadline: asked.deadline,
-        };
+        let identities = identities(request)?;
+        let question = question(asked, request, &identities)?;
         Ok(message(self.checker.check(&asked.caller, &question).await?))
     }
 }
@@ -75,6 +52,47 @@ impl v1::check_service_server::CheckService for CheckApi {
             .map(Response::new)
             .map_err(|refusal| to_status(&refusal))
     }
+}
+
+/// The identities that a check names.
+pub(super) fn identities(
+    request: &v1::CheckInteractionRequest,
+) -> Result<SmallVec<[Given<'_>; 2]>, Refusal> {
+    request
+        .identities
+        .iter()
+        // One more than may be judged, so that the checker can tell there are too many.
+        .take(MAX_IDENTITIES + 1)
+        .enumerate()
+        .map(|(at, identity)| convert::given(format_args!("identities[{at}]"), identity))
+        .collect()
+}
+
+/// What a check asks, of these identities.
+pub(super) fn question<'a>(
+    asked: &Asked,
+    request: &'a v1::CheckInteractionRequest,
+    identities: &'a [Given<'a>],
+) -> Result<Question<'a>, Refusal> {
+    let v1::CheckInteractionRequest {
+        tenant,
+        channel,
+        stage,
+        queue,
+        identities: _,
+        interaction_id,
+        consistency,
+    } = request;
+    fields::callers_id("interaction_id", interaction_id)?;
+    Ok(Question {
+        tenant,
+        channel: convert::channel("channel", *channel)?,
+        stage: fields::known("stage", *stage, Stage::from_number)?,
+        queue,
+        identities,
+        consistency: convert::consistency(consistency.as_ref()),
+        deadline: asked.deadline,
+    })
 }
 
 fn ban_match(found: &Match) -> v1::BanMatch {
@@ -97,7 +115,8 @@ fn ban_match(found: &Match) -> v1::BanMatch {
     }
 }
 
-fn message(answer: Answer) -> v1::CheckInteractionResponse {
+/// An answer on the wire.
+pub(super) fn message(answer: Answer) -> v1::CheckInteractionResponse {
     let deciding = answer.deciding().map(ban_match);
     let Answer {
         verdict,

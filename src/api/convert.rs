@@ -69,6 +69,17 @@ pub(super) fn order(
     })
 }
 
+/// A refusal of something that stands in a field of the request.
+pub(super) fn within(field: &str, refusal: Refusal) -> Refusal {
+    if refusal.field.is_empty() {
+        return refusal;
+    }
+    Refusal {
+        field: format!("{field}.{}", refusal.field),
+        ..refusal
+    }
+}
+
 /// The token that says when something was written.
 pub(super) fn token(token: Option<&str>) -> Option<v1::ConsistencyToken> {
     token.map(|token| v1::ConsistencyToken {

@@ -1,13 +1,16 @@
 //! `DiagnosticService`.
 
-use super::{Asked, convert, v1};
+use std::sync::Arc;
+
+use super::{Asked, check, convert, v1};
 use crate::{
-    desk::{Desk, Normalised},
+    checker::Checker,
+    desk::{Desk, Expiration, Explanation, Length, Normalised},
     domain::{
         caller::{Reach, Scope},
         channel::{Channel, Channels},
         fields,
-        refusal::Refusal,
+        refusal::{Reason, Refusal},
     },
 };
 
@@ -15,12 +18,97 @@ use crate::{
 #[derive(Clone)]
 pub struct DiagnosticApi {
     desk: Desk,
+    checker: Arc<Checker>,
 }
 
 impl DiagnosticApi {
-    /// The service of a desk.
-    pub const fn new(desk: Desk) -> Self {
-        Self { desk }
+    /// The service of a desk, and of the checker whose answers are explained.
+    pub const fn new(desk: Desk, checker: Arc<Checker>) -> Self {
+        Self { desk, checker }
+    }
+
+    async fn explain(
+        &self,
+        asked: &Asked,
+        request: &v1::ExplainInteractionRequest,
+    ) -> Result<v1::ExplainInteractionResponse, Refusal> {
+        use v1::explain_interaction_response::{Rule, rule};
+        let v1::ExplainInteractionRequest {
+            check: given,
+            evaluate_time,
+        } = request;
+        let given = given.as_ref().ok_or_else(|| Refusal::required("check"))?;
+        let of_check = |refusal| convert::within("check", refusal);
+        let at = convert::instant("evaluate_time", evaluate_time.as_ref())?;
+        let identities = check::identities(given).map_err(of_check)?;
+        let question = check::question(asked, given, &identities).map_err(of_check)?;
+        let explained = self
+            .desk
+            .explain(&asked.caller, &self.checker, &question, at);
+        let Explanation {
+            answer,
+            identities: told,
+            rules,
+            judged_on,
+        } = explained.await.map_err(of_check)?;
+        let rules = rules.into_iter().map(|(ruling, reason)| Rule {
+            rule: Some(rule::Rule::BanId(ruling.ban.to_string())),
+            reason,
+            applied: ruling.why.applied(),
+            why: ruling.why.word().to_owned(),
+        });
+        let inputs = given.identities.iter().cloned();
+        Ok(v1::ExplainInteractionResponse {
+            response: Some(check::message(answer)),
+            identities: (0..)
+                .zip(inputs.zip(told))
+                .map(|(at, (input, told))| message(at, input, told))
+                .collect(),
+            rules: rules.collect(),
+            judged_on: convert::token(Some(&judged_on)),
+        })
+    }
+
+    async fn preview_expiration(
+        &self,
+        asked: &Asked,
+        request: &v1::PreviewExpirationRequest,
+    ) -> Result<v1::PreviewExpirationResponse, Refusal> {
+        use v1::preview_expiration_request::Length as Given;
+        let v1::PreviewExpirationRequest {
+            tenant,
+            from_time,
+            length,
+        } = request;
+        let tenant = fields::tenant(tenant)?;
+        asked.caller.needs(Scope::Support, Reach::Tenant(&tenant))?;
+        let length = match length {
+            None => {
+                let message = "say how long: timeout_text, period or list_id";
+                return Err(Refusal::of_field(
+                    Reason::FieldRequired,
+                    "timeout_text",
+                    message,
+                ));
+            }
+            Some(Given::TimeoutText(text)) => Length::Text(text.clone()),
+            Some(Given::Period(period)) => Length::Period(convert::period("period", period)?),
+            Some(Given::ListId(list)) => Length::List(fields::list_id("list_id", list)?),
+        };
+        let from = convert::instant("from_time", from_time.as_ref())?;
+        let Expiration {
+            period,
+            expire,
+            time_zone,
+        } = self
+            .desk
+            .preview_expiration(&tenant, length, from, asked.deadline)
+            .await?;
+        Ok(v1::PreviewExpirationResponse {
+            period: period.as_ref().map(convert::calendar_period),
+            expire_time: expire.map(convert::timestamp),
+            time_zone: time_zone.name().to_owned(),
+        })
     }
 
     async fn normalize(
@@ -46,16 +134,20 @@ impl DiagnosticApi {
             .normalise(&tenant, channels, &given, asked.deadline)
             .await?;
         Ok(v1::NormalizeIdentifierResponse {
-            identity: Some(message(identity.clone(), told)),
+            identity: Some(message(0, identity.clone(), told)),
         })
     }
 }
 
 serve! { DiagnosticApi, v1::diagnostic_service_server::DiagnosticService {
+    explain_interaction: ExplainInteractionRequest => ExplainInteractionResponse by explain;
+    preview_expiration: PreviewExpirationRequest => PreviewExpirationResponse
+        by preview_expiration;
     normalize_identifier: NormalizeIdentifierRequest => NormalizeIdentifierResponse by normalize;
 } }
 
-fn message(input: v1::Identity, told: Normalised) -> v1::NormalizedIdentity {
+/// An identity on the wire, where it stands at `at` in its request.
+fn message(at: i32, input: v1::Identity, told: Normalised) -> v1::NormalizedIdentity {
     let Normalised {
         kind,
         canonical,
@@ -73,7 +165,7 @@ fn message(input: v1::Identity, told: Normalised) -> v1::NormalizedIdentity {
         canonicalizer_version: canonicaliser_version.to_string(),
         warnings: warnings
             .into_iter()
-            .map(|code| convert::warning(Some(0), code))
+            .map(|code| convert::warning(Some(at), code))
             .collect(),
     }
 }

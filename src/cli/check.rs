@@ -69,7 +69,7 @@ impl Check {
         Ok(outcome)
     }
 
-    fn request(self, tenant: &str) -> CheckInteractionRequest {
+    pub(super) fn request(self, tenant: &str) -> CheckInteractionRequest {
         let requirement = match self.at_least_as_fresh {
             Some(token) => Some(Requirement::AtLeastAsFresh(ConsistencyToken { token })),
             None => self
@@ -92,7 +92,7 @@ impl Check {
 
 /// What the answer means for the exit code. What is neither yes nor no is an error: a caller must
 /// not take a decision we do not know for a permission.
-fn outcome(answer: &CheckInteractionResponse) -> anyhow::Result<Outcome> {
+pub(super) fn outcome(answer: &CheckInteractionResponse) -> anyhow::Result<Outcome> {
     match answer.decision() {
         Decision::Allow => Ok(Outcome::Done),
         Decision::Deny => Ok(Outcome::Banned),
@@ -105,12 +105,18 @@ fn outcome(answer: &CheckInteractionResponse) -> anyhow::Result<Outcome> {
     }
 }
 
-fn verdict(outcome: Outcome, display: &Display) -> String {
+/// The answer in a word.
+pub(super) fn verdict(outcome: Outcome, display: &Display) -> String {
     let word = match outcome {
         Outcome::Banned => display.paint(Paint::Stop, "BANNED"),
         Outcome::Done | Outcome::Failed => display.paint(Paint::Go, "ALLOWED"),
     };
     word + "\n"
+}
+
+/// Whether the answer is a denial.
+pub(super) fn denies(answer: &CheckInteractionResponse) -> bool {
+    answer.decision() == Decision::Deny
 }
 
 /// The answer line by line, for people.

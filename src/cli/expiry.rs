@@ -1,6 +1,6 @@
 //! When a ban shall end, in the three ways a person may say it.
 
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use clap::Args;
 use prost_types::Timestamp;
@@ -18,6 +18,15 @@ pub(crate) enum Lasting {
     For(CalendarPeriod),
     /// For ever.
     Permanent,
+}
+
+impl fmt::Display for Lasting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::For(period) => period.fmt(f),
+            Self::Permanent => f.write_str("permanent"),
+        }
+    }
 }
 
 impl FromStr for Lasting {

@@ -1,5 +1,6 @@
 //! `bancheck list`: ban lists, and the queues that check them.
 
+mod expiry;
 mod queues;
 
 use chrono::{DateTime, Utc};
@@ -29,6 +30,7 @@ pub(crate) enum ListCommand {
     /// List the tenant's ban lists, by id
     List,
     Queues(queues::Queues),
+    Expiry(expiry::Expiry),
 }
 
 /// Make a ban list
@@ -84,6 +86,7 @@ impl ListCommand {
             Self::Add(add) => add.run(session).await,
             Self::List => list(session).await,
             Self::Queues(queues) => queues.run(session).await,
+            Self::Expiry(expiry) => expiry.run(session).await,
         }
     }
 }

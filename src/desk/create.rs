@@ -57,24 +57,52 @@ impl Job for CreateBan {
     const RPC: &'static str = "CreateBan";
 
     async fn run(self, work: &mut dyn Work, about: &Circumstances) -> Result<Answer, Failure> {
-        let list = match &self.list_id {
-            None => None,
-            Some(list_id) => Some(work.list(list_id).await?.ok_or_else(no_list)?),
-        };
-        let (new, mut warnings) = prepare(&self, work.settings(), list.as_ref(), about)?;
-        let added = work.add_bans(std::slice::from_ref(&new)).await?;
-        if let Some(Added::Alike(standing)) = added.first() {
-            return Err(duplicate(Some(*standing)).into());
-        }
-        if !work.overlapping(new.ban.ban_id).await?.is_empty() {
-            warnings.push((0, "OVERLAPS_BAN".to_owned()));
-        }
+        let Made { new, warnings, .. } = self.make(work, about).await?;
         work.note(&about.event(Some(new.ban.ban_id), "CREATED", &new.ban.reason))
             .await?;
         Ok(Answer {
             ban: Some(new.ban),
             warnings,
             ..Answer::default()
+        })
+    }
+}
+
+/// A ban made, nothing noted yet.
+#[derive(Clone, Debug)]
+pub(super) struct Made {
+    pub(super) new: NewBan,
+    pub(super) list: Option<BanList>,
+    pub(super) warnings: Vec<(u32, String)>,
+    /// The bans in force that it overlaps.
+    pub(super) overlaps: Vec<BanId>,
+}
+
+impl CreateBan {
+    /// All of it but the note in the history.
+    pub(super) async fn make(
+        &self,
+        work: &mut dyn Work,
+        about: &Circumstances,
+    ) -> Result<Made, Failure> {
+        let list = match &self.list_id {
+            None => None,
+            Some(list_id) => Some(work.list(list_id).await?.ok_or_else(no_list)?),
+        };
+        let (new, mut warnings) = prepare(self, work.settings(), list.as_ref(), about)?;
+        let added = work.add_bans(std::slice::from_ref(&new)).await?;
+        if let Some(Added::Alike(standing)) = added.first() {
+            return Err(duplicate(Some(*standing)).into());
+        }
+        let overlaps = work.overlapping(new.ban.ban_id).await?;
+        if !overlaps.is_empty() {
+            warnings.push((0, "OVERLAPS_BAN".to_owned()));
+        }
+        Ok(Made {
+            new,
+            list,
+            warnings,
+            overlaps,
         })
     }
 }

@@ -289,7 +289,7 @@ impl Desk {
     }
 
     /// Refuses a tenant that this pod has not heard of.
-    fn known(&self, tenant: &TenantId) -> Result<(), Refusal> {
+    pub(super) fn known(&self, tenant: &TenantId) -> Result<(), Refusal> {
         if self.feed.tenants().contains_key(tenant) {
             Ok(())
         } else {

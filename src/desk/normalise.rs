@@ -31,7 +31,11 @@ pub struct Normalised {
 }
 
 impl Normalised {
-    fn of(read: Result<Identity, Unreadable>, key: &TenantKey, settings: &TenantSettings) -> Self {
+    pub(super) fn of(
+        read: Result<Identity, Unreadable>,
+        key: &TenantKey,
+        settings: &TenantSettings,
+    ) -> Self {
         let empty = Self {
             kind: None,
             canonical: String::new(),

@@ -1,5 +1,7 @@
 //! The decision: a pure function of a view, a question and an instant.
 
+pub mod explain;
+
 use smallvec::SmallVec;
 
 use super::{
@@ -8,7 +10,7 @@ use super::{
     clock::Timestamp,
     identity::{Identity, IdentityKind, MatchKind},
     ids::{BanId, ListId},
-    keys,
+    keys::{self, Widths},
     list::Treatment,
     view::{TenantView, index::Entry},
 };
@@ -88,14 +90,24 @@ impl<'a> Query<'a> {
 
     /// Adds the identity that stands at `position` in the request.
     pub fn ask_for(&mut self, view: &TenantView, position: u8, identity: &Identity) {
+        self.ask_within(view, view.widths(), position, identity);
+    }
+
+    /// The same, looking for ranges of these widths.
+    fn ask_within(
+        &mut self,
+        view: &TenantView,
+        widths: &Widths,
+        position: u8,
+        identity: &Identity,
+    ) {
         let email_fold = view.tenant.email_fold;
-        view.key()
-            .probes(identity, view.widths(), email_fold, |of| {
-                self.probes.push(Probe {
-                    identity: position,
-                    of,
-                });
+        view.key().probes(identity, widths, email_fold, |of| {
+            self.probes.push(Probe {
+                identity: position,
+                of,
             });
+        });
     }
 }
 
@@ -148,13 +160,6 @@ pub fn decide(view: &TenantView, query: &Query<'_>, now: Timestamp) -> Verdict {
             }
     };
 
-    // Other names of a mail address are filed whatever the tenant says, so that it may change its mind.
-    let counts = |entry: &Entry| {
-        view.tenant.email_fold
-            || entry.match_kind() != MatchKind::Alias
-            || entry.kind != IdentityKind::EmailAddress as u8
-    };
-
     let mut deciding: Option<(&Entry, &Probe)> = None;
     let mut shadows: SmallVec<[(&Entry, &Probe); 2]> = SmallVec::new();
     let mut next_start = Timestamp::MAX.micros();
@@ -163,7 +168,7 @@ pub fn decide(view: &TenantView, query: &Query<'_>, now: Timestamp) -> Verdict {
             if !entry.channels().contains(query.channel)
                 || entry.ends <= now.micros()
                 || !holds(entry)
-                || !counts(entry)
+                || !counts(view, entry)
             {
                 continue;
             }
@@ -194,6 +199,15 @@ pub fn decide(view: &TenantView, query: &Query<'_>, now: Timestamp) -> Verdict {
             .collect(),
         flips: (flips != Timestamp::MAX.micros()).then_some(Timestamp::from_micros(flips)),
     }
+}
+
+/// Whether an entry is under a name that the tenant reads as the customer's.
+///
+/// Other names of a mail address are filed whatever the tenant says, so that it may change its mind.
+fn counts(view: &TenantView, entry: &Entry) -> bool {
+    view.tenant.email_fold
+        || entry.match_kind() != MatchKind::Alias
+        || entry.kind != IdentityKind::EmailAddress as u8
 }
 
 /// Whether a ban is to be reported rather than another: lifting the other would change nothing.

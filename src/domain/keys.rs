@@ -60,6 +60,15 @@ pub struct Widths {
 }
 
 impl Widths {
+    /// Every width there can be: for those who look for more than one view holds.
+    pub const ALL: Self = Self {
+        digests: u128::MAX,
+        // A network of all 128 bits is an address, and kept as a digest.
+        ranges: u128::MAX >> 1,
+        prefixes: u128::MAX,
+        domains: u128::MAX,
+    };
+
     /// Notes that a key is in use.
     pub fn note(&mut self, key: &MatchKey) {
         let Some(bit) = key.width.checked_sub(1).filter(|bit| *bit < 128) else {

@@ -208,6 +208,27 @@ impl TenantView {
                 }));
             }
         }
+        self.edit(digests, ranges);
+    }
+
+    /// The same tenant with these entries filed and no others.
+    #[must_use]
+    pub fn holding(&self, entries: &[(Space, Entry)]) -> Self {
+        let mut alone = Self {
+            digests: Index::default(),
+            ranges: Index::default(),
+            entries: Digest::default(),
+            ..self.clone()
+        };
+        let put = |wanted| {
+            let of = entries.iter().filter(move |(space, _)| *space == wanted);
+            of.map(|(_, entry)| Edit::Put(*entry)).collect::<Vec<_>>()
+        };
+        alone.edit(put(Space::Digest), put(Space::Range));
+        alone
+    }
+
+    fn edit(&mut self, mut digests: Vec<Edit>, mut ranges: Vec<Edit>) {
         let mut sum = self.entries;
         let mut keep = |space, before: Option<&Entry>, after: Option<&Entry>| {
             if let Some(entry) = before {

@@ -89,9 +89,13 @@ impl Services {
     }
 
     fn with_admin(&self, routes: Routes) -> Routes {
-        let admin = AdminApi::new(self.desk.clone(), self.feed.clone());
+        let admin = AdminApi::new(
+            self.desk.clone(),
+            Arc::clone(&self.checker),
+            self.feed.clone(),
+        );
         let config = ConfigApi::new(self.desk.clone());
-        let diagnostic = DiagnosticApi::new(self.desk.clone());
+        let diagnostic = DiagnosticApi::new(self.desk.clone(), Arc::clone(&self.checker));
         routes
             .add_service(AdminServiceServer::new(admin).max_decoding_message_size(MAX_MESSAGE))
             .add_service(ConfigServiceServer::new(config).max_decoding_message_size(MAX_MESSAGE))

@@ -2,12 +2,20 @@
 
 use sqlx::{Any, Row, any::AnyArguments, query::Query};
 
-use super::{Event, Result, StoreError, pool::Pool, rows, rows::BanRow, sql::Statements};
+use super::{
+    Event, Result, StoreError,
+    pool::{Lent, Pool},
+    rows,
+    rows::{BanRow, ban_record},
+    sql::Statements,
+};
 use crate::domain::{
     ban::{Ban, Origin, State},
     channel::Channels,
     clock::Timestamp,
+    hex::hex,
     ids::{BanId, ListId, TenantId},
+    record::BanRecord,
     revision::{Anchor, Nonce, Revision},
     view::index::Key,
 };
@@ -147,6 +155,63 @@ impl BanFilter {
                     .map_or(-1, |before| before.micros().max(0)),
             ))
     }
+}
+
+/// What a decision needs of these bans, in the order of their ids.
+pub(super) async fn records(
+    tx: &mut Lent,
+    say: &Statements,
+    tenant: &TenantId,
+    bans: &[BanId],
+) -> Result<Vec<BanRecord>> {
+    let ids: Vec<String> = bans.iter().map(|ban| hex(ban.bytes())).collect();
+    let found = sqlx::query(say.records.clone())
+        .bind(tenant.as_str().to_owned())
+        .bind(rows::to_json(&ids)?)
+        .fetch_all(tx)
+        .await?;
+    let mut records: Vec<BanRecord> = Vec::with_capacity(bans.len());
+    for row in &found {
+        let mut record = ban_record(row)?;
+        match records.last_mut().filter(|last| last.ban == record.ban) {
+            Some(last) => last.keys.append(&mut record.keys),
+            None => records.push(record),
+        }
+    }
+    Ok(records)
+}
+
+/// The bans filed under one of these keys, each with its record.
+pub(super) async fn concerning(
+    tx: &mut Lent,
+    say: &Statements,
+    tenant: &TenantId,
+    keys: &[Key],
+    limit: i64,
+) -> Result<Vec<(Ban, BanRecord)>> {
+    let keys: Vec<String> = keys
+        .iter()
+        .map(|key| hex(&key.bits().to_be_bytes()))
+        .collect();
+    let found = sqlx::query(say.concerning.clone())
+        .bind(tenant.as_str().to_owned())
+        .bind(rows::to_json(&keys)?)
+        .bind(limit)
+        .fetch_all(&mut *tx)
+        .await?;
+    let bans = found
+        .iter()
+        .map(|row| BanRow::read(row)?.into_ban(tenant))
+        .collect::<Result<Vec<_>>>()?;
+    let ids: Vec<BanId> = bans.iter().map(|ban| ban.ban_id).collect();
+    let mut records = records(tx, say, tenant, &ids).await?;
+    bans.into_iter()
+        .map(|ban| {
+            let at = records.iter().position(|record| record.ban == ban.ban_id);
+            let at = at.ok_or(StoreError::Corrupt("a ban without keys"))?;
+            Ok((ban, records.swap_remove(at)))
+        })
+        .collect()
 }
 
 pub(super) async fn bans(

@@ -7,8 +7,8 @@ use futures_util::TryStreamExt;
 use sqlx::{Row, any::AnyRow};
 
 use super::{
-    Answer, BanFilter, BanPage, Begun, Directory, Event, EventFilter, FeedLink, Intent, LoadSink,
-    LoadedTenant, Result, Store, StoreError, Tail, payload,
+    Answer, BanFilter, BanPage, Begun, Concerning, Directory, Event, EventFilter, FeedLink, Intent,
+    LoadSink, LoadedTenant, Result, Store, StoreError, Tail, payload,
     pool::{Lent, Pool},
     read,
     rows::{self, BanRow, ListRow, SettingsRow, ban_record, number},
@@ -24,6 +24,7 @@ use crate::domain::{
     policy::TenantSettings,
     record::News,
     revision::{Anchor, Epoch, Nonce, Revision},
+    view::index::Key,
 };
 
 /// The most rows of one tail, and about the most bytes of their payloads together.
@@ -88,6 +89,30 @@ impl SqlStore {
             return Err(StoreError::Following);
         }
         Ok((head(&row)?, Timestamp::from_micros(row.try_get("clock")?)))
+    }
+
+    /// All of a tenant but its bans.
+    async fn loaded_tenant(
+        &self,
+        tenant: &TenantId,
+        tx: &mut Lent,
+    ) -> Result<Option<LoadedTenant>> {
+        let name = tenant.as_str().to_owned();
+        let (head, _) = self.primary_head(tx).await?;
+        let found = sqlx::query(self.say.settings.clone())
+            .bind(name.clone())
+            .fetch_optional(&mut *tx)
+            .await?;
+        let Some(row) = found else { return Ok(None) };
+        let lists = sqlx::query(self.say.list_records.clone())
+            .bind(name)
+            .fetch_all(&mut *tx)
+            .await?;
+        Ok(Some(LoadedTenant {
+            head,
+            tenant: rows::tenant_record(&row)?,
+            lists: lists.iter().map(rows::list_record).collect::<Result<_>>()?,
+        }))
     }
 
     async fn replayed(&self, intent: &Intent, conn: &mut Lent) -> Result<Option<Begun>> {
@@ -313,22 +338,10 @@ impl Store for SqlStore {
         let name = tenant.as_str().to_owned();
         let tx = self.readers.begin(self.dialect.begin_read).await?;
         let mut tx = tx.patiently(SEARCH);
-        let (head, _) = self.primary_head(&mut tx).await?;
-        let found = sqlx::query(self.say.settings.clone())
-            .bind(name.clone())
-            .fetch_optional(&mut tx)
-            .await?;
-        let Some(row) = found else { return Ok(false) };
-        let lists = sqlx::query(self.say.list_records.clone())
-            .bind(name.clone())
-            .fetch_all(&mut tx)
-            .await?;
-        let lists = lists.iter().map(rows::list_record).collect::<Result<_>>()?;
-        sink.open(LoadedTenant {
-            head,
-            tenant: rows::tenant_record(&row)?,
-            lists,
-        });
+        let Some(loaded) = self.loaded_tenant(tenant, &mut tx).await? else {
+            return Ok(false);
+        };
+        sink.open(loaded);
 
         let mut page = Vec::with_capacity(LOAD_PAGE);
         {
@@ -508,6 +521,24 @@ impl Store for SqlStore {
         found
             .map(|row| rows::ban_id(row.try_get::<&[u8], _>("ban_id")?))
             .transpose()
+    }
+
+    async fn concerning(
+        &self,
+        tenant: &TenantId,
+        keys: &[Key],
+        limit: i64,
+    ) -> Result<Option<Concerning>> {
+        let mut tx = self.readers.begin(self.dialect.begin_read).await?;
+        let Some(loaded) = self.loaded_tenant(tenant, &mut tx).await? else {
+            return Ok(None);
+        };
+        let bans = read::concerning(&mut tx, &self.say, tenant, keys, limit).await?;
+        tx.commit().await?;
+        Ok(Some(Concerning {
+            tenant: loaded,
+            bans,
+        }))
     }
 
     async fn bans(&self, tenant: &TenantId, filter: &BanFilter) -> Result<BanPage> {

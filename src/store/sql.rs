@@ -255,6 +255,11 @@ statements! {
         FROM bans b JOIN ban_keys k ON k.tenant = b.tenant AND k.ban_id = b.ban_id
         WHERE b.tenant = $1 AND b.ended = 0";
     ban = "SELECT {whole_ban} FROM bans b WHERE b.tenant = $1 AND b.ban_id = $2";
+    /// Those that have not ended first, then the newest.
+    concerning = "SELECT {whole_ban} FROM bans b
+        WHERE b.tenant = $1 AND b.ban_id IN (SELECT k.ban_id FROM ban_keys k
+            WHERE k.tenant = $1 AND k.match_key IN (SELECT unhex(r.value) FROM {texts:$2}))
+        ORDER BY b.ended, b.ban_id DESC LIMIT $3";
     count_bans = "SELECT count(*) AS total FROM bans b WHERE {filter}";
     /// $16 asks for what comes after $17 and $18; $19 is how many.
     bans_newest_first = "SELECT b.created_at AS place, {whole_ban} FROM bans b WHERE {filter}

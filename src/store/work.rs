@@ -9,7 +9,8 @@ use super::{
     Added, Answer, Event, Intent, MAX_CHUNK, NewBan, Result, StoreError, Work, payload,
     payload::Kind,
     pool::Lent,
-    rows::{self, BanRow, ListRow, SettingsRow, ban_record, number},
+    read,
+    rows::{self, BanRow, ListRow, SettingsRow, number},
     sql::Statements,
 };
 use crate::domain::{
@@ -19,7 +20,6 @@ use crate::domain::{
     ids::{BanId, ListId},
     list::BanList,
     policy::TenantSettings,
-    record::BanRecord,
 };
 
 /// What the feed row of this transaction will be about.
@@ -96,20 +96,8 @@ impl SqlWork {
             Touched::Bans(mut bans) => {
                 bans.sort_unstable();
                 bans.dedup();
-                let ids: Vec<String> = bans.iter().map(|ban| hex(ban.bytes())).collect();
-                let found = sqlx::query(self.say.records.clone())
-                    .bind(tenant)
-                    .bind(rows::to_json(&ids)?)
-                    .fetch_all(&mut self.tx)
-                    .await?;
-                let mut records: Vec<BanRecord> = Vec::with_capacity(bans.len());
-                for row in &found {
-                    let mut record = ban_record(row)?;
-                    match records.last_mut().filter(|last| last.ban == record.ban) {
-                        Some(last) => last.keys.append(&mut record.keys),
-                        None => records.push(record),
-                    }
-                }
+                let records =
+                    read::records(&mut self.tx, &self.say, &self.intent.tenant, &bans).await?;
                 Some((Kind::Bans, payload::bans(&records)?))
             }
             Touched::List(list_id) => {

@@ -11,11 +11,12 @@ use bancheck::{
         list::BanList,
         policy::TenantSettings,
         revision::{Anchor, Epoch, Revision},
+        view::index::Key,
     },
     store::{
-        Answer, BanFilter, BanPage, Begun, Directory, Event, EventFilter, FeedLink, Intent,
-        LoadSink, LoadedTenant, Matched, Result, Store, StoreError, Sweep, Swept, Tail, Turn,
-        Upkeep,
+        Answer, BanFilter, BanPage, Begun, Concerning, Directory, Event, EventFilter, FeedLink,
+        Intent, LoadSink, LoadedTenant, Matched, Result, Store, StoreError, Sweep, Swept, Tail,
+        Turn, Upkeep,
     },
 };
 use tokio::time::{Instant, timeout_at};
@@ -311,6 +312,15 @@ impl Store for PodStore {
 
     async fn alike(&self, _tenant: &TenantId, _likeness: [u8; 16]) -> Result<Option<BanId>> {
         unneeded("alike")
+    }
+
+    async fn concerning(
+        &self,
+        _tenant: &TenantId,
+        _keys: &[Key],
+        _limit: i64,
+    ) -> Result<Option<Concerning>> {
+        unneeded("concerning")
     }
 
     async fn bans(&self, _tenant: &TenantId, _filter: &BanFilter) -> Result<BanPage> {

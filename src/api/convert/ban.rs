@@ -347,8 +347,5 @@ pub(in crate::api) fn event(event: Event, epoch: Epoch, seal: &Seal) -> v1::BanE
 
 /// The tenant of a ban that is to be changed.
 pub(in crate::api) fn tenant_of(ban: &v1::Ban) -> Result<TenantId, Refusal> {
-    fields::tenant(&ban.tenant).map_err(|refusal| Refusal {
-        field: format!("ban.{}", refusal.field),
-        ..refusal
-    })
+    fields::tenant(&ban.tenant).map_err(|refusal| super::within("ban", refusal))
 }

@@ -9,12 +9,13 @@ use super::super::{
     expiry::ExpiryFlags,
     identity::{self, IdentityFlags},
     moment::instant,
-    output::{self, Format},
+    output::{self, Facts, Format, Sheet},
     proto_json,
     writing::WriteFlags,
 };
 use crate::api::v1::{
-    Channel, CreateBanRequest, CreateBanResponse, Identity, MatchKind, ban::Enforcement,
+    Channel, CreateBanRequest, CreateBanResponse, Identity, MatchKind, PreviewBanRequest,
+    ban::Enforcement,
 };
 
 /// Ban one customer by up to 8 identities
@@ -61,6 +62,9 @@ pub(crate) struct Add {
     /// Ban a range that is refused as too broad; a protected identity stays protected
     #[arg(long)]
     override_warnings: bool,
+    /// Only show what would come of the ban: whom it is on, where it holds, what it overlaps
+    #[arg(long)]
+    preview: bool,
     #[command(flatten)]
     writing: WriteFlags,
     /// Identities to ban, such as +420601123456, a@example.com or 203.0.113.7; 1 to 8
@@ -72,6 +76,9 @@ impl Add {
     pub(crate) async fn run(self, session: &Session<'_>) -> anyhow::Result<Outcome> {
         let request = self.request(&session.connection.tenant);
         let targets = request.targets.clone();
+        if self.preview {
+            return preview(request, session).await;
+        }
         let answer = session
             .connection
             .bans()
@@ -111,6 +118,42 @@ impl Add {
             override_warnings: self.override_warnings,
         }
     }
+}
+
+/// Shows what would come of a ban.
+async fn preview(ban: CreateBanRequest, session: &Session<'_>) -> anyhow::Result<Outcome> {
+    let targets = ban.targets.clone();
+    let request = PreviewBanRequest { ban: Some(ban) };
+    let mut client = session.connection.bans().await?;
+    let answer = client.preview_ban(request).await?.into_inner();
+    if session.display.format() == Format::Json {
+        output::json(&proto_json::canonical(&answer)?)?;
+        return Ok(Outcome::Done);
+    }
+    let recent = answer.recent_checks_matched;
+    let facts = [
+        ("breadth", answer.breadth.clone()),
+        ("enforced at", answer.enforcing_queues.join(", ")),
+        ("overlaps", answer.overlapping_ban_ids.join(", ")),
+        ("exceptions", answer.exceptions_hit.join(", ")),
+        (
+            "would have met",
+            format!("{recent} of the last hour's sampled checks"),
+        ),
+        ("warnings", identity::warnings(&answer.warnings, &targets)),
+    ];
+    if session.display.format() == Format::Csv {
+        let header = facts.each_ref().map(|(name, _)| *name);
+        output::print(&Sheet::new(header, [facts.map(|(_, value)| value)]).to_csv()?)?;
+        return Ok(Outcome::Done);
+    }
+    let mut told = Facts::default();
+    for (name, value) in facts {
+        told.add(name, value);
+    }
+    output::print(&told.to_text())?;
+    output::note("preview: nothing was banned");
+    Ok(Outcome::Done)
 }
 
 fn show(
