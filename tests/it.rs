@@ -28,6 +28,8 @@ macro_rules! on_both_stores {
     };
 }
 
+#[path = "it/agreement.rs"]
+mod agreement;
 #[path = "it/bans.rs"]
 mod bans;
 #[path = "it/contract.rs"]

@@ -1,5 +1,8 @@
 //! The decision against a reference that a clerk could follow, over random worlds.
 
+#[path = "properties/explained.rs"]
+mod explained;
+
 use std::collections::BTreeSet;
 
 use bancheck::domain::{
