@@ -33,12 +33,12 @@ pub use self::{
     change::{BanEdit, DeactivateBan, UpdateBan},
     create::{CreateBan, prepare},
     explain::Explanation,
-    lists::{CreateList, ListEdit, SetListQueues, UpdateList},
+    lists::{CreateList, DeleteList, ListEdit, SetListQueues, UpdateList},
     lookup::{BanQuery, EventQuery, Page},
     normalise::Normalised,
     preview::{BanPreview, Expiration, Length},
     targets::TargetGiven,
-    tenants::{SettingsEdit, UpdateSettings},
+    tenants::{DeleteTenant, SettingsEdit, UpdateSettings},
     times::End,
 };
 use crate::{

@@ -45,7 +45,7 @@ use uuid::{ContextV7, Uuid};
 pub use self::{
     read::{BanFilter, BanOrder, BanPage, Cursor, EventFilter},
     rows::Answer,
-    upkeep::{Matched, Sweep, Swept, Turn, Upkeep},
+    upkeep::{Agenda, Matched, Purged, Sweep, Swept, Turn, Upkeep},
 };
 use crate::domain::{
     ban::Ban,
@@ -303,6 +303,23 @@ pub trait Work: Send {
 
     /// Writes the whole set of queues that check a list.
     async fn set_list_queues(&mut self, list: &BanList) -> Result<()>;
+
+    /// Whether there is, or was, a list of this id.
+    async fn had_list(&mut self, list_id: &ListId) -> Result<bool>;
+
+    /// Whether a list's present content has bans that are not over.
+    async fn list_holds_bans(&mut self, list: &BanList) -> Result<bool>;
+
+    /// Lifts the bans that carry this number, which no list carries from here on: they count as
+    /// lifted at once, and are marked so in the background ([`Upkeep::clear`]).
+    async fn drop_generation(&mut self, generation: u32, by: &str, reason: &str) -> Result<()>;
+
+    /// Takes a list out for good, and its relations with it; its id stays taken, its title is free.
+    async fn delete_list(&mut self, list: &BanList) -> Result<()>;
+
+    /// Takes the tenant out for good: nobody finds it from the commit on, and what it has is purged
+    /// in the background ([`Upkeep::purge_tenant`]).
+    async fn delete_tenant(&mut self) -> Result<()>;
 
     /// Notes what happened, in the same transaction (S-3).
     async fn note(&mut self, event: &Event) -> Result<()>;

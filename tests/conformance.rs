@@ -49,6 +49,8 @@ mod faults;
 mod feed;
 #[path = "conformance/filters.rs"]
 mod filters;
+#[path = "conformance/gone.rs"]
+mod gone;
 #[path = "conformance/house.rs"]
 mod house;
 #[path = "conformance/keeping.rs"]

@@ -48,6 +48,8 @@ mod explain;
 mod fields;
 #[path = "it/freshness.rs"]
 mod freshness;
+#[path = "it/gone.rs"]
+mod gone;
 #[path = "it/history.rs"]
 mod history;
 #[path = "it/identities.rs"]

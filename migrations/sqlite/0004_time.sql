@@ -15,3 +15,20 @@ CREATE TABLE ban_matches (
     last_at INTEGER NOT NULL,
     PRIMARY KEY (tenant, ban_id)
 ) WITHOUT ROWID;
+
+-- Numbers that no list carries any more: their bans count as lifted, and are marked so bit by bit,
+-- which ends with this row.
+CREATE TABLE dropped_generations (
+    tenant     TEXT    NOT NULL REFERENCES tenants,
+    generation INTEGER NOT NULL,
+    at         INTEGER NOT NULL,
+    actor      TEXT    NOT NULL,
+    reason     TEXT    NOT NULL,
+    PRIMARY KEY (tenant, generation)
+) WITHOUT ROWID;
+CREATE INDEX bans_by_generation ON bans (tenant, generation) WHERE ended = 0 AND generation <> 0;
+
+-- What has ended, by when, for those tenants that do not keep it for ever.
+CREATE INDEX bans_ended ON bans (tenant, coalesce(deactivated_at, expire_at)) WHERE ended = 1;
+-- Deleted tenants (1) until nothing is left of them (2) but their ids.
+CREATE INDEX tenants_to_purge ON tenants (tenant) WHERE deleted = 1;

@@ -6,7 +6,10 @@ use super::{
     no_answer, v1,
 };
 use crate::{
-    desk::{CreateList, Desk, SetListQueues, UpdateList, UpdateSettings, Written},
+    desk::{
+        CreateList, DeleteList, DeleteTenant, Desk, SetListQueues, UpdateList, UpdateSettings,
+        Written,
+    },
     domain::{
         caller::{Reach, Scope},
         fields,
@@ -131,6 +134,35 @@ impl ConfigApi {
         Ok(v1::UpdateTenantSettingsResponse {
             tenant_settings: Some(config::settings_message(tenant.as_str(), settings)),
             written_at: token(written_at.as_deref()),
+        })
+    }
+
+    async fn delete_tenant(
+        &self,
+        asked: &Asked,
+        request: &v1::DeleteTenantRequest,
+    ) -> Result<v1::DeleteTenantResponse, Refusal> {
+        let v1::DeleteTenantRequest {
+            tenant,
+            actor: _,
+            request_id: _,
+            validate_only: _,
+            confirm_tenant,
+        } = request;
+        asked.caller.needs(Scope::Admin, Reach::Deployment)?;
+        let tenant = fields::tenant(tenant)?;
+        if confirm_tenant.is_empty() {
+            return Err(Refusal::required("confirm_tenant"));
+        }
+        if confirm_tenant != tenant.as_str() {
+            let message = "this is not the tenant that is to be deleted; name it once more";
+            let field = "confirm_tenant";
+            return Err(Refusal::of_field(Reason::FieldInvalid, field, message));
+        }
+        let order = convert::order(asked, &tenant, request)?;
+        let written = self.desk.write(order, DeleteTenant).await?;
+        Ok(v1::DeleteTenantResponse {
+            written_at: token(written.token.as_deref()),
         })
     }
 
@@ -260,6 +292,39 @@ impl ConfigApi {
         })
     }
 
+    async fn delete_list(
+        &self,
+        asked: &Asked,
+        request: &v1::DeleteBanListRequest,
+    ) -> Result<v1::DeleteBanListResponse, Refusal> {
+        let v1::DeleteBanListRequest {
+            tenant,
+            actor: _,
+            request_id: _,
+            validate_only: _,
+            list_id,
+            etag,
+            force,
+        } = request;
+        let tenant = fields::tenant(tenant)?;
+        asked.caller.needs(Scope::Admin, Reach::Tenant(&tenant))?;
+        let job = DeleteList {
+            list_id: fields::list_id("list_id", list_id)?,
+            etag: etag.clone(),
+            force: *force,
+        };
+        let order = convert::order(asked, &tenant, request)?;
+        let Written {
+            answer,
+            token: written_at,
+        } = self.desk.write(order, job).await?;
+        let list = answer.list.ok_or_else(no_answer)?;
+        Ok(v1::DeleteBanListResponse {
+            ban_list: Some(self.list_message(asked, &tenant, list).await?),
+            written_at: token(written_at.as_deref()),
+        })
+    }
+
     async fn set_queues(
         &self,
         asked: &Asked,
@@ -299,6 +364,7 @@ impl ConfigApi {
 serve! { ConfigApi, v1::config_service_server::ConfigService {
     create_tenant: CreateTenantRequest => CreateTenantResponse by create_tenant;
     list_tenants: ListTenantsRequest => ListTenantsResponse by tenants;
+    delete_tenant: DeleteTenantRequest => DeleteTenantResponse by delete_tenant;
     get_tenant_settings: GetTenantSettingsRequest => GetTenantSettingsResponse by settings;
     update_tenant_settings: UpdateTenantSettingsRequest => UpdateTenantSettingsResponse
         by update_settings;
@@ -306,5 +372,6 @@ serve! { ConfigApi, v1::config_service_server::ConfigService {
     get_ban_list: GetBanListRequest => GetBanListResponse by list;
     list_ban_lists: ListBanListsRequest => ListBanListsResponse by lists;
     update_ban_list: UpdateBanListRequest => UpdateBanListResponse by update_list;
+    delete_ban_list: DeleteBanListRequest => DeleteBanListResponse by delete_list;
     set_ban_list_queues: SetBanListQueuesRequest => SetBanListQueuesResponse by set_queues;
 } }

@@ -46,8 +46,8 @@ macro_rules! writes {
 
 writes! {
     CreateBanRequest UpdateBanRequest DeactivateBanRequest
-    CreateTenantRequest UpdateTenantSettingsRequest
-    CreateBanListRequest UpdateBanListRequest SetBanListQueuesRequest
+    CreateTenantRequest UpdateTenantSettingsRequest DeleteTenantRequest
+    CreateBanListRequest UpdateBanListRequest DeleteBanListRequest SetBanListQueuesRequest
 }
 
 /// What every write brings along.

@@ -1,5 +1,6 @@
 //! `bancheck list`: ban lists, and the queues that check them.
 
+mod delete;
 mod expiry;
 mod queues;
 
@@ -31,6 +32,7 @@ pub(crate) enum ListCommand {
     List,
     Queues(queues::Queues),
     Expiry(expiry::Expiry),
+    Delete(delete::Delete),
 }
 
 /// Make a ban list
@@ -87,6 +89,7 @@ impl ListCommand {
             Self::List => list(session).await,
             Self::Queues(queues) => queues.run(session).await,
             Self::Expiry(expiry) => expiry.run(session).await,
+            Self::Delete(delete) => delete.run(session).await,
         }
     }
 }

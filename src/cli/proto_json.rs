@@ -37,6 +37,8 @@ named!(
     CreateBanResponse,
     CreateTenantResponse,
     DeactivateBanResponse,
+    DeleteBanListResponse,
+    DeleteTenantResponse,
     ExplainInteractionResponse,
     GetTenantSettingsResponse,
     NormalizedIdentity,

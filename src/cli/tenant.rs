@@ -1,5 +1,7 @@
 //! `bancheck tenant`: tenants and their settings.
 
+mod delete;
+
 use clap::{Args, Subcommand};
 use prost_types::FieldMask;
 
@@ -25,6 +27,7 @@ pub(crate) enum TenantCommand {
     /// List the tenants that the credential reaches, by id
     List,
     Settings(Settings),
+    Delete(delete::Delete),
 }
 
 /// Make a tenant; a setting not named has its default
@@ -91,6 +94,7 @@ impl TenantCommand {
             Self::Add(add) => add.run(session).await,
             Self::List => list(session).await,
             Self::Settings(settings) => settings.run(session).await,
+            Self::Delete(delete) => delete.run(session).await,
         }
     }
 }

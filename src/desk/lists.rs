@@ -74,6 +74,17 @@ pub struct SetListQueues {
     pub queues: Vec<String>,
 }
 
+/// Takes a list out for good.
+#[derive(Clone, Debug)]
+pub struct DeleteList {
+    /// Which.
+    pub list_id: ListId,
+    /// What the caller believes to delete; empty = whatever there is.
+    pub etag: String,
+    /// Also where it is in use: its bans are lifted with it.
+    pub force: bool,
+}
+
 /// The refusal of a list that is not there.
 pub(super) fn no_list() -> Refusal {
     let message = "there is no list of this id in this tenant";
@@ -165,11 +176,11 @@ impl Job for CreateList {
             let message = format!("this tenant has {MAX_LISTS} lists, the most there may be");
             return Err(Refusal::new(Reason::Quota, message).into());
         }
-        let known = work.list(&list.list_id).await?.is_some();
+        let known = work.had_list(&list.list_id).await?;
         list.generation = work.next_generation().await?;
         match work.add_list(&list).await {
             Err(StoreError::Taken) if known => {
-                let message = "a list of this id exists in this tenant";
+                let message = "a list of this id exists in this tenant, or did: ids are not reused";
                 let field = "ban_list.list_id";
                 return Err(Refusal::of_field(Reason::DuplicateList, field, message).into());
             }
@@ -246,6 +257,33 @@ impl Job for SetListQueues {
             list: Some(list),
             added,
             removed,
+            ..Answer::default()
+        })
+    }
+}
+
+#[async_trait]
+impl Job for DeleteList {
+    const RPC: &'static str = "DeleteBanList";
+
+    async fn run(self, work: &mut dyn Work, about: &Circumstances) -> Result<Answer, Failure> {
+        let list = work.list(&self.list_id).await?.ok_or_else(no_list)?;
+        check_etag("etag", &self.etag, list.version)?;
+        if work.list_holds_bans(&list).await? {
+            if !self.force {
+                let message = "bans in this list are in force or scheduled; deactivate them, or \
+                               delete the list with force, which does that";
+                return Err(Refusal::of_field(Reason::BanListInUse, "list_id", message).into());
+            }
+            let why = format!("the list {} was deleted", list.list_id);
+            work.drop_generation(list.generation, &about.actor, &why)
+                .await?;
+        }
+        work.delete_list(&list).await?;
+        work.note(&about.event(None, "LIST_DELETED", list.list_id.as_str()))
+            .await?;
+        Ok(Answer {
+            list: Some(list),
             ..Answer::default()
         })
     }

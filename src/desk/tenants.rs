@@ -147,6 +147,20 @@ impl Job for UpdateSettings {
     }
 }
 
+/// Takes a tenant out for good: nobody finds it any more, and its rows go in the background.
+#[derive(Clone, Copy, Debug)]
+pub struct DeleteTenant;
+
+#[async_trait]
+impl Job for DeleteTenant {
+    const RPC: &'static str = "DeleteTenant";
+
+    async fn run(self, work: &mut dyn Work, _about: &Circumstances) -> Result<Answer, Failure> {
+        work.delete_tenant().await?;
+        Ok(Answer::default())
+    }
+}
+
 /// Notes that a tenant was made.
 struct NoteTenant;
 

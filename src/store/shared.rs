@@ -270,12 +270,13 @@ impl Store for SqlStore {
             .bind(intent.tenant.as_str().to_owned())
             .fetch_optional(&mut tx)
             .await?;
-        let Some(row) = locked else {
-            return Ok(Begun::NoTenant);
-        };
+        // Also where the tenant is gone: it may be this very request that deleted it.
         if let Some(begun) = self.replayed(intent, &mut tx).await? {
             return Ok(begun);
         }
+        let Some(row) = locked else {
+            return Ok(Begun::NoTenant);
+        };
         let settings = SettingsRow::read(&row)?.into_settings()?;
         Ok(Begun::Open(Box::new(SqlWork::new(
             tx,

@@ -121,7 +121,14 @@ const WHOLE_BAN: &str = "b.*,
     (SELECT m.matches FROM ban_matches m WHERE m.tenant = b.tenant AND m.ban_id = b.ban_id)
         AS match_count,
     (SELECT m.last_at FROM ban_matches m WHERE m.tenant = b.tenant AND m.ban_id = b.ban_id)
-        AS last_match_at";
+        AS last_match_at,
+    (SELECT d.at FROM {dropped}) AS dropped_at, (SELECT d.actor FROM {dropped}) AS dropped_by,
+    (SELECT d.reason FROM {dropped}) AS dropped_why";
+
+/// That a ban went with its list, or with the content of one, and is not marked ended yet.
+const DROPPED: &str = "dropped_generations d WHERE d.tenant = b.tenant
+    AND d.generation = b.generation AND b.ended = 0
+    AND (b.expire_at IS NULL OR b.expire_at > d.at)";
 
 /// A list with the queues that check it, as a JSON column.
 const WHOLE_LIST: &str = "l.*,
@@ -131,7 +138,7 @@ const WHOLE_LIST: &str = "l.*,
 
 /// What a list of bans is narrowed by; $1 to $15.
 const BAN_FILTER: &str = "b.tenant = $1
-    AND ((CASE WHEN b.deactivated_at IS NOT NULL THEN 16
+    AND ((CASE WHEN b.deactivated_at IS NOT NULL OR EXISTS (SELECT 1 FROM {dropped}) THEN 16
                WHEN b.ended = 1 OR b.expire_at <= $3 THEN 8
                WHEN b.start_at > $3 THEN 2 ELSE 4 END) & $2) <> 0
     AND ($4 = 0 OR (b.channels & $4) <> 0)
@@ -150,16 +157,29 @@ const BAN_FILTER: &str = "b.tenant = $1
 /// Where a permanent ban stands among ends: after all others.
 const END: &str = "coalesce(b.expire_at, 9223372036854775807)";
 
+/// The tables of a tenant's configuration, those that others refer to last; small enough to be
+/// emptied at once.
+const CONFIGURATION: [&str; 3] = ["dropped_generations", "ban_list_queues", "ban_lists"];
+
 macro_rules! statements {
     ($($(#[$doc:meta])* $name:ident = $text:expr;)+) => {
         /// The statements of one store, in its own dialect.
         pub(super) struct Statements {
             $($(#[$doc])* pub(super) $name: SqlStr,)+
+            /// What is deleted of a tenant that is no more, table by table.
+            pub(super) purge_configuration: Vec<SqlStr>,
         }
 
         impl Statements {
             pub(super) fn of(dialect: &Dialect) -> Self {
-                Self { $($name: AssertSqlSafe(dialect.say($text)).into_sql_str(),)+ }
+                let purge = |table| format!("DELETE FROM {table} WHERE tenant = $1");
+                Self {
+                    $($name: AssertSqlSafe(dialect.say($text)).into_sql_str(),)+
+                    purge_configuration: CONFIGURATION
+                        .iter()
+                        .map(|table| AssertSqlSafe(purge(table)).into_sql_str())
+                        .collect(),
+                }
             }
         }
     };
@@ -194,11 +214,15 @@ statements! {
         WHERE tenant = $1 AND ended = 0 AND expire_at <= $3 AND ban_id <> $4
             AND likeness IN (SELECT unhex(r.value) FROM {texts:$2})
         RETURNING ban_id, start_at, expire_at, started";
-    /// When time does something next, to whichever ban: begins one that was scheduled, ends one.
-    next_due = "SELECT
+    /// When time does something next, to whichever ban: begins one that was scheduled, ends one;
+    /// and whether bans of dropped lists, or anything of deleted tenants, is left.
+    agenda = "SELECT
             (SELECT min(start_at) FROM bans
              WHERE ended = 0 AND started = 0 AND start_at IS NOT NULL) AS begins,
-            (SELECT min(expire_at) FROM bans WHERE ended = 0 AND expire_at IS NOT NULL) AS ends";
+            (SELECT min(expire_at) FROM bans WHERE ended = 0 AND expire_at IS NOT NULL) AS ends,
+            (SELECT count(*) FROM (SELECT 1 AS one FROM dropped_generations LIMIT 1) d) AS dropped,
+            (SELECT count(*) FROM (SELECT 1 AS one FROM tenants WHERE deleted = 1 LIMIT 1) t)
+                AS deleted";
     /// Whose bans have begun or ended by $1 without its being noted.
     due = "SELECT t.tenant FROM tenants t
         WHERE t.deleted = 0 AND (
@@ -223,6 +247,62 @@ statements! {
     begin_one = "UPDATE bans SET started = 1 WHERE tenant = $1 AND ended = 0 AND started = 0
             AND ban_id = $3 AND start_at <= $2
         RETURNING ban_id, start_at";
+    list_holds_bans = "SELECT count(*) AS bans FROM (SELECT 1 AS one FROM bans
+            WHERE tenant = $1 AND ended = 0 AND generation <> 0 AND generation = $2
+                AND (expire_at IS NULL OR expire_at > $3) LIMIT 1) b";
+    had_list = "SELECT count(*) AS lists FROM ban_lists WHERE tenant = $1 AND list_id = $2";
+    delete_list = "UPDATE ban_lists SET deleted = 1, version = version + 1
+        WHERE tenant = $1 AND list_id = $2";
+    drop_generation = "INSERT INTO dropped_generations (tenant, generation, at, actor, reason)
+        VALUES ($1, $2, $3, $4, $5)";
+    /// Of tenants that are there: what is a deleted one's goes with it.
+    dropped = "SELECT d.tenant, d.generation FROM dropped_generations d
+        JOIN tenants t ON t.tenant = d.tenant AND t.deleted = 0
+        ORDER BY d.tenant, d.generation LIMIT $1";
+    dropped_one = "SELECT at, actor, reason FROM dropped_generations
+        WHERE tenant = $1 AND generation = $2";
+    /// Marks lifted what went with its list and was not over before, $3 bans at the most.
+    end_dropped = "UPDATE bans SET ended = 1, deactivated_at = $4, deactivated_by = $5,
+            deactivate_reason = $6, updated_at = $4, version = version + 1
+        WHERE tenant = $1 AND ended = 0 AND ban_id IN (SELECT ban_id FROM bans
+            WHERE tenant = $1 AND ended = 0 AND generation <> 0 AND generation = $2
+                AND (expire_at IS NULL OR expire_at > $4)
+            ORDER BY ban_id LIMIT $3)
+        RETURNING ban_id, start_at, started";
+    /// The same for one ban, whose fields somebody is about to write.
+    end_dropped_one = "UPDATE bans AS b SET ended = 1
+        WHERE b.tenant = $1 AND b.ban_id = $2 AND EXISTS (SELECT 1 FROM {dropped})
+        RETURNING ban_id, start_at, started";
+    forget_generation = "DELETE FROM dropped_generations WHERE tenant = $1 AND generation = $2";
+    delete_tenant = "UPDATE tenants SET deleted = 1, version = version + 1 WHERE tenant = $1";
+    deleted_tenants = "SELECT tenant FROM tenants WHERE deleted = 1 ORDER BY tenant LIMIT $1";
+    lock_deleted = "SELECT tenant FROM tenants WHERE tenant = $1 AND deleted = 1 {lock}";
+    /// Of a deleted tenant its id stays, so that nobody gets it again.
+    tenant_purged = "UPDATE tenants SET deleted = 2, display_name = '' WHERE tenant = $1";
+    any_bans = "SELECT ban_id FROM bans WHERE tenant = $1 ORDER BY ban_id LIMIT $2";
+    /// Who does not keep ended bans for ever, and for how many days.
+    purging = "SELECT tenant, ended_ban_retention_days AS days FROM tenants
+        WHERE deleted = 0 AND ended_ban_retention_days > 0 AND tenant > $1
+        ORDER BY tenant LIMIT $2";
+    ended_bans = "SELECT ban_id FROM bans WHERE tenant = $1 AND ended = 1
+            AND coalesce(deactivated_at, expire_at) < $2
+        ORDER BY coalesce(deactivated_at, expire_at) LIMIT $3";
+    purge_keys = "DELETE FROM ban_keys WHERE tenant = $1
+        AND ban_id IN (SELECT unhex(r.value) FROM {texts:$2})";
+    purge_targets = "DELETE FROM ban_targets WHERE tenant = $1
+        AND ban_id IN (SELECT unhex(r.value) FROM {texts:$2})";
+    purge_matches = "DELETE FROM ban_matches WHERE tenant = $1
+        AND ban_id IN (SELECT unhex(r.value) FROM {texts:$2})";
+    purge_events = "DELETE FROM ban_events WHERE tenant = $1
+        AND ban_id IN (SELECT unhex(r.value) FROM {texts:$2})";
+    purge_bans = "DELETE FROM bans WHERE tenant = $1
+        AND ban_id IN (SELECT unhex(r.value) FROM {texts:$2})";
+    purge_other_events = "DELETE FROM ban_events WHERE tenant = $1 AND event_id IN
+        (SELECT event_id FROM ban_events WHERE tenant = $1 LIMIT $2)";
+    /// But for what a second try of the deletion is answered by.
+    purge_requests = "DELETE FROM requests WHERE tenant = $1 AND rpc <> 'DeleteTenant'
+        AND (rpc, request_id) IN (SELECT rpc, request_id FROM requests
+            WHERE tenant = $1 AND rpc <> 'DeleteTenant' LIMIT $2)";
     alike = "SELECT ban_id, likeness FROM bans WHERE tenant = $1 AND ended = 0
             AND likeness IN (SELECT unhex(r.value) FROM {texts:$2})";
     set_ban = "UPDATE bans SET channels = $3, reason = $4, reason_code = $5, enforcement = $6,
@@ -241,7 +321,8 @@ statements! {
             AND (o.expire_at IS NULL OR o.expire_at > $3)
             AND (o.start_at IS NULL OR o.start_at <= $3) AND (o.channels & b.channels) <> 0
             AND o.enforcement = 1 AND NOT EXISTS (SELECT 1 FROM ban_lists l
-                WHERE l.tenant = o.tenant AND l.list_id = o.list_id AND l.enforcement <> 1)
+                WHERE l.tenant = o.tenant AND l.list_id = o.list_id
+                    AND (l.enforcement <> 1 OR l.generation <> o.generation OR l.deleted = 1))
         ORDER BY o.ban_id LIMIT 100";
     /// What a view needs of these bans, a row a key.
     records = "SELECT b.ban_id, b.start_at, b.expire_at, b.generation, b.channels, b.enforcement,
@@ -281,7 +362,7 @@ statements! {
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
     add_events = "INSERT INTO ban_events
             (tenant, event_id, ban_id, action, actor, at, comment, nonce)
-        SELECT $1, unhex(r.event_id), unhex(r.ban_id), r.action, $3, r.at, '', $4
+        SELECT $1, unhex(r.event_id), unhex(r.ban_id), r.action, $3, r.at, $5, $4
         FROM {events:$2}";
     /// Two rows of the feed may bear one nonce by chance: an event comes once all the same.
     events = "SELECT e.*, (SELECT min(f.rev) FROM feed f
@@ -368,6 +449,7 @@ impl Dialect {
             .replace("{whole_ban}", WHOLE_BAN)
             .replace("{whole_list}", WHOLE_LIST)
             .replace("{filter}", BAN_FILTER)
+            .replace("{dropped}", DROPPED)
             .replace("{end}", END)
             .replace("{lock}", self.lock)
             .replace("{turn}", self.turn)

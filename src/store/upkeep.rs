@@ -3,10 +3,12 @@
 //!
 //! Each of these is safe to be done by two pods at once; that one does it at a time saves work.
 
+mod purge;
+
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use sqlx::Row;
+use sqlx::{Row, any::AnyRow};
 
 use super::{
     Intent, Result,
@@ -26,6 +28,9 @@ const SEARCH: Duration = Duration::from_secs(10);
 /// How many rows are forgotten in one transaction.
 const PRUNED_AT_ONCE: i64 = 5_000;
 
+/// Who is said to have done what nobody did.
+pub(super) const NOBODY: &str = "system";
+
 /// The keeper's turn, which one pod has at a time; over when dropped, or when the pod is gone.
 pub struct Turn(Option<Lent>);
 
@@ -39,12 +44,12 @@ impl Turn {
     }
 }
 
-/// One step of noting what time has done to a tenant's bans.
+/// One step of upkeep on a tenant's bans.
 #[derive(Clone, Debug)]
 pub struct Sweep {
     /// Whose bans.
     pub tenant: TenantId,
-    /// By when it was done.
+    /// By when what is looked for had happened.
     pub by: Timestamp,
     /// When it is noted.
     pub now: Timestamp,
@@ -60,6 +65,26 @@ pub struct Swept {
     /// How many bans are over.
     pub expired: usize,
     /// Whether there may be more.
+    pub more: bool,
+}
+
+/// What waits for the keeper.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Agenda {
+    /// When time does something next that is to be noted, to whichever ban; `None` = never.
+    pub due: Option<Timestamp>,
+    /// Whether a list, or the content of one, was dropped whose bans are not all marked.
+    pub dropped: bool,
+    /// Whether something is left of a deleted tenant.
+    pub deleted: bool,
+}
+
+/// What was deleted in one step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Purged {
+    /// How many bans.
+    pub bans: u64,
+    /// Whether there is more to delete.
     pub more: bool,
 }
 
@@ -82,8 +107,8 @@ pub trait Upkeep {
     /// Takes the keeper's turn; `None` = another pod has it.
     async fn turn(&self) -> Result<Option<Turn>>;
 
-    /// When time does something next that is to be noted, to whichever ban; `None` = never.
-    async fn next_due(&self) -> Result<Option<Timestamp>>;
+    /// What waits for the keeper; cheap, for it is asked all the time.
+    async fn agenda(&self) -> Result<Agenda>;
 
     /// Tenants to whose bans time has done something by an instant that is not noted yet.
     async fn due(&self, by: Timestamp, limit: i64) -> Result<Vec<TenantId>>;
@@ -94,12 +119,64 @@ pub trait Upkeep {
     /// Whatever else finds it out, each beginning and each end is noted once.
     async fn sweep(&self, sweep: &Sweep) -> Result<Swept>;
 
+    /// Dropped numbers of lists whose bans are not all marked lifted.
+    async fn dropped(&self, limit: i64) -> Result<Vec<(TenantId, u32)>>;
+
+    /// Marks up to [`MAX_CHUNK`](super::MAX_CHUNK) bans lifted that went with their list, each with
+    /// its event, in one transaction that tells the feed; `false` = none is left.
+    async fn clear(&self, sweep: &Sweep, generation: u32) -> Result<bool>;
+
+    /// Deleted tenants of which something is left.
+    async fn deleted_tenants(&self, limit: i64) -> Result<Vec<TenantId>>;
+
+    /// Deletes some of what a deleted tenant has left; once nothing is, its id alone stays, so that
+    /// nobody gets it again.
+    async fn purge_tenant(&self, tenant: &TenantId) -> Result<Purged>;
+
+    /// Tenants after one that do not keep ended bans for ever, and for how many days they do.
+    async fn purging(&self, after: Option<&TenantId>, limit: i64) -> Result<Vec<(TenantId, u32)>>;
+
+    /// Deletes some of the bans of a tenant that had ended by an instant, with their events.
+    async fn purge_ended(&self, sweep: &Sweep) -> Result<Purged>;
+
     /// Adds to how often up to [`MAX_CHUNK`](super::MAX_CHUNK) bans have matched; no tenant's row is
     /// locked for that, and no pod is told.
     async fn count_matches(&self, matched: &[Matched]) -> Result<()>;
 
     /// Forgets feed rows and answers older than this; the newest row stays.
     async fn prune(&self, before: Timestamp) -> Result<()>;
+}
+
+/// A tenant, and a number that goes with it.
+fn numbered(row: &AnyRow, column: &str) -> Result<(TenantId, u32)> {
+    let tenant: String = row.try_get("tenant")?;
+    Ok((rows::tenant_id(&tenant)?, number(row, column)?))
+}
+
+impl SqlStore {
+    /// A transaction on a tenant that nobody asked for; `None` = there is no such tenant.
+    async fn upkeep_of(&self, sweep: &Sweep) -> Result<Option<SqlWork>> {
+        let mut tx = self.writers.begin(self.dialect.begin_write).await?;
+        let locked = sqlx::query(self.say.lock_tenant.clone())
+            .bind(sweep.tenant.as_str().to_owned())
+            .fetch_optional(&mut tx)
+            .await?;
+        let Some(row) = locked else {
+            return Ok(None);
+        };
+        let intent = Intent {
+            tenant: sweep.tenant.clone(),
+            // Nobody asked for it, so nobody asks twice.
+            rpc: "",
+            request_id: String::new(),
+            body: [0; 16],
+            nonce: sweep.nonce,
+            now: sweep.now,
+        };
+        let settings = SettingsRow::read(&row)?.into_settings()?;
+        let work = SqlWork::new(tx, Arc::clone(&self.say), intent, settings);
+        Ok(Some(work))
+    }
 }
 
 #[async_trait]
@@ -112,14 +189,18 @@ impl Upkeep for SqlStore {
         Ok((number::<i32>(&row, "ours")? != 0).then_some(Turn(Some(tx))))
     }
 
-    async fn next_due(&self) -> Result<Option<Timestamp>> {
-        let row = sqlx::query(self.say.next_due.clone())
+    async fn agenda(&self) -> Result<Agenda> {
+        let row = sqlx::query(self.say.agenda.clone())
             .fetch_one(&mut self.readers.lend().await?)
             .await?;
         let (begins, ends): (Option<i64>, Option<i64>) =
             (row.try_get("begins")?, row.try_get("ends")?);
         let soonest = [begins, ends].into_iter().flatten().min();
-        Ok(soonest.map(Timestamp::from_micros))
+        Ok(Agenda {
+            due: soonest.map(Timestamp::from_micros),
+            dropped: number::<i64>(&row, "dropped")? > 0,
+            deleted: number::<i64>(&row, "deleted")? > 0,
+        })
     }
 
     async fn due(&self, by: Timestamp, limit: i64) -> Result<Vec<TenantId>> {
@@ -135,26 +216,56 @@ impl Upkeep for SqlStore {
     }
 
     async fn sweep(&self, sweep: &Sweep) -> Result<Swept> {
-        let mut tx = self.writers.begin(self.dialect.begin_write).await?;
-        let locked = sqlx::query(self.say.lock_tenant.clone())
-            .bind(sweep.tenant.as_str().to_owned())
-            .fetch_optional(&mut tx)
+        match self.upkeep_of(sweep).await? {
+            Some(work) => work.sweep(sweep.by).await,
+            None => Ok(Swept::default()),
+        }
+    }
+
+    async fn dropped(&self, limit: i64) -> Result<Vec<(TenantId, u32)>> {
+        let found = sqlx::query(self.say.dropped.clone())
+            .bind(limit)
+            .fetch_all(&mut self.readers.lend().await?)
             .await?;
-        let Some(row) = locked else {
-            return Ok(Swept::default());
-        };
-        let intent = Intent {
-            tenant: sweep.tenant.clone(),
-            // Nobody asked for it, so nobody asks twice.
-            rpc: "",
-            request_id: String::new(),
-            body: [0; 16],
-            nonce: sweep.nonce,
-            now: sweep.now,
-        };
-        let settings = SettingsRow::read(&row)?.into_settings()?;
-        let work = SqlWork::new(tx, Arc::clone(&self.say), intent, settings);
-        work.sweep(sweep.by).await
+        found
+            .iter()
+            .map(|row| numbered(row, "generation"))
+            .collect()
+    }
+
+    async fn clear(&self, sweep: &Sweep, generation: u32) -> Result<bool> {
+        match self.upkeep_of(sweep).await? {
+            Some(work) => work.clear(generation).await,
+            None => Ok(false),
+        }
+    }
+
+    async fn deleted_tenants(&self, limit: i64) -> Result<Vec<TenantId>> {
+        let found = sqlx::query(self.say.deleted_tenants.clone())
+            .bind(limit)
+            .fetch_all(&mut self.readers.lend().await?)
+            .await?;
+        found
+            .iter()
+            .map(|row| rows::tenant_id(&row.try_get::<String, _>("tenant")?))
+            .collect()
+    }
+
+    async fn purge_tenant(&self, tenant: &TenantId) -> Result<Purged> {
+        self.purge_some_of(tenant).await
+    }
+
+    async fn purging(&self, after: Option<&TenantId>, limit: i64) -> Result<Vec<(TenantId, u32)>> {
+        let found = sqlx::query(self.say.purging.clone())
+            .bind(after.map_or_else(String::new, ToString::to_string))
+            .bind(limit)
+            .fetch_all(&mut self.readers.lend().await?)
+            .await?;
+        found.iter().map(|row| numbered(row, "days")).collect()
+    }
+
+    async fn purge_ended(&self, sweep: &Sweep) -> Result<Purged> {
+        self.purge_some_ended(sweep).await
     }
 
     async fn count_matches(&self, matched: &[Matched]) -> Result<()> {

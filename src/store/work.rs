@@ -247,6 +247,7 @@ impl Work for SqlWork {
             self.retire(&likenesses, Some(ban.ban_id)).await?;
         }
         self.note_beginning(ban.ban_id).await?;
+        self.note_dropped(ban).await?;
         sqlx::query(self.say.set_ban.clone())
             .bind(self.tenant())
             .bind(ban.ban_id.bytes().to_vec())
@@ -337,6 +338,58 @@ impl Work for SqlWork {
             .execute(&mut self.tx)
             .await?;
         self.touch(Touched::List(list.list_id.clone()));
+        Ok(())
+    }
+
+    async fn had_list(&mut self, list_id: &ListId) -> Result<bool> {
+        let row = sqlx::query(self.say.had_list.clone())
+            .bind(self.tenant())
+            .bind(list_id.as_str().to_owned())
+            .fetch_one(&mut self.tx)
+            .await?;
+        Ok(number::<i64>(&row, "lists")? > 0)
+    }
+
+    async fn list_holds_bans(&mut self, list: &BanList) -> Result<bool> {
+        let row = sqlx::query(self.say.list_holds_bans.clone())
+            .bind(self.tenant())
+            .bind(i64::from(list.generation))
+            .bind(self.intent.now.micros())
+            .fetch_one(&mut self.tx)
+            .await?;
+        Ok(number::<i64>(&row, "bans")? > 0)
+    }
+
+    async fn drop_generation(&mut self, generation: u32, by: &str, reason: &str) -> Result<()> {
+        sqlx::query(self.say.drop_generation.clone())
+            .bind(self.tenant())
+            .bind(i64::from(generation))
+            .bind(self.intent.now.micros())
+            .bind(by.to_owned())
+            .bind(reason.to_owned())
+            .execute(&mut self.tx)
+            .await?;
+        Ok(())
+    }
+
+    async fn delete_list(&mut self, list: &BanList) -> Result<()> {
+        for statement in [&self.say.clear_list_queues, &self.say.delete_list] {
+            sqlx::query(statement.clone())
+                .bind(self.intent.tenant.as_str().to_owned())
+                .bind(list.list_id.as_str().to_owned())
+                .execute(&mut self.tx)
+                .await?;
+        }
+        self.touch(Touched::List(list.list_id.clone()));
+        Ok(())
+    }
+
+    async fn delete_tenant(&mut self) -> Result<()> {
+        sqlx::query(self.say.delete_tenant.clone())
+            .bind(self.tenant())
+            .execute(&mut self.tx)
+            .await?;
+        self.touch(Touched::Tenant);
         Ok(())
     }
 

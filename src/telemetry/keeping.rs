@@ -22,6 +22,8 @@ pub struct Keeping {
     lag: Gauge<f64, AtomicU64>,
     matches_written: Counter<u64, AtomicU64>,
     matches_dropped: Counter<u64, AtomicU64>,
+    purged_bans: Counter<u64, AtomicU64>,
+    purged_tenants: Counter<u64, AtomicU64>,
 }
 
 impl Keeping {
@@ -48,12 +50,23 @@ impl Keeping {
             "Matches of bans that nobody will ever count, for there was no room for them",
             matches_dropped.clone(),
         );
+        let purged = |name, help, registry: &mut Registry| {
+            let counter = Counter::default();
+            registry.register(name, help, counter.clone());
+            counter
+        };
+        let help = "Bans deleted for good, of deleted tenants and past their retention";
+        let purged_bans = purged("purged_bans", help, registry);
+        let help = "Deleted tenants of which nothing is left but their ids";
+        let purged_tenants = purged("purged_tenants", help, registry);
         Self {
-            matches_written,
-            matches_dropped,
             started: of("started"),
             expired: of("expired"),
             lag,
+            matches_written,
+            matches_dropped,
+            purged_bans,
+            purged_tenants,
         }
     }
 
@@ -61,6 +74,16 @@ impl Keeping {
     pub fn swept(&self, swept: Swept) {
         self.started.inc_by(swept.started as u64);
         self.expired.inc_by(swept.expired as u64);
+    }
+
+    /// Counts bans deleted for good.
+    pub fn purged_bans(&self, bans: u64) {
+        self.purged_bans.inc_by(bans);
+    }
+
+    /// Counts a deleted tenant of which nothing is left.
+    pub fn purged_tenant(&self) {
+        self.purged_tenants.inc();
     }
 
     /// Counts matches written down.

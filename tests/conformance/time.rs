@@ -10,7 +10,7 @@ use bancheck::{
         ids::TenantId,
         record::Change,
     },
-    store::{Added, Answer, EventFilter, MAX_CHUNK, NewBan, Sweep, Swept},
+    store::{Added, Agenda, Answer, EventFilter, MAX_CHUNK, NewBan, Sweep, Swept},
 };
 use tokio::task::JoinSet;
 
@@ -257,7 +257,8 @@ async fn a_lifted_ban_neither_begins_nor_ends(house: House) {
     house.change(&lifted(&ban), likeness).await;
     assert_eq!(swept(&house, &tenant, 100).await, (0, 0));
     assert_eq!(noted(&house, &tenant, None).await, []);
-    assert_eq!(house.store.next_due().await.expect("a look"), None);
+    let agenda = house.store.agenda().await.expect("a look");
+    assert_eq!(agenda, Agenda::default());
 }
 
 async fn of_sweeps_at_once_each_thing_is_noted_once(house: House) {
@@ -346,7 +347,7 @@ async fn s11_a_sweep_waits_for_whoever_has_the_tenant(house: House) {
 async fn what_is_due_next_is_known_and_whose_it_is(house: House) {
     let (one, two) = (house.tenant("one").await, house.tenant("two").await);
     let due = async |by: i64| house.store.due(second(by), 10).await.expect("tenants");
-    let next = async || house.store.next_due().await.expect("a look");
+    let next = async || house.store.agenda().await.expect("a look").due;
     house.place(&one, token_ban(&one, 1)).await;
     assert_eq!(next().await, None);
     house.place(&one, lasting(&one, 2, None, Some(9))).await;

@@ -14,9 +14,9 @@ use bancheck::{
         view::index::Key,
     },
     store::{
-        Answer, BanFilter, BanPage, Begun, Concerning, Directory, Event, EventFilter, FeedLink,
-        Intent, LoadSink, LoadedTenant, Matched, Result, Store, StoreError, Sweep, Swept, Tail,
-        Turn, Upkeep,
+        Agenda, Answer, BanFilter, BanPage, Begun, Concerning, Directory, Event, EventFilter,
+        FeedLink, Intent, LoadSink, LoadedTenant, Matched, Purged, Result, Store, StoreError,
+        Sweep, Swept, Tail, Turn, Upkeep,
     },
 };
 use tokio::time::{Instant, timeout_at};
@@ -338,8 +338,8 @@ impl Upkeep for PodStore {
         unneeded("turn")
     }
 
-    async fn next_due(&self) -> Result<Option<Timestamp>> {
-        unneeded("next_due")
+    async fn agenda(&self) -> Result<Agenda> {
+        unneeded("agenda")
     }
 
     async fn due(&self, _by: Timestamp, _limit: i64) -> Result<Vec<TenantId>> {
@@ -348,6 +348,34 @@ impl Upkeep for PodStore {
 
     async fn sweep(&self, _sweep: &Sweep) -> Result<Swept> {
         unneeded("sweep")
+    }
+
+    async fn dropped(&self, _limit: i64) -> Result<Vec<(TenantId, u32)>> {
+        unneeded("dropped")
+    }
+
+    async fn clear(&self, _sweep: &Sweep, _generation: u32) -> Result<bool> {
+        unneeded("clear")
+    }
+
+    async fn deleted_tenants(&self, _limit: i64) -> Result<Vec<TenantId>> {
+        unneeded("deleted_tenants")
+    }
+
+    async fn purge_tenant(&self, _tenant: &TenantId) -> Result<Purged> {
+        unneeded("purge_tenant")
+    }
+
+    async fn purging(
+        &self,
+        _after: Option<&TenantId>,
+        _limit: i64,
+    ) -> Result<Vec<(TenantId, u32)>> {
+        unneeded("purging")
+    }
+
+    async fn purge_ended(&self, _sweep: &Sweep) -> Result<Purged> {
+        unneeded("purge_ended")
     }
 
     async fn count_matches(&self, _matched: &[Matched]) -> Result<()> {

@@ -341,6 +341,26 @@ impl Work for ModelWork {
         Ok(())
     }
 
+    async fn had_list(&mut self, _list_id: &ListId) -> Result<bool> {
+        unneeded("had_list")
+    }
+
+    async fn list_holds_bans(&mut self, _list: &BanList) -> Result<bool> {
+        unneeded("list_holds_bans")
+    }
+
+    async fn drop_generation(&mut self, _generation: u32, _by: &str, _why: &str) -> Result<()> {
+        unneeded("drop_generation")
+    }
+
+    async fn delete_list(&mut self, _list: &BanList) -> Result<()> {
+        unneeded("delete_list")
+    }
+
+    async fn delete_tenant(&mut self) -> Result<()> {
+        unneeded("delete_tenant")
+    }
+
     async fn note(&mut self, _event: &Event) -> Result<()> {
         // Events are in no view and no answer.
         self.statement().await

@@ -138,7 +138,7 @@ impl BanRow {
 
     pub(in crate::store) fn read(row: &AnyRow) -> Result<Self> {
         let json = |column| -> Result<String> { Ok(row.try_get::<String, _>(column)?) };
-        Ok(Self {
+        let read = Self {
             ban_id: hex(&row.try_get::<Vec<u8>, _>("ban_id")?),
             list_id: row.try_get("list_id")?,
             generation: 0,
@@ -171,6 +171,20 @@ impl BanRow {
                 .try_get::<Option<i64>, _>("match_count")?
                 .unwrap_or_default(),
             last_match_at: row.try_get("last_match_at")?,
+        };
+        let dropped: Option<i64> = row.try_get("dropped_at")?;
+        let Some(dropped) = dropped else {
+            return Ok(read);
+        };
+        // As it will be once it is marked, which may take a while where there are very many.
+        Ok(Self {
+            ended: 1,
+            deactivated_at: Some(dropped),
+            deactivated_by: row.try_get("dropped_by")?,
+            deactivate_reason: row.try_get("dropped_why")?,
+            updated_at: dropped,
+            version: read.version + 1,
+            ..read
         })
     }
 

@@ -7,15 +7,13 @@ use sqlx::{Row, any::AnyRow};
 
 use super::{SqlWork, ban_id};
 use crate::{
-    domain::{clock::Timestamp, hex::hex, ids::BanId},
+    domain::{ban::Ban, clock::Timestamp, hex::hex, ids::BanId},
     store::{
         MAX_CHUNK, Result, Swept, new_id,
         rows::{self, EventRow, number},
+        upkeep::NOBODY,
     },
 };
-
-/// Who is said to have done what nobody did.
-const NOBODY: &str = "system";
 
 /// Something that time did to a ban.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -87,6 +85,81 @@ impl SqlWork {
         self.note_deeds(deeds).await
     }
 
+    /// Notes that a ban was lifted with its list, before somebody writes to it.
+    pub(super) async fn note_dropped(&mut self, ban: &Ban) -> Result<()> {
+        let Some(at) = ban.deactivated else {
+            return Ok(());
+        };
+        let found = sqlx::query(self.say.end_dropped_one.clone())
+            .bind(self.tenant())
+            .bind(ban.ban_id.bytes().to_vec())
+            .fetch_all(&mut self.tx)
+            .await?;
+        self.note_lifted(&found, at, &ban.deactivated_by, &ban.deactivate_reason)
+            .await
+    }
+
+    /// Marks up to [`MAX_CHUNK`] bans lifted that went with their list, and commits; `false` = no
+    /// more is left of it.
+    pub(in crate::store) async fn clear(mut self, generation: u32) -> Result<bool> {
+        let dropped = sqlx::query(self.say.dropped_one.clone())
+            .bind(self.tenant())
+            .bind(i64::from(generation))
+            .fetch_optional(&mut self.tx)
+            .await?;
+        let Some(dropped) = dropped else {
+            return Ok(false);
+        };
+        let at = Timestamp::from_micros(dropped.try_get("at")?);
+        let (actor, reason): (String, String) =
+            (dropped.try_get("actor")?, dropped.try_get("reason")?);
+        let found = sqlx::query(self.say.end_dropped.clone())
+            .bind(self.tenant())
+            .bind(i64::from(generation))
+            .bind(i64::try_from(MAX_CHUNK).unwrap_or(i64::MAX))
+            .bind(at.micros())
+            .bind(actor.clone())
+            .bind(reason.clone())
+            .fetch_all(&mut self.tx)
+            .await?;
+        self.note_lifted(&found, at, &actor, &reason).await?;
+        let more = found.len() == MAX_CHUNK;
+        if !more {
+            sqlx::query(self.say.forget_generation.clone())
+                .bind(self.tenant())
+                .bind(i64::from(generation))
+                .execute(&mut self.tx)
+                .await?;
+        }
+        self.tell().await?;
+        self.tx.commit().await?;
+        Ok(more)
+    }
+
+    /// Notes that bans were lifted together, at an instant, by somebody.
+    async fn note_lifted(
+        &mut self,
+        rows: &[AnyRow],
+        at: Timestamp,
+        actor: &str,
+        reason: &str,
+    ) -> Result<()> {
+        let (mut deeds, mut lifted) = (Vec::new(), Vec::with_capacity(rows.len()));
+        for row in rows {
+            let ban = ban_id(row)?;
+            let start: Option<i64> = row.try_get("start_at")?;
+            if let (Some(start), 0) = (start, number::<i32>(row, "started")?)
+                && start <= at.micros()
+            {
+                deeds.push(begun_at(ban, start));
+            }
+            self.touch_ban(ban);
+            lifted.push((ban, "DEACTIVATED", at));
+        }
+        self.note_deeds(deeds).await?;
+        self.note_all(&lifted, actor, reason).await
+    }
+
     /// Notes what time has done by an instant to up to [`MAX_CHUNK`] bans, and commits.
     pub(in crate::store) async fn sweep(mut self, by: Timestamp) -> Result<Swept> {
         let mut deeds = Vec::new();
@@ -123,25 +196,41 @@ impl SqlWork {
 
     /// Puts what time did into the history, in its order, and into this transaction's feed row.
     async fn note_deeds(&mut self, mut deeds: Vec<Deed>) -> Result<()> {
-        if deeds.is_empty() {
-            return Ok(());
-        }
         deeds.sort_unstable();
         let mut events = Vec::with_capacity(deeds.len());
         for deed in deeds {
             self.touch_ban(deed.ban);
-            events.push(EventRow {
-                event_id: hex(&new_id(self.intent.now)),
-                ban_id: hex(deed.ban.bytes()),
-                action: if deed.ends { "EXPIRED" } else { "STARTED" },
-                at: deed.at.micros(),
-            });
+            let action = if deed.ends { "EXPIRED" } else { "STARTED" };
+            events.push((deed.ban, action, deed.at));
         }
+        self.note_all(&events, NOBODY, "").await
+    }
+
+    /// Notes that something was done to each of these bans, in this order.
+    async fn note_all(
+        &mut self,
+        events: &[(BanId, &'static str, Timestamp)],
+        actor: &str,
+        comment: &str,
+    ) -> Result<()> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        let events: Vec<_> = events
+            .iter()
+            .map(|(ban, action, at)| EventRow {
+                event_id: hex(&new_id(self.intent.now)),
+                ban_id: hex(ban.bytes()),
+                action,
+                at: at.micros(),
+            })
+            .collect();
         sqlx::query(self.say.add_events.clone())
             .bind(self.tenant())
             .bind(rows::to_json(&events)?)
-            .bind(NOBODY)
+            .bind(actor.to_owned())
             .bind(i64::from(self.intent.nonce.0))
+            .bind(comment.to_owned())
             .execute(&mut self.tx)
             .await?;
         Ok(())
