@@ -292,8 +292,8 @@ impl Checker {
     ) -> Answer {
         let (verdict, warnings) = weigh(view, question, stage, now);
         Answer {
-            denied: verdict.deny.is_some(),
-            treatment: verdict.deny.as_ref().map(|(_, treatment)| *treatment),
+            denied: verdict.denies(),
+            treatment: verdict.treatment(),
             basis: Basis::Fresh,
             stale_for: None,
             reuse_until: None,
@@ -355,7 +355,6 @@ impl Checker {
         standing: &Standing,
     ) -> Answer {
         let (verdict, warnings) = weigh(view, question, stage, reading.now);
-        let treatment = verdict.deny.as_ref().map(|(_, treatment)| *treatment);
         let fresh = standing.is_fresh(reading.boot) && view.behind.is_none();
         let (token, heard_at) = match &view.behind {
             None => (Arc::clone(&standing.token), standing.heard_at),
@@ -365,8 +364,8 @@ impl Checker {
             .now
             .plus_micros(heard_at + LEASE_MICROS - reading.boot);
         Answer {
-            denied: verdict.deny.is_some(),
-            treatment,
+            denied: verdict.denies(),
+            treatment: verdict.treatment(),
             basis: if fresh { Basis::Fresh } else { Basis::Stale },
             stale_for: (!fresh).then(|| age(heard_at, reading)),
             reuse_until: fresh.then(|| {
@@ -412,23 +411,25 @@ fn weigh(
 ) -> (Verdict, Warnings) {
     let queue = Some(question.queue).filter(|queue| !queue.is_empty());
     let mut query = Query::new(question.channel, stage, queue);
-    let mut warnings = SmallVec::new();
+    let (mut warnings, mut withheld) = (SmallVec::new(), 0);
     let region = Some(view.tenant.default_region.as_str()).filter(|region| !region.is_empty());
     for (at, given) in (0u8..).zip(question.identities) {
         match identity::read(given, Channels::of(&[question.channel]), region) {
             Ok(identity) => {
                 warnings.extend(identity.cautions.iter().map(|c| (Some(at), c.code())));
-                if identity.kind != IdentityKind::Withheld {
+                if identity.kind == IdentityKind::Withheld {
+                    withheld += 1;
+                } else {
                     query.ask_for(view, at, &identity);
                 }
             }
             Err(unreadable) => warnings.push((Some(at), unreadable.caution.code())),
         }
     }
-    if let Some(queue) = queue
-        && view.relates_queues()
-        && view.lists_at(queue).is_empty()
-    {
+    if withheld == question.identities.len() {
+        query.withhold();
+    }
+    if queue.is_some_and(|queue| view.never_heard_of(queue)) {
         warnings.push((None, "UNKNOWN_QUEUE"));
     }
     (decide(view, &query, now), warnings)

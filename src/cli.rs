@@ -21,6 +21,8 @@ mod moment;
 mod normalize;
 mod output;
 mod proto_json;
+mod queue;
+mod rights;
 mod tenant;
 mod vocabulary;
 mod writing;
@@ -84,6 +86,12 @@ enum Command {
     /// Set up ban lists and the queues that check them
     #[command(subcommand)]
     List(Box<list::ListCommand>),
+    /// Say what queues do about bans
+    #[command(subcommand)]
+    Queue(Box<queue::QueueCommand>),
+    /// Say who may ban from which queue
+    #[command(subcommand)]
+    Rights(Box<rights::RightsCommand>),
     /// Make keys; needs no server
     #[command(subcommand)]
     Key(key::KeyCommand),
@@ -180,6 +188,8 @@ impl Cli {
             Command::Normalize(normalize) => block_on(normalize.run(&session)),
             Command::Tenant(command) => block_on(command.run(&session)),
             Command::List(command) => block_on(command.run(&session)),
+            Command::Queue(command) => block_on(command.run(&session)),
+            Command::Rights(command) => block_on(command.run(&session)),
             Command::Key(command) => command.run(&session),
             Command::Serve(flags) => return local::serve(&flags),
             Command::Migrate(flags) => return local::migrate(&flags),

@@ -7,11 +7,13 @@
 mod change;
 mod create;
 mod explain;
+mod interaction;
 mod lists;
 mod lookup;
 mod normalise;
 mod pages;
 mod preview;
+mod queues;
 mod targets;
 mod tenants;
 mod times;
@@ -33,10 +35,12 @@ pub use self::{
     change::{BanEdit, DeactivateBan, UpdateBan},
     create::{CreateBan, prepare},
     explain::Explanation,
+    interaction::{BanInteraction, MAX_CONTACT_PHONES},
     lists::{CreateList, DeleteList, ListEdit, SetListQueues, UpdateList},
     lookup::{BanQuery, EventQuery, Page},
     normalise::Normalised,
     preview::{BanPreview, Expiration, Length},
+    queues::{PolicyEdit, SetBanRights, UpdateQueuePolicy},
     targets::TargetGiven,
     tenants::{DeleteTenant, SettingsEdit, UpdateSettings},
     times::End,

@@ -16,6 +16,7 @@ pub mod keys;
 pub mod list;
 pub mod period;
 pub mod policy;
+pub mod queue;
 pub mod record;
 pub mod refusal;
 pub mod revision;

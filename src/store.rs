@@ -25,6 +25,7 @@
 mod payload;
 mod pool;
 mod postgres;
+mod queues;
 mod read;
 mod rows;
 mod shared;
@@ -54,7 +55,8 @@ use crate::domain::{
     keys::MatchKey,
     list::BanList,
     policy::TenantSettings,
-    record::{BanRecord, ListRecord, News, TenantRecord},
+    queue::{AtQueue, BanRights, QueuePolicy},
+    record::{BanRecord, ListRecord, News, QueueRecord, TenantRecord},
     revision::{Anchor, Epoch, Nonce, Revision},
     view::index::Key,
 };
@@ -292,6 +294,27 @@ pub trait Work: Send {
     /// those that only watch.
     async fn overlapping(&mut self, ban: BanId) -> Result<Vec<BanId>>;
 
+    /// How often an identity with one of these keys was ever banned in a list, bans that have ended
+    /// included; of several identities, told apart by their numbers, the one banned most often.
+    async fn times_banned(&mut self, list_id: &ListId, keys: &[(u8, MatchKey)]) -> Result<usize>;
+
+    /// Some queues, each with whether a rights profile may ban from it.
+    async fn at_queues(&mut self, queues: &[String], rights_profile: &str) -> Result<Vec<AtQueue>>;
+
+    /// How many queues have a policy, and how many pairs of profile and queue there are beside those
+    /// of one profile.
+    async fn queue_counts(&mut self, but_of: &str) -> Result<(i64, i64)>;
+
+    /// Whether a queue records its bans in a list.
+    async fn list_is_recorded_to(&mut self, list_id: &ListId) -> Result<bool>;
+
+    /// Writes what a queue does, the lists that it checks apart.
+    async fn set_queue_policy(&mut self, policy: &QueuePolicy) -> Result<()>;
+
+    /// Writes the whole set of queues that a profile may ban from. No check asks for it, so the feed
+    /// is told nothing.
+    async fn set_ban_rights(&mut self, rights: &BanRights) -> Result<()>;
+
     /// Writes the tenant's settings.
     async fn set_settings(&mut self, settings: &TenantSettings) -> Result<()>;
 
@@ -381,6 +404,8 @@ pub struct LoadedTenant {
     pub tenant: TenantRecord,
     /// Its lists.
     pub lists: Vec<ListRecord>,
+    /// The policies of its queues.
+    pub queues: Vec<QueueRecord>,
 }
 
 /// Who takes the pages of a load.
@@ -459,6 +484,30 @@ pub trait Store: Upkeep + Send + Sync + 'static {
 
     /// Lists from one on, in the order of their ids.
     async fn lists(&self, tenant: &TenantId, after: &str, limit: i64) -> Result<Vec<BanList>>;
+
+    /// Some queues, each with whether a rights profile may ban from it.
+    async fn at_queues(
+        &self,
+        tenant: &TenantId,
+        queues: &[String],
+        rights_profile: &str,
+    ) -> Result<Vec<AtQueue>>;
+
+    /// Queues' policies from one on, in the order of the queues.
+    async fn queue_policies(
+        &self,
+        tenant: &TenantId,
+        after: &str,
+        limit: i64,
+    ) -> Result<Vec<QueuePolicy>>;
+
+    /// Rights from one profile on, in the order of the profiles; one without any is not there.
+    async fn ban_rights(
+        &self,
+        tenant: &TenantId,
+        after: &str,
+        limit: i64,
+    ) -> Result<Vec<BanRights>>;
 
     /// A ban.
     async fn ban(&self, tenant: &TenantId, ban: BanId) -> Result<Option<Ban>>;

@@ -177,6 +177,7 @@ mod tests {
         Verdict {
             deny: deciding.map(|ban| (found(ban), Treatment::EndInteraction)),
             shadows: shadows.iter().map(|ban| found(*ban)).collect(),
+            withheld: false,
             flips: None,
         }
     }

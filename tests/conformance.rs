@@ -69,6 +69,8 @@ mod pooler;
 mod proxy;
 #[path = "conformance/pruning.rs"]
 mod pruning;
+#[path = "conformance/queues.rs"]
+mod queues;
 #[path = "conformance/replica.rs"]
 mod replica;
 #[path = "conformance/requests.rs"]

@@ -32,6 +32,10 @@ macro_rules! on_both_stores {
 mod agreement;
 #[path = "it/bans.rs"]
 mod bans;
+#[path = "it/button.rs"]
+mod button;
+#[path = "it/cascade.rs"]
+mod cascade;
 #[path = "it/contract.rs"]
 mod contract;
 #[path = "it/counts.rs"]
@@ -42,6 +46,8 @@ mod counts;
     reason = "the rest is for suites that open a store themselves"
 )]
 mod database;
+#[path = "it/entries.rs"]
+mod entries;
 #[path = "it/explain.rs"]
 mod explain;
 #[path = "it/fields.rs"]
@@ -54,6 +60,10 @@ mod gone;
 mod history;
 #[path = "it/identities.rs"]
 mod identities;
+#[path = "it/interaction.rs"]
+mod interaction;
+#[path = "it/ladder.rs"]
+mod ladder;
 #[path = "it/listing.rs"]
 mod listing;
 #[path = "it/lists.rs"]
@@ -64,6 +74,8 @@ mod normalize;
 mod passing;
 #[path = "it/previews.rs"]
 mod previews;
+#[path = "it/queues.rs"]
+mod queues;
 #[path = "it/ranges.rs"]
 mod ranges;
 #[path = "it/refusals.rs"]
@@ -74,6 +86,8 @@ mod refused;
 mod requests;
 #[path = "it/restart.rs"]
 mod restart;
+#[path = "it/rights.rs"]
+mod rights;
 #[path = "stage/server.rs"]
 mod server;
 #[path = "it/spellings.rs"]

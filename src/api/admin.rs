@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     Asked,
-    convert::{self, ban, token},
+    convert::{self, ban, interaction, token},
     no_answer, v1,
 };
 use crate::{
@@ -86,6 +86,29 @@ impl AdminApi {
             recent_checks_matched: i32::try_from(recent_checks).unwrap_or(i32::MAX),
             breadth,
             warnings: ban::warnings(&warnings),
+        })
+    }
+
+    async fn ban_interaction(
+        &self,
+        asked: &Asked,
+        request: &v1::BanInteractionRequest,
+    ) -> Result<v1::BanInteractionResponse, Refusal> {
+        let tenant = fields::tenant(&request.tenant)?;
+        asked
+            .caller
+            .needs(Scope::Operator, Reach::Tenant(&tenant))?;
+        asked.caller.acting_under(&request.rights_profile)?;
+        let order = convert::order(asked, &tenant, request)?;
+        let written = self.desk.write(order, interaction::job(request)?).await?;
+        let primary = written.answer.ban.ok_or_else(no_answer)?;
+        let bans = std::iter::once(primary).chain(written.answer.cascade);
+        let action = written.answer.treatment;
+        Ok(v1::BanInteractionResponse {
+            bans: bans.map(|made| self.message(made)).collect(),
+            written_at: token(written.token.as_deref()),
+            client_action: action.map_or(0, |treatment| treatment as i32),
+            warnings: ban::warnings(&written.answer.warnings),
         })
     }
 
@@ -232,6 +255,7 @@ impl AdminApi {
 }
 
 serve! { AdminApi, v1::admin_service_server::AdminService {
+    ban_interaction: BanInteractionRequest => BanInteractionResponse by ban_interaction;
     create_ban: CreateBanRequest => CreateBanResponse by create;
     preview_ban: PreviewBanRequest => PreviewBanResponse by preview;
     get_ban: GetBanRequest => GetBanResponse by get;

@@ -1,5 +1,7 @@
 //! `ConfigService`.
 
+mod queues;
+
 use super::{
     Asked,
     convert::{self, config, token},
@@ -173,11 +175,11 @@ impl ConfigApi {
         tenant: &TenantId,
         list: BanList,
     ) -> Result<v1::BanList, Refusal> {
-        let example = if list.default_timeout_text.is_empty() {
+        let example = if list.lasts(0) == Ok(None) {
             None
         } else {
             let settings = self.desk.settings(tenant, asked.deadline).await?;
-            self.desk.example(&list.default_timeout_text, &settings)
+            self.desk.example(&list, &settings)
         };
         Ok(config::list_message(list, example))
     }
@@ -247,7 +249,7 @@ impl ConfigApi {
             .await?;
         let settings = self.desk.settings(&tenant, asked.deadline).await?;
         let one = |list: BanList| {
-            let example = self.desk.example(&list.default_timeout_text, &settings);
+            let example = self.desk.example(&list, &settings);
             config::list_message(list, example)
         };
         let ban_lists = page.items.into_iter().map(one).collect();
@@ -374,4 +376,11 @@ serve! { ConfigApi, v1::config_service_server::ConfigService {
     update_ban_list: UpdateBanListRequest => UpdateBanListResponse by update_list;
     delete_ban_list: DeleteBanListRequest => DeleteBanListResponse by delete_list;
     set_ban_list_queues: SetBanListQueuesRequest => SetBanListQueuesResponse by set_queues;
+    get_queue_policy: GetQueuePolicyRequest => GetQueuePolicyResponse by queue_policy;
+    update_queue_policy: UpdateQueuePolicyRequest => UpdateQueuePolicyResponse
+        by update_queue_policy;
+    list_queue_policies: ListQueuePoliciesRequest => ListQueuePoliciesResponse by queue_policies;
+    set_ban_rights: SetBanRightsRequest => SetBanRightsResponse by set_ban_rights;
+    list_ban_rights: ListBanRightsRequest => ListBanRightsResponse by ban_rights;
+    test_ban_permission: TestBanPermissionRequest => TestBanPermissionResponse by test_permission;
 } }

@@ -4,6 +4,8 @@
 
 pub(super) mod ban;
 pub(super) mod config;
+pub(super) mod interaction;
+pub(super) mod queue;
 
 use std::fmt::Display;
 
@@ -48,6 +50,7 @@ writes! {
     CreateBanRequest UpdateBanRequest DeactivateBanRequest
     CreateTenantRequest UpdateTenantSettingsRequest DeleteTenantRequest
     CreateBanListRequest UpdateBanListRequest DeleteBanListRequest SetBanListQueuesRequest
+    BanInteractionRequest UpdateQueuePolicyRequest SetBanRightsRequest
 }
 
 /// What every write brings along.

@@ -3,6 +3,7 @@
 mod add;
 mod deactivate;
 mod import;
+mod interaction;
 mod list;
 mod show;
 mod update;
@@ -24,6 +25,7 @@ use crate::api::v1::{
 #[derive(Subcommand)]
 pub(crate) enum BanCommand {
     Add(add::Add),
+    Interaction(interaction::Interaction),
     List(list::List),
     Show(show::Show),
     Update(update::Update),
@@ -35,6 +37,7 @@ impl BanCommand {
     pub(crate) async fn run(self, session: &Session<'_>) -> anyhow::Result<Outcome> {
         match self {
             Self::Add(add) => add.run(session).await,
+            Self::Interaction(interaction) => interaction.run(session).await,
             Self::List(list) => list.run(session).await,
             Self::Show(show) => show.run(session).await,
             Self::Update(update) => update.run(session).await,

@@ -72,27 +72,61 @@ impl From<Lasting> for Expiry {
     fn from(lasting: Lasting) -> Self {
         match lasting {
             Lasting::Permanent => Self::Permanent(true),
-            Lasting::For(CalendarPeriod {
-                years,
-                months,
-                weeks,
-                days,
-                hours,
-                minutes,
-            }) => {
-                // A period that was read is at most fifty years, so every count fits.
-                let count = |count: u32| i32::try_from(count).unwrap_or(i32::MAX);
-                Self::Timeout(v1::CalendarPeriod {
-                    years: count(years),
-                    months: count(months),
-                    weeks: count(weeks),
-                    days: count(days),
-                    hours: count(hours),
-                    minutes: count(minutes),
-                })
-            }
+            Lasting::For(period) => Self::Timeout(wire(period)),
         }
     }
+}
+
+/// A period as the contract has it.
+fn wire(period: CalendarPeriod) -> v1::CalendarPeriod {
+    let CalendarPeriod {
+        years,
+        months,
+        weeks,
+        days,
+        hours,
+        minutes,
+    } = period;
+    // A period that was read is at most fifty years, so every count fits.
+    let count = |count: u32| i32::try_from(count).unwrap_or(i32::MAX);
+    v1::CalendarPeriod {
+        years: count(years),
+        months: count(months),
+        weeks: count(weeks),
+        days: count(days),
+        hours: count(hours),
+        minutes: count(minutes),
+    }
+}
+
+/// Reads a step of a ladder.
+pub(crate) fn step(text: &str) -> Result<v1::CalendarPeriod, PeriodError> {
+    text.parse().map(wire)
+}
+
+/// The steps of a ladder, as people say them.
+pub(crate) fn ladder(steps: &[v1::CalendarPeriod]) -> String {
+    let told = |step: &v1::CalendarPeriod| {
+        let count = |count: i32| u32::try_from(count).unwrap_or_default();
+        let v1::CalendarPeriod {
+            years,
+            months,
+            weeks,
+            days,
+            hours,
+            minutes,
+        } = *step;
+        let period = CalendarPeriod {
+            years: count(years),
+            months: count(months),
+            weeks: count(weeks),
+            days: count(days),
+            hours: count(hours),
+            minutes: count(minutes),
+        };
+        period.to_string()
+    };
+    steps.iter().map(told).collect::<Vec<_>>().join("; ")
 }
 
 #[cfg(test)]
@@ -108,6 +142,13 @@ mod tests {
             ..Default::default()
         };
         assert_eq!(Expiry::from(lasting), Expiry::Timeout(period));
+    }
+
+    #[test]
+    fn a_ladder_is_told_as_it_was_typed() {
+        let steps = ["1 day", "1 year, 2 weeks"].map(|text| step(text).unwrap());
+        assert_eq!(ladder(&steps), "1 day; 1 year, 2 weeks");
+        assert!(step("permanent").is_err());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 
 use super::{
     Outcome, Session,
-    expiry::Lasting,
+    expiry::{Lasting, ladder, step},
     identity, moment,
     output::{self, Facts, Format, Sheet},
     proto_json,
@@ -17,8 +17,8 @@ use super::{
     writing::WriteFlags,
 };
 use crate::api::v1::{
-    BanList, CreateBanListRequest, ListBanListsRequest, Treatment, ban::Enforcement,
-    ban_list::WebchatBanType,
+    BanList, CalendarPeriod, CreateBanListRequest, ListBanListsRequest, Treatment,
+    ban::Enforcement, ban_list::WebchatBanType,
 };
 
 /// The most lists on one page.
@@ -61,6 +61,16 @@ pub(crate) struct Add {
     )]
     #[arg(value_parser = timeout)]
     default_timeout: Option<String>,
+    /// How long the first ban of a customer lasts, then the second and so on, repeated or parted by
+    /// semicolons; every later one the last, and the default timeout none [default: no ladder]
+    #[arg(
+        long,
+        value_name = "PERIOD",
+        value_delimiter = ';',
+        allow_hyphen_values = true
+    )]
+    #[arg(value_parser = step)]
+    ladder: Vec<CalendarPeriod>,
     /// What a ban made from a web chat is put on: the visitor's browser (local-storage) or the IP
     /// address (ip) [default: local-storage]
     #[arg(long, value_enum, ignore_case = true, value_name = "TYPE")]
@@ -135,6 +145,7 @@ impl Add {
             treatment: self.treatment.unwrap_or_default().into(),
             enforcement: enforcement.into(),
             enforce_outbound: self.outbound,
+            repeat_ladder: self.ladder.clone(),
             ..BanList::default()
         }
     }
@@ -181,6 +192,7 @@ fn facts(list: &BanList, now: DateTime<Utc>) -> Facts {
         .add("title", &list.title)
         .add("description", &list.description);
     facts.add("bans last", lasting(list));
+    facts.add("repeated ones", ladder(&list.repeat_ladder));
     facts.add(
         "a ban now ends",
         moment::told(list.example_expire_time.as_ref(), now),
@@ -251,6 +263,7 @@ fn csv(lists: &[BanList]) -> Sheet {
         "title",
         "description",
         "default_timeout",
+        "repeat_ladder",
         "webchat_ban_type",
         "ban_contact_phones",
         "treatment",
@@ -264,6 +277,7 @@ fn csv(lists: &[BanList]) -> Sheet {
             list.title.clone(),
             list.description.clone(),
             lasting(list).to_owned(),
+            ladder(&list.repeat_ladder),
             WebchatBanType::told(list.webchat_ban_type),
             on_or_off(list.ban_contact_phones),
             Treatment::told(list.treatment),

@@ -31,7 +31,9 @@ macro_rules! named {
 named!(
     Ban,
     BanEvent,
+    BanInteractionResponse,
     BanList,
+    BanRights,
     CheckInteractionResponse,
     CreateBanListResponse,
     CreateBanResponse,
@@ -40,13 +42,18 @@ named!(
     DeleteBanListResponse,
     DeleteTenantResponse,
     ExplainInteractionResponse,
+    GetQueuePolicyResponse,
     GetTenantSettingsResponse,
     NormalizedIdentity,
     PreviewBanResponse,
     PreviewExpirationResponse,
+    QueuePolicy,
     SetBanListQueuesResponse,
+    SetBanRightsResponse,
     TenantSettings,
+    TestBanPermissionResponse,
     UpdateBanResponse,
+    UpdateQueuePolicyResponse,
     UpdateTenantSettingsResponse,
 );
 
@@ -96,13 +103,20 @@ mod tests {
     fn every_message_is_known_by_its_name() {
         text(&v1::Ban::default());
         text(&v1::BanEvent::default());
+        text(&v1::BanInteractionResponse::default());
         text(&v1::BanList::default());
+        text(&v1::BanRights::default());
         text(&v1::CheckInteractionResponse::default());
         text(&v1::CreateBanListResponse::default());
         text(&v1::CreateBanResponse::default());
         text(&v1::CreateTenantResponse::default());
         text(&v1::DeactivateBanResponse::default());
+        text(&v1::GetQueuePolicyResponse::default());
         text(&v1::GetTenantSettingsResponse::default());
+        text(&v1::QueuePolicy::default());
+        text(&v1::SetBanRightsResponse::default());
+        text(&v1::TestBanPermissionResponse::default());
+        text(&v1::UpdateQueuePolicyResponse::default());
         text(&v1::SetBanListQueuesResponse::default());
         text(&v1::TenantSettings::default());
         text(&v1::UpdateBanResponse::default());

@@ -14,7 +14,9 @@ use super::{
 };
 use crate::api::v1::{
     Channel, CreateTenantRequest, GetTenantSettingsRequest, ListTenantsRequest, TenantSettings,
-    UpdateTenantSettingsRequest, queue_policy::RecordTo, tenant_settings::FailureMode,
+    UpdateTenantSettingsRequest,
+    queue_policy::RecordTo,
+    tenant_settings::{DefaultRecordTo, FailureMode},
 };
 
 /// The most tenants on one page.
@@ -76,6 +78,11 @@ struct SettingsFlags {
     /// Whether operators may ban; standing bans and `ban add` are left alone [default: on]
     #[arg(long, value_enum, ignore_case = true, value_name = "SWITCH")]
     operator_banning: Option<Switch>,
+    /// Where bans from queues of a channel are recorded unless the queue says otherwise: nowhere
+    /// (none) or tenant-wide (global), such as web-chat=global, repeated or parted by commas;
+    /// channels left out have their usual [default: none for web-chat, global for the rest]
+    #[arg(long, value_name = "CHANNEL=PLACE", value_delimiter = ',', value_parser = recorded)]
+    record_to: Vec<DefaultRecordTo>,
     /// Days after which an ended ban is removed for good; 0 keeps it [default: 0]
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(i32).range(0..))]
     retention_days: Option<i32>,
@@ -155,7 +162,7 @@ impl SettingsFlags {
             default_region: self.region.clone().unwrap_or_default(),
             time_zone: self.time_zone.clone(),
             failure_mode: self.failure_mode.map(Into::into),
-            default_record_to: Vec::new(),
+            default_record_to: self.record_to.clone(),
             ended_ban_retention_days: self.retention_days,
             email_fold: self.email_fold.map(Switch::is_on),
             ipv6_prefix: self.ipv6_prefix,
@@ -167,6 +174,7 @@ impl SettingsFlags {
             (self.region.is_some(), "default_region"),
             (self.time_zone.is_some(), "time_zone"),
             (self.failure_mode.is_some(), "failure_mode"),
+            (!self.record_to.is_empty(), "default_record_to"),
             (self.retention_days.is_some(), "ended_ban_retention_days"),
             (self.email_fold.is_some(), "email_fold"),
             (self.ipv6_prefix.is_some(), "ipv6_prefix"),
@@ -174,6 +182,20 @@ impl SettingsFlags {
         let named = paths.into_iter().filter(|(named, _)| *named);
         (settings, named.map(|(_, path)| path.to_owned()).collect())
     }
+}
+
+/// Reads where bans on a channel are recorded.
+fn recorded(text: &str) -> Result<DefaultRecordTo, String> {
+    let (channel, place) = text.split_once('=').ok_or("say it as in web-chat=global")?;
+    let record_to = match place {
+        "none" => RecordTo::None,
+        "global" => RecordTo::Global,
+        _ => return Err("the place is none or global; a list is named by a queue".to_owned()),
+    };
+    Ok(DefaultRecordTo {
+        channel: <Channel as clap::ValueEnum>::from_str(channel, true)?.into(),
+        record_to: record_to.into(),
+    })
 }
 
 async fn list(session: &Session<'_>) -> anyhow::Result<Outcome> {

@@ -8,6 +8,7 @@ use crate::api::v1::{
     Channel, CheckStage, Decision, DecisionBasis, IdentityKind, MatchKind, Treatment,
     ban::{Enforcement, Origin, State},
     ban_list::WebchatBanType,
+    queue_policy::{RecordTo, WithheldPolicy},
     tenant_settings::FailureMode,
 };
 
@@ -94,6 +95,8 @@ words! {
         LiveInteraction = "live-interaction", PastSession = "past-session",
         AdminEntry = "admin-entry", Import = "import", ContactCascade = "contact-cascade",
     }
+    RecordTo { None = "none", Global = "global", BanList = "ban-list" }
+    WithheldPolicy { Allow = "allow", Deny = "deny" }
     WebchatBanType { LocalStorage = "local-storage", Ip = "ip" }
     FailureMode { Open = "open", Closed = "closed" }
     Enforcement { Enforced = "enforced", Shadow = "shadow" }

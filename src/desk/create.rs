@@ -15,7 +15,7 @@ use crate::{
         channel::Channels,
         clock::Timestamp,
         fields,
-        identity::{CANONICALISER_VERSION, IdentityKind, MatchKind},
+        identity::{CANONICALISER_VERSION, Identity, IdentityKind, MatchKind},
         ids::ListId,
         keys::{MatchKey, TenantKey},
         list::BanList,
@@ -89,7 +89,8 @@ impl CreateBan {
             None => None,
             Some(list_id) => Some(work.list(list_id).await?.ok_or_else(no_list)?),
         };
-        let (new, mut warnings) = prepare(self, work.settings(), list.as_ref(), about)?;
+        let (mut new, mut warnings) = prepare(self, work.settings(), list.as_ref(), about)?;
+        climb(&mut new, self.end, list.as_ref(), work).await?;
         let added = work.add_bans(std::slice::from_ref(&new)).await?;
         if let Some(Added::Alike(standing)) = added.first() {
             return Err(duplicate(Some(*standing)).into());
@@ -117,6 +118,33 @@ pub(super) fn duplicate(standing: Option<BanId>) -> Refusal {
     }
 }
 
+/// Lets a ban last as its list's ladder has it, where nobody said how long.
+///
+/// Before it come all bans that were ever recorded in the list on the same identity, in whatever
+/// other name of it, ended and lifted ones too; of several identities the one banned most often
+/// counts.
+pub(super) async fn climb(
+    new: &mut NewBan,
+    end: End,
+    list: Option<&BanList>,
+    work: &mut dyn Work,
+) -> Result<(), Failure> {
+    let ladder = |list: &&BanList| end == End::Default && !list.repeat_ladder.is_empty();
+    let Some(list) = list.filter(ladder) else {
+        return Ok(());
+    };
+    let folds = work.settings().email_fold;
+    let own = |key: &MatchKey| {
+        folds || key.matches != MatchKind::Alias || key.kind != IdentityKind::EmailAddress
+    };
+    let keys = new.keys.iter().filter(|(_, key, _)| own(key));
+    let keys: Vec<_> = keys.map(|(at, key, _)| (*at, key.clone())).collect();
+    let before = work.times_banned(&list.list_id, &keys).await?;
+    let from = new.ban.start.unwrap_or(new.ban.created);
+    new.ban.expire = times::by_list(list, before, from, work.settings())?;
+    Ok(())
+}
+
 /// Reads and judges a ban to be made, without a store; with it the warnings it calls for.
 ///
 /// A warning is about the target before whose number it stands, counted from one; 0 = about all.
@@ -126,7 +154,9 @@ pub fn prepare(
     list: Option<&BanList>,
     about: &Circumstances,
 ) -> Result<(NewBan, Vec<(u32, String)>), Refusal> {
-    if asked.reason.trim().is_empty() {
+    // An operator has the customer on the line; who enters a ban by hand has the time to say why.
+    let by_hand = matches!(asked.origin, Origin::AdminEntry | Origin::Import);
+    if by_hand && asked.reason.trim().is_empty() {
         let message = "a ban needs a reason, for those who have to explain it later";
         return Err(Refusal::of_field(Reason::ReasonRequired, "reason", message));
     }
@@ -141,26 +171,7 @@ pub fn prepare(
         settings,
         asked.override_warnings,
     )?;
-    let carried = identities.iter().fold(Channels::NONE, |channels, one| {
-        channels.or(one.kind.channels())
-    });
-    if asked
-        .channels
-        .iter()
-        .any(|channel| !carried.contains(channel))
-    {
-        let message = "none of the targets can be met on one of these channels";
-        return Err(Refusal::of_field(
-            Reason::KindChannelMismatch,
-            "channels",
-            message,
-        ));
-    }
-    let channels = if asked.channels.is_empty() {
-        carried
-    } else {
-        asked.channels
-    };
+    let channels = channels(asked.channels, &identities)?;
     let (start, expire) = times::of_new_ban(asked.start, asked.end, settings, list, about.now)?;
 
     let key = about.keys.tenant(&about.tenant);
@@ -229,6 +240,19 @@ pub fn prepare(
         },
         warnings,
     ))
+}
+
+/// Where a ban holds: where it was asked for, if its targets can be met there, or wherever they can.
+fn channels(asked: Channels, identities: &[Identity]) -> Result<Channels, Refusal> {
+    let carried = identities.iter().fold(Channels::NONE, |channels, one| {
+        channels.or(one.kind.channels())
+    });
+    if asked.and(carried) != asked {
+        let message = "none of the targets can be met on one of these channels";
+        let reason = Reason::KindChannelMismatch;
+        return Err(Refusal::of_field(reason, "channels", message));
+    }
+    Ok(if asked.is_empty() { carried } else { asked })
 }
 
 /// Leaves out other names of a target that are another target's own, or another name of it too.

@@ -228,13 +228,7 @@ impl Job for SetListQueues {
     async fn run(self, work: &mut dyn Work, about: &Circumstances) -> Result<Answer, Failure> {
         let mut list = work.list(&self.list_id).await?.ok_or_else(no_list)?;
         check_etag("etag", &self.etag, list.version)?;
-        for (at, queue) in self.queues.iter().enumerate() {
-            let field = format!("queues[{at}]");
-            if queue.is_empty() {
-                return Err(Refusal::required(field).into());
-            }
-            fields::callers_id(&field, queue)?;
-        }
+        fields::queues("queues", &self.queues)?;
         let queues: BTreeSet<String> = self.queues.into_iter().collect();
         let (_, relations) = work.list_counts().await?;
 
@@ -269,6 +263,11 @@ impl Job for DeleteList {
     async fn run(self, work: &mut dyn Work, about: &Circumstances) -> Result<Answer, Failure> {
         let list = work.list(&self.list_id).await?.ok_or_else(no_list)?;
         check_etag("etag", &self.etag, list.version)?;
+        if !self.force && work.list_is_recorded_to(&list.list_id).await? {
+            let message = "a queue records its bans in this list; let it record elsewhere, or delete \
+                           the list with force, which leaves the queue without";
+            return Err(Refusal::of_field(Reason::BanListInUse, "list_id", message).into());
+        }
         if work.list_holds_bans(&list).await? {
             if !self.force {
                 let message = "bans in this list are in force or scheduled; deactivate them, or \

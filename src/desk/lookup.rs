@@ -278,13 +278,12 @@ impl Desk {
         })
     }
 
-    /// When a ban made now would be over, by a timeout as typed; `None` = never (D8).
-    pub fn example(&self, timeout_text: &str, settings: &TenantSettings) -> Option<Timestamp> {
-        let period = timeout_text.parse().ok()?;
-        times::after(period, self.now(), settings, "default_timeout_text").ok()
+    /// When the first ban of somebody in a list, made now, would be over; `None` = never (D8).
+    pub fn example(&self, list: &BanList, settings: &TenantSettings) -> Option<Timestamp> {
+        times::by_list(list, 0, self.now(), settings).ok()?
     }
 
-    fn pages(&self, question: String, size: i64) -> pages::Pages {
+    pub(super) fn pages(&self, question: String, size: i64) -> pages::Pages {
         pages::Pages::of(self.keys.seal("page"), question, size)
     }
 
@@ -298,7 +297,8 @@ impl Desk {
     }
 }
 
-fn name_after(place: Option<Vec<u8>>) -> String {
+/// The name that a page ended with.
+pub(super) fn name_after(place: Option<Vec<u8>>) -> String {
     place
         .and_then(|place| String::from_utf8(place).ok())
         .unwrap_or_default()

@@ -109,7 +109,7 @@ impl Desk {
             Length::Period(period) => ("period", Some(period), None),
             Length::List(list_id) => {
                 let list = self.list(tenant, &list_id, deadline).await?;
-                let period = list.default_timeout_text.parse().ok();
+                let period = list.lasts(0).ok().flatten();
                 ("list_id", period, Some(list))
             }
         };

@@ -4,7 +4,7 @@ use ipnet::IpNet;
 
 use crate::domain::{
     ban::MAX_IDENTITIES,
-    channel::Channels,
+    channel::{Channel, Channels},
     fields,
     identity::{
         self, Caution, Form, Given, Identity, IdentityKind, MAX_VALUE_BYTES, MatchKind, Unreadable,
@@ -91,6 +91,63 @@ pub(super) fn read(
         Ok(identity)
     };
     given.iter().enumerate().map(read_one).collect()
+}
+
+/// One of the identities of an interaction that a ban is put on.
+pub(super) struct Customer {
+    /// Where it stands in the request.
+    pub(super) place: usize,
+    /// Of what kind it is.
+    pub(super) kind: IdentityKind,
+    /// As it was handed over, of a kind that is told where two channels leave it open.
+    pub(super) given: TargetGiven,
+}
+
+/// The identities of an interaction that a ban is put on: those of one kind, or all that are not
+/// withheld.
+pub(super) fn of_customer(
+    identities: &[TargetGiven],
+    channel: Channel,
+    wanted: Option<IdentityKind>,
+    settings: &TenantSettings,
+) -> Result<Vec<Customer>, Refusal> {
+    let region = Some(settings.default_region.as_str()).filter(|region| !region.is_empty());
+    let mut found = Vec::new();
+    for (place, one) in identities.iter().enumerate() {
+        let read = identity::read(&one.given(), Channels::of(&[channel]), region);
+        let kind = match (wanted, read) {
+            (None, Ok(identity)) => identity.kind,
+            (None, Err(unreadable)) => {
+                let refusal = refuse(place, MatchKind::Exact, unreadable);
+                let field = refusal.field.replacen("targets", "identities", 1);
+                return Err(Refusal { field, ..refusal });
+            }
+            (Some(wanted), read) => {
+                let kind = read.map_or_else(|unreadable| unreadable.kind, |read| Some(read.kind));
+                if kind != Some(wanted) {
+                    continue;
+                }
+                wanted
+            }
+        };
+        if kind != IdentityKind::Withheld {
+            let mut given = one.clone();
+            given.kind = given.kind.or(wanted.is_none().then_some(kind));
+            found.push(Customer { place, kind, given });
+        }
+    }
+    if found.is_empty() {
+        let message = match wanted {
+            Some(IdentityKind::IpAddress) => {
+                "the queue's list bans IP addresses, and there is none among these"
+            }
+            Some(_) => "the ban is put on the visitor token, and there is none among these",
+            None => "whoever withholds the number names nobody, so nobody can be banned by it",
+        };
+        let reason = Reason::InvalidIdentifier;
+        return Err(Refusal::of_field(reason, "identities", message));
+    }
+    Ok(found)
 }
 
 fn refuse(at: usize, match_kind: MatchKind, unreadable: Unreadable) -> Refusal {
@@ -233,8 +290,6 @@ fn breadth(identity: &Identity) -> Breadth {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::channel::Channel;
-
     fn meant_as_address(value: &str) -> bool {
         let given = Given {
             kind: None,

@@ -41,14 +41,9 @@ pub(super) fn of_new_ban(
         End::Never => None,
         End::At(expire) => Some(expire),
         End::After(period) => Some(after(period, from, settings, "timeout")?),
-        End::Default => match list.map(|list| list.default_timeout_text.as_str()) {
-            None | Some("") => None,
-            Some(text) => {
-                let period = text
-                    .parse()
-                    .map_err(|error| unreadable_period("list_id", &error))?;
-                Some(after(period, from, settings, "list_id")?)
-            }
+        End::Default => match list {
+            None => None,
+            Some(list) => by_list(list, 0, from, settings)?,
         },
     };
     if let Some(expire) = expire {
@@ -71,6 +66,19 @@ pub(super) fn of_new_ban(
         within_range("expire_time", expire, from)?;
     }
     Ok((start, expire))
+}
+
+/// When a ban is over by its list's own settings, of somebody banned there so often before.
+pub(super) fn by_list(
+    list: &BanList,
+    before: usize,
+    from: Timestamp,
+    settings: &TenantSettings,
+) -> Result<Option<Timestamp>, Refusal> {
+    list.lasts(before)
+        .map_err(|error| unreadable_period("list_id", &error))?
+        .map(|period| after(period, from, settings, "list_id"))
+        .transpose()
 }
 
 /// Refuses instants of more than fifty years ahead.

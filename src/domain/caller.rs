@@ -69,6 +69,14 @@ impl Caller {
         }
     }
 
+    /// Refuses a rights profile that the caller may not act under.
+    pub const fn acting_under(&self, rights_profile: &str) -> Result<(), Refusal> {
+        let _ = rights_profile;
+        match self.grants {
+            Grants::Everything => Ok(()),
+        }
+    }
+
     /// The name that goes into the history: the one given, where the caller may speak for others.
     pub fn acting_as(&self, actor: &str) -> Result<String, Refusal> {
         if actor.is_empty() || actor == self.principal {

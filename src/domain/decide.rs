@@ -12,6 +12,7 @@ use super::{
     ids::{BanId, ListId},
     keys::{self, Widths},
     list::Treatment,
+    queue::WithheldPolicy,
     view::{TenantView, index::Entry},
 };
 
@@ -74,6 +75,8 @@ pub struct Query<'a> {
     channel: Channel,
     stage: Stage,
     queue: Option<&'a str>,
+    /// Whether there are identities, and every one of them is withheld.
+    withheld: bool,
     probes: SmallVec<[Probe; ROOM]>,
 }
 
@@ -84,8 +87,14 @@ impl<'a> Query<'a> {
             channel,
             stage,
             queue,
+            withheld: false,
             probes: SmallVec::new_const(),
         }
+    }
+
+    /// Says that whoever asks withholds every identity.
+    pub const fn withhold(&mut self) {
+        self.withheld = true;
     }
 
     /// Adds the identity that stands at `position` in the request.
@@ -133,15 +142,31 @@ pub struct Verdict {
     pub deny: Option<(Match, Treatment)>,
     /// The bans that would have denied, were they more than watching.
     pub shadows: SmallVec<[Match; 2]>,
+    /// Whether the queue turns away whoever withholds every identity.
+    pub withheld: bool,
     /// The next instant at which time alone could turn the answer round.
     pub flips: Option<Timestamp>,
+}
+
+impl Verdict {
+    /// Whether the interaction may not go on.
+    pub const fn denies(&self) -> bool {
+        self.deny.is_some() || self.withheld
+    }
+
+    /// What to do about a denial.
+    pub fn treatment(&self) -> Option<Treatment> {
+        let of_queue = self.withheld.then_some(Treatment::EndInteraction);
+        self.deny.as_ref().map(|(_, of_ban)| *of_ban).or(of_queue)
+    }
 }
 
 /// Judges a question at an instant.
 ///
 /// A ban holds where it has no list, where it is on a visitor's token (the widget is off whatever
 /// queue it would lead to: D11, D12, D32), at the queues its list is related to (D14, D28), and
-/// outwards where its list says so (P2); nowhere else (D33).
+/// outwards where its list says so (P2); nowhere else (D33). A queue's policy may turn away whoever
+/// withholds every identity, on whom there can be no ban.
 pub fn decide(view: &TenantView, query: &Query<'_>, now: Timestamp) -> Verdict {
     let checked = match (query.stage, query.queue) {
         (Stage::QueueEntry, Some(queue)) => view.lists_at(queue),
@@ -190,6 +215,13 @@ pub fn decide(view: &TenantView, query: &Query<'_>, now: Timestamp) -> Verdict {
         }
     }
 
+    let hidden = query.withheld && query.stage == Stage::QueueEntry;
+    let turned_away = |queue| {
+        view.queue(queue).is_some_and(|policy| {
+            policy.channel == query.channel && policy.withheld == WithheldPolicy::Deny
+        })
+    };
+
     let flips = deciding.map_or(next_start, |(entry, _)| entry.ends);
     Verdict {
         deny: deciding.map(|(entry, at)| (matched(view, entry, at), treatment(view, entry))),
@@ -197,6 +229,7 @@ pub fn decide(view: &TenantView, query: &Query<'_>, now: Timestamp) -> Verdict {
             .into_iter()
             .map(|(entry, at)| matched(view, entry, at))
             .collect(),
+        withheld: hidden && query.queue.is_some_and(turned_away),
         flips: (flips != Timestamp::MAX.micros()).then_some(Timestamp::from_micros(flips)),
     }
 }

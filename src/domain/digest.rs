@@ -1,6 +1,6 @@
 //! A tenant's state in 128 bits: two views that digest alike hold the same.
 //!
-//! Every entry, every list and the tenant itself are hashed one by one, and the hashes are summed.
+//! Every entry, every list, every queue's policy and the tenant itself are hashed one by one, and the hashes are summed.
 //! A sum knows no order and can be taken back, so a change costs two hashes however many bans there
 //! are, and it does not matter by which road a state was reached. It finds what went wrong by
 //! itself; it is no seal against somebody who builds two states that sum alike.
@@ -15,17 +15,18 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::{
     keys::Space,
-    record::{ListRecord, TenantRecord},
+    record::{ListRecord, QueueRecord, TenantRecord},
     view::index::Entry,
 };
 
 /// The layout of what is hashed; part of a digest's text.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 /// What each part begins with, so that no part can pass for one of another kind.
 const ENTRY: u8 = b'e';
 const LIST: u8 = b'l';
 const TENANT: u8 = b't';
+const QUEUE: u8 = b'q';
 
 /// Two bytes more than the entry itself: what it is, and its space.
 const ENTRY_BYTES: usize = 2 + 56;
@@ -113,6 +114,18 @@ impl Digest {
         Self(xxh3_128(&bytes))
     }
 
+    /// The digest of one queue's policy.
+    pub fn of_queue(policy: &QueueRecord) -> Self {
+        let QueueRecord {
+            queue,
+            channel,
+            withheld,
+        } = policy;
+        let mut bytes = vec![QUEUE, *channel as u8, *withheld as u8];
+        text(&mut bytes, queue);
+        Self(xxh3_128(&bytes))
+    }
+
     /// The digest of what both are of.
     #[must_use]
     pub const fn with(self, part: Self) -> Self {
@@ -148,9 +161,11 @@ mod tests {
     use super::*;
     use crate::domain::{
         ban::Enforcement,
+        channel::Channel,
         ids::{BanId, ListId},
         list::Treatment,
         policy::FailureMode,
+        queue::WithheldPolicy,
         view::index::Key,
     };
 
@@ -186,6 +201,14 @@ mod tests {
         }
     }
 
+    fn queue() -> QueueRecord {
+        QueueRecord {
+            queue: "support".into(),
+            channel: Channel::Call,
+            withheld: WithheldPolicy::Deny,
+        }
+    }
+
     /// Pods of two builds compare their digests. Where this fails, count [`VERSION`] up and write
     /// the new digests here.
     #[test]
@@ -195,12 +218,14 @@ mod tests {
             Digest::of_entry(Space::Range, &ONE),
             Digest::of_list(&list()),
             Digest::of_tenant(&tenant()),
+            Digest::of_queue(&queue()),
         ];
         let known = [
-            "v1:2c3ed1ab9837827c3704cc1e9f23d115",
-            "v1:5744c12213bd6249eeaf110095ed91e0",
-            "v1:ee88759e923c006b3491082f401accc2",
-            "v1:f3afd03f515cddc1dd2291cecdc68317",
+            "v2:2c3ed1ab9837827c3704cc1e9f23d115",
+            "v2:5744c12213bd6249eeaf110095ed91e0",
+            "v2:ee88759e923c006b3491082f401accc2",
+            "v2:f3afd03f515cddc1dd2291cecdc68317",
+            "v2:1b478959f98ddc9599fe318bf99d7dbb",
         ];
         assert_eq!(parts.map(|part| part.to_string()), known);
     }

@@ -55,6 +55,19 @@ pub fn callers_id<'a>(field: &str, text: &'a str) -> Result<&'a str, Refusal> {
     bytes(field, text, MAX_CALLERS_ID)
 }
 
+/// An id of the caller's own, which must be there.
+pub fn needed<'a>(field: &str, text: &'a str) -> Result<&'a str, Refusal> {
+    callers_id(field, required(field, text)?)
+}
+
+/// The ids of several queues.
+pub fn queues(field: &str, queues: &[String]) -> Result<(), Refusal> {
+    for (at, queue) in queues.iter().enumerate() {
+        needed(&format!("{field}[{at}]"), queue)?;
+    }
+    Ok(())
+}
+
 /// The id of a request: up to 64 bytes; empty = none.
 pub fn request_id(text: &str) -> Result<&str, Refusal> {
     bytes("request_id", text, MAX_REQUEST_ID)

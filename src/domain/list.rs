@@ -2,7 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::{ban::Enforcement, ids::ListId, period::CalendarPeriod};
+use super::{
+    ban::Enforcement,
+    ids::ListId,
+    period::{CalendarPeriod, PeriodError},
+};
 
 /// The most lists a tenant may keep.
 pub const MAX_LISTS: usize = 1_000;
@@ -63,7 +67,7 @@ pub struct BanList {
     pub enforcement: Enforcement,
     /// Whether its bans stop outgoing interactions too (P2).
     pub enforce_outbound: bool,
-    /// The n-th ban of one identity lasts the n-th period.
+    /// The n-th ban of one identity lasts the n-th period, every later one the last.
     pub repeat_ladder: Vec<CalendarPeriod>,
     /// The queues that check this list (D28).
     pub queues: BTreeSet<String>,
@@ -72,6 +76,16 @@ pub struct BanList {
 }
 
 impl BanList {
+    /// How long a ban lasts that nobody gave an end: as the ladder has it for somebody banned here
+    /// so often before, else by the default timeout; `None` = until lifted (D7, D39).
+    pub fn lasts(&self, before: usize) -> Result<Option<CalendarPeriod>, PeriodError> {
+        match (self.repeat_ladder.as_slice(), &self.default_timeout_text) {
+            ([], text) if text.is_empty() => Ok(None),
+            ([], text) => text.parse().map(Some),
+            (ladder, _) => Ok(ladder.get(before).or(ladder.last()).copied()),
+        }
+    }
+
     /// Whether nothing looks at the list, so that a ban in it blocks nothing (D33).
     pub fn enforced_nowhere(&self) -> bool {
         self.queues.is_empty() && !self.enforce_outbound

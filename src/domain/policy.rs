@@ -80,6 +80,15 @@ impl TenantSettings {
             })
             .collect()
     }
+
+    /// Where a ban made on a channel is recorded unless its queue says otherwise.
+    pub fn record_to(&self, channel: Channel) -> RecordTo {
+        let known = self.default_record_to.iter();
+        known
+            .chain(&Self::record_to_defaults())
+            .find(|(on, _)| *on == channel)
+            .map_or(RecordTo::None, |(_, to)| *to)
+    }
 }
 
 impl FailureMode {

@@ -5,12 +5,13 @@
 
 use super::{
     ban::Enforcement,
-    channel::Channels,
+    channel::{Channel, Channels},
     clock::Timestamp,
     ids::{BanId, ListId, TenantId},
     keys::MatchKey,
     list::Treatment,
     policy::FailureMode,
+    queue::WithheldPolicy,
     revision::Anchor,
 };
 
@@ -67,6 +68,17 @@ pub struct TenantRecord {
     pub deleted: bool,
 }
 
+/// A queue's policy, as far as a decision needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueRecord {
+    /// Which queue.
+    pub queue: String,
+    /// The channel that the policy is about.
+    pub channel: Channel,
+    /// What becomes of those who tell nothing of themselves.
+    pub withheld: WithheldPolicy,
+}
+
 /// What a feed row tells of one tenant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
@@ -76,6 +88,8 @@ pub enum Change {
     List(ListRecord),
     /// How the tenant stands now.
     Tenant(TenantRecord),
+    /// How this queue's policy stands now.
+    Queue(QueueRecord),
     /// Something this binary cannot read: only the store knows.
     Reload,
 }

@@ -4,10 +4,14 @@
 //! so readers hold theirs as long as they like and nobody waits.
 
 pub mod index;
+mod queues;
 
 use std::{collections::HashMap, sync::Arc};
 
-use self::index::{Change as Edit, Entry, Index, Key};
+use self::{
+    index::{Change as Edit, Entry, Index, Key},
+    queues::Queues,
+};
 use super::{
     ban::Enforcement,
     channel::Channels,
@@ -17,7 +21,7 @@ use super::{
     ids::ListId,
     keys::{Space, TenantKey, Widths},
     list::Treatment,
-    record::{BanRecord, Change, ListRecord, News, TenantRecord},
+    record::{BanRecord, Change, ListRecord, News, QueueRecord, TenantRecord},
     revision::{Position, Revision},
 };
 
@@ -117,6 +121,7 @@ pub struct TenantView {
     pub behind: Option<Behind>,
     key: TenantKey,
     lists: Arc<Lists>,
+    queues: Arc<Queues>,
     digests: Index,
     ranges: Index,
     widths: Widths,
@@ -133,6 +138,7 @@ impl TenantView {
             behind: None,
             key,
             lists: Arc::default(),
+            queues: Arc::default(),
             digests: Index::default(),
             ranges: Index::default(),
             widths: Widths::default(),
@@ -153,6 +159,15 @@ impl TenantView {
         }
     }
 
+    /// Puts the queues' policies of a load in.
+    #[must_use]
+    pub fn with_queues(self, queues: Vec<QueueRecord>) -> Self {
+        Self {
+            queues: Arc::new(queues.into_iter().collect()),
+            ..self
+        }
+    }
+
     /// The view after a feed row; `None` where only a load can tell.
     pub fn after(&self, news: &News) -> Option<Self> {
         let mut next = Self {
@@ -163,6 +178,7 @@ impl TenantView {
             Change::Bans(bans) => next.file(bans),
             Change::List(list) => next.lists = Arc::new(self.lists.with(list)),
             Change::Tenant(tenant) => next.tenant = Arc::new(tenant.clone()),
+            Change::Queue(queue) => next.queues = Arc::new(self.queues.with(queue)),
             Change::Reload => return None,
         }
         Some(next)
@@ -253,6 +269,7 @@ impl TenantView {
     pub fn digest(&self) -> Digest {
         self.entries
             .with(self.lists.digest)
+            .with(self.queues.digest())
             .with(Digest::of_tenant(&self.tenant))
     }
 
@@ -284,9 +301,15 @@ impl TenantView {
         self.lists.queues.get(queue).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether this tenant relates its lists to queues, so that an unheard-of queue is worth a word.
-    pub fn relates_queues(&self) -> bool {
-        !self.lists.queues.is_empty()
+    /// What a queue does, where it was ever configured.
+    pub fn queue(&self, queue: &str) -> Option<&QueueRecord> {
+        self.queues.get(queue)
+    }
+
+    /// Whether a queue is one that this tenant, which names some, never named.
+    pub fn never_heard_of(&self, queue: &str) -> bool {
+        let names_some = !self.lists.queues.is_empty() || self.queues.len() > 0;
+        names_some && !self.lists.queues.contains_key(queue) && self.queues.get(queue).is_none()
     }
 
     /// How many keys are filed.
@@ -306,7 +329,7 @@ impl TenantView {
         self.digests.bytes()
             + self.ranges.bytes()
             + self.lists.records.len() * LIST
-            + self.lists.queues.len() * QUEUE
+            + (self.lists.queues.len() + self.queues.len()) * QUEUE
             + size_of::<Self>()
     }
 }

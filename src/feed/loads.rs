@@ -181,11 +181,14 @@ impl LoadSink for Building {
             head,
             tenant,
             lists,
+            queues,
         } = loaded;
         if !tenant.default_region.is_empty() {
             phone::warm(&tenant.default_region);
         }
-        let view = TenantView::empty(head.revision, tenant, self.key.clone()).with_lists(lists);
+        let view = TenantView::empty(head.revision, tenant, self.key.clone())
+            .with_lists(lists)
+            .with_queues(queues);
         self.view = Some((head, view));
     }
 

@@ -7,14 +7,15 @@ use serde::{Deserialize, Serialize};
 use super::{Result, StoreError, rows};
 use crate::domain::{
     ban::Enforcement,
-    channel::Channels,
+    channel::{Channel, Channels},
     clock::Timestamp,
     identity::{IdentityKind, MatchKind},
     ids::{BanId, ListId},
     keys::{MatchKey, Space},
     list::Treatment,
     policy::FailureMode,
-    record::{BanRecord, Change, ListRecord, TenantRecord},
+    queue::WithheldPolicy,
+    record::{BanRecord, Change, ListRecord, QueueRecord, TenantRecord},
 };
 
 const VERSION: u8 = 1;
@@ -28,6 +29,7 @@ pub(super) enum Kind {
     Bans = 1,
     List = 2,
     Tenant = 3,
+    Queue = 5,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -68,6 +70,13 @@ struct TenantWire {
     default_region: String,
     email_fold: bool,
     deleted: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct QueueWire {
+    queue: String,
+    channel: u8,
+    withheld: u8,
 }
 
 fn pack<T: Serialize>(value: &T) -> Result<Vec<u8>> {
@@ -123,6 +132,14 @@ pub(super) fn tenant(record: &TenantRecord) -> Result<Vec<u8>> {
     })
 }
 
+pub(super) fn queue(record: &QueueRecord) -> Result<Vec<u8>> {
+    pack(&QueueWire {
+        queue: record.queue.clone(),
+        channel: record.channel as u8,
+        withheld: record.withheld as u8,
+    })
+}
+
 /// Reads a payload; anything unknown asks for a reload.
 pub(super) fn read(kind: i64, payload: &[u8]) -> Change {
     let Some((&VERSION, body)) = payload.split_first() else {
@@ -138,6 +155,9 @@ pub(super) fn read(kind: i64, payload: &[u8]) -> Change {
         3 => unpack::<TenantWire>(body)
             .and_then(TenantWire::record)
             .map(Change::Tenant),
+        5 => unpack::<QueueWire>(body)
+            .and_then(QueueWire::record)
+            .map(Change::Queue),
         _ => None,
     };
     change.unwrap_or(Change::Reload)
@@ -207,6 +227,16 @@ impl TenantWire {
     }
 }
 
+impl QueueWire {
+    fn record(self) -> Option<QueueRecord> {
+        Some(QueueRecord {
+            queue: self.queue,
+            channel: Channel::from_number(self.channel.into())?,
+            withheld: WithheldPolicy::from_number(self.withheld.into())?,
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -225,7 +255,7 @@ mod tests {
             start: Some(Timestamp::from_micros(1)),
             expire: None,
             generation: 7,
-            channels: Channels::of(&[crate::domain::channel::Channel::WebChat]),
+            channels: Channels::of(&[Channel::WebChat]),
             enforcement: Enforcement::Shadow,
             ended: false,
         }
@@ -250,6 +280,15 @@ mod tests {
         assert_eq!(
             read(Kind::List as i64, &list(&gone).unwrap()),
             Change::List(gone)
+        );
+        let policy = QueueRecord {
+            queue: "q".into(),
+            channel: Channel::Sms,
+            withheld: WithheldPolicy::Deny,
+        };
+        assert_eq!(
+            read(Kind::Queue as i64, &queue(&policy).unwrap()),
+            Change::Queue(policy)
         );
     }
 

@@ -5,6 +5,7 @@
 
 mod ban;
 mod config;
+mod queue;
 
 use serde::{Deserialize, Serialize};
 use sqlx::{Row, any::AnyRow};
@@ -12,14 +13,16 @@ use sqlx::{Row, any::AnyRow};
 pub(super) use self::{
     ban::{BanRow, ban_record, key, parts},
     config::{ListRow, SettingsRow, list_record, tenant_record},
+    queue::{PolicyRow, at_queue, ban_rights, forms, queue_record},
 };
 use super::{Matched, Result, StoreError};
 use crate::domain::{
     ban::Ban,
     hex::{hex, unhex},
     ids::{BanId, ListId, TenantId},
-    list::BanList,
+    list::{BanList, Treatment},
     policy::TenantSettings,
+    queue::QueuePolicy,
 };
 
 /// An event of a ban in the one JSON parameter of a chunk.
@@ -56,6 +59,12 @@ impl MatchRow {
 pub struct Answer {
     /// The ban that was written.
     pub ban: Option<Ban>,
+    /// The bans that were carried over from it, or stood already in their stead.
+    pub cascade: Vec<Ban>,
+    /// What to do with the interaction that the ban was made from.
+    pub treatment: Option<Treatment>,
+    /// The queue's policy that was written.
+    pub queue: Option<QueuePolicy>,
     /// The list that was written.
     pub list: Option<BanList>,
     /// The settings that were written.
@@ -73,6 +82,12 @@ pub struct Answer {
 #[derive(Serialize, Deserialize)]
 struct AnswerRow {
     ban: Option<BanRow>,
+    #[serde(default)]
+    cascade: Vec<BanRow>,
+    #[serde(default)]
+    treatment: Option<i32>,
+    #[serde(default)]
+    queue: Option<PolicyRow>,
     list: Option<ListRow>,
     settings: Option<SettingsRow>,
     warnings: Vec<(u32, String)>,
@@ -85,6 +100,9 @@ impl Answer {
     pub(super) fn to_text(&self) -> Result<String> {
         let Self {
             ban,
+            cascade,
+            treatment,
+            queue,
             list,
             settings,
             warnings,
@@ -94,6 +112,9 @@ impl Answer {
         } = self;
         serde_json::to_string(&AnswerRow {
             ban: ban.as_ref().map(BanRow::of),
+            cascade: cascade.iter().map(BanRow::of).collect(),
+            treatment: treatment.map(|treatment| treatment as i32),
+            queue: queue.as_ref().map(PolicyRow::of),
             list: list.as_ref().map(ListRow::of),
             settings: settings.as_ref().map(SettingsRow::of),
             warnings: warnings.clone(),
@@ -109,6 +130,9 @@ impl Answer {
             serde_json::from_str(text).map_err(|_| StoreError::Corrupt("a remembered answer"))?;
         let AnswerRow {
             ban,
+            cascade,
+            treatment,
+            queue,
             list,
             settings,
             warnings,
@@ -118,6 +142,14 @@ impl Answer {
         } = row;
         Ok(Self {
             ban: ban.map(|row| row.into_ban(tenant)).transpose()?,
+            cascade: cascade
+                .into_iter()
+                .map(|row| row.into_ban(tenant))
+                .collect::<Result<_>>()?,
+            treatment: treatment
+                .map(|number| known(Treatment::from_number(number), "a treatment"))
+                .transpose()?,
+            queue: queue.map(PolicyRow::into_policy).transpose()?,
             list: list.map(ListRow::into_list).transpose()?,
             settings: settings.map(SettingsRow::into_settings).transpose()?,
             warnings,

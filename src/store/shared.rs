@@ -10,7 +10,7 @@ use super::{
     Answer, BanFilter, BanPage, Begun, Concerning, Directory, Event, EventFilter, FeedLink, Intent,
     LoadSink, LoadedTenant, Result, Store, StoreError, Tail, payload,
     pool::{Lent, Pool},
-    read,
+    queues, read,
     rows::{self, BanRow, ListRow, SettingsRow, ban_record, number},
     sql::{Dialect, Statements},
     work::SqlWork,
@@ -22,6 +22,7 @@ use crate::domain::{
     ids::{BanId, ListId, TenantId},
     list::BanList,
     policy::TenantSettings,
+    queue::{AtQueue, BanRights, QueuePolicy},
     record::News,
     revision::{Anchor, Epoch, Nonce, Revision},
     view::index::Key,
@@ -105,6 +106,10 @@ impl SqlStore {
             .await?;
         let Some(row) = found else { return Ok(None) };
         let lists = sqlx::query(self.say.list_records.clone())
+            .bind(name.clone())
+            .fetch_all(&mut *tx)
+            .await?;
+        let queues = sqlx::query(self.say.queue_records.clone())
             .bind(name)
             .fetch_all(&mut *tx)
             .await?;
@@ -112,6 +117,10 @@ impl SqlStore {
             head,
             tenant: rows::tenant_record(&row)?,
             lists: lists.iter().map(rows::list_record).collect::<Result<_>>()?,
+            queues: queues
+                .iter()
+                .map(rows::queue_record)
+                .collect::<Result<_>>()?,
         }))
     }
 
@@ -500,6 +509,36 @@ impl Store for SqlStore {
             .iter()
             .map(|row| ListRow::read(row)?.into_list())
             .collect()
+    }
+
+    async fn at_queues(
+        &self,
+        tenant: &TenantId,
+        queues: &[String],
+        rights_profile: &str,
+    ) -> Result<Vec<AtQueue>> {
+        let found = queues::ask(&self.say, tenant, queues, rights_profile)?
+            .fetch_all(&mut self.readers.lend().await?)
+            .await?;
+        queues::in_order(&found, queues)
+    }
+
+    async fn queue_policies(
+        &self,
+        tenant: &TenantId,
+        after: &str,
+        limit: i64,
+    ) -> Result<Vec<QueuePolicy>> {
+        queues::policies(&self.readers, &self.say, tenant, after, limit).await
+    }
+
+    async fn ban_rights(
+        &self,
+        tenant: &TenantId,
+        after: &str,
+        limit: i64,
+    ) -> Result<Vec<BanRights>> {
+        queues::rights(&self.readers, &self.say, tenant, after, limit).await
     }
 
     async fn ban(&self, tenant: &TenantId, ban: BanId) -> Result<Option<Ban>> {

@@ -107,6 +107,18 @@ const MATCH_COLUMNS: &str = "tenant text, ban_id text, matches bigint, last_at b
 const KEY_COLUMNS: &str = "ban_id text, ordinal bigint, position bigint, space bigint, \
     width bigint, match_key text, kind bigint, matches bigint, key_text text, version bigint";
 
+const FORM_COLUMNS: &str = "position bigint, space bigint, match_key text";
+
+/// A queue's policy with the lists that the queue checks, as a JSON column. Of a list that is gone
+/// nothing is told.
+const WHOLE_POLICY: &str = "q.channel, q.campaign, q.record_to, q.withheld,
+    (SELECT l.list_id FROM ban_lists l
+        WHERE l.tenant = q.tenant AND l.list_id = q.list_id AND l.deleted = 0) AS list_id";
+const ENFORCED: &str = "coalesce((SELECT CAST({gather}(c.list_id ORDER BY c.list_id) AS TEXT)
+              FROM ban_list_queues c JOIN ban_lists l ON l.tenant = c.tenant
+                  AND l.list_id = c.list_id AND l.deleted = 0
+              WHERE c.tenant = $1 AND c.queue = {of}), '[]') AS enforced";
+
 /// A ban with its targets and the readable forms of its keys, as two JSON columns, and how often it
 /// has matched.
 const WHOLE_BAN: &str = "b.*,
@@ -159,7 +171,13 @@ const END: &str = "coalesce(b.expire_at, 9223372036854775807)";
 
 /// The tables of a tenant's configuration, those that others refer to last; small enough to be
 /// emptied at once.
-const CONFIGURATION: [&str; 3] = ["dropped_generations", "ban_list_queues", "ban_lists"];
+const CONFIGURATION: [&str; 5] = [
+    "dropped_generations",
+    "ban_rights",
+    "queue_policies",
+    "ban_list_queues",
+    "ban_lists",
+];
 
 macro_rules! statements {
     ($($(#[$doc:meta])* $name:ident = $text:expr;)+) => {
@@ -406,6 +424,40 @@ statements! {
         WHERE l.tenant = $1 AND l.list_id > $2 AND l.deleted = 0 ORDER BY l.list_id LIMIT $3";
     list_record = "SELECT {whole_list} FROM ban_lists l WHERE l.tenant = $1 AND l.list_id = $2";
     list_records = "SELECT {whole_list} FROM ban_lists l WHERE l.tenant = $1 AND l.deleted = 0";
+    /// Some queues, whatever is known of them, and whether a rights profile may ban from each.
+    at_queues = "SELECT r.value AS queue, {whole_policy}, {enforced:r.value},
+            (SELECT count(*) FROM ban_rights a WHERE a.tenant = $1 AND a.rights_profile = $3
+                 AND a.queue = r.value) AS allowed
+        FROM {texts:$2} LEFT JOIN queue_policies q ON q.tenant = $1 AND q.queue = r.value";
+    queue_policies = "SELECT q.queue, {whole_policy}, {enforced:q.queue}, 0 AS allowed
+        FROM queue_policies q WHERE q.tenant = $1 AND q.queue > $2 ORDER BY q.queue LIMIT $3";
+    set_queue_policy = "INSERT INTO queue_policies
+            (tenant, queue, channel, campaign, record_to, list_id, withheld)
+        VALUES ($1, $2, $3, $4, $5, $6, $7)
+        ON CONFLICT (tenant, queue) DO UPDATE SET channel = excluded.channel,
+            campaign = excluded.campaign, record_to = excluded.record_to,
+            list_id = excluded.list_id, withheld = excluded.withheld";
+    queue_record = "SELECT queue, channel, withheld FROM queue_policies
+        WHERE tenant = $1 AND queue = $2";
+    queue_records = "SELECT queue, channel, withheld FROM queue_policies WHERE tenant = $1";
+    recording = "SELECT count(*) AS queues FROM queue_policies WHERE tenant = $1 AND list_id = $2";
+    clear_ban_rights = "DELETE FROM ban_rights WHERE tenant = $1 AND rights_profile = $2";
+    add_ban_rights = "INSERT INTO ban_rights (tenant, rights_profile, queue)
+        SELECT $1, $2, r.value FROM {texts:$3}";
+    ban_rights = "SELECT a.rights_profile,
+            CAST({gather}(a.queue ORDER BY a.queue) AS TEXT) AS queues
+        FROM ban_rights a WHERE a.tenant = $1 AND a.rights_profile > $2
+        GROUP BY a.rights_profile ORDER BY a.rights_profile LIMIT $3";
+    queue_counts = "SELECT (SELECT count(*) FROM queue_policies WHERE tenant = $1) AS policies,
+        (SELECT count(*) FROM ban_rights WHERE tenant = $1 AND rights_profile <> $2) AS rights";
+    /// How many bans of a list were ever on the same identity, of several the one most banned. Other
+    /// names of a mail address (2 of kind 3) count where $4 says so.
+    times_banned = "SELECT count(DISTINCT b.ban_id) AS times
+        FROM {forms:$3} JOIN ban_keys k ON k.tenant = $1 AND k.match_key = unhex(r.match_key)
+            AND k.space = r.space
+        JOIN bans b ON b.tenant = k.tenant AND b.ban_id = k.ban_id AND b.list_id = $2
+        WHERE $4 = 1 OR k.matches <> 2 OR k.kind <> 3
+        GROUP BY r.position ORDER BY times DESC LIMIT 1";
     request = "SELECT body, answer FROM requests WHERE tenant = $1 AND rpc = $2 AND request_id = $3";
     add_request = "INSERT INTO requests (tenant, rpc, request_id, body, answer, at)
         VALUES ($1, $2, $3, $4, $5, $6)";
@@ -448,6 +500,9 @@ impl Dialect {
         let mut said = text
             .replace("{whole_ban}", WHOLE_BAN)
             .replace("{whole_list}", WHOLE_LIST)
+            .replace("{whole_policy}", WHOLE_POLICY)
+            .replace("{enforced:r.value}", &ENFORCED.replace("{of}", "r.value"))
+            .replace("{enforced:q.queue}", &ENFORCED.replace("{of}", "q.queue"))
             .replace("{filter}", BAN_FILTER)
             .replace("{dropped}", DROPPED)
             .replace("{end}", END)
@@ -463,7 +518,8 @@ impl Dialect {
             .replace("{targets:$2}", &(self.rows)("$2", TARGET_COLUMNS))
             .replace("{keys:$2}", &(self.rows)("$2", KEY_COLUMNS))
             .replace("{matches:$1}", &(self.rows)("$1", MATCH_COLUMNS))
-            .replace("{events:$2}", &(self.rows)("$2", EVENT_COLUMNS));
+            .replace("{events:$2}", &(self.rows)("$2", EVENT_COLUMNS))
+            .replace("{forms:$3}", &(self.rows)("$3", FORM_COLUMNS));
         for parameter in ["$2", "$3", "$5"] {
             said = said.replace(&format!("{{texts:{parameter}}}"), &(self.texts)(parameter));
         }

@@ -9,8 +9,8 @@ use super::{
     Added, Answer, Event, Intent, MAX_CHUNK, NewBan, Result, StoreError, Work, payload,
     payload::Kind,
     pool::Lent,
-    read,
-    rows::{self, BanRow, ListRow, SettingsRow, number},
+    queues, read,
+    rows::{self, BanRow, ListRow, PolicyRow, SettingsRow, number},
     sql::Statements,
 };
 use crate::domain::{
@@ -18,8 +18,10 @@ use crate::domain::{
     clock::Timestamp,
     hex::hex,
     ids::{BanId, ListId},
+    keys::MatchKey,
     list::BanList,
     policy::TenantSettings,
+    queue::{AtQueue, BanRights, QueuePolicy},
 };
 
 /// What the feed row of this transaction will be about.
@@ -29,6 +31,7 @@ enum Touched {
     Nothing,
     Bans(Vec<BanId>),
     List(ListId),
+    Queue(String),
     Tenant,
     /// More than one row can tell: whoever hears of it loads the tenant anew.
     Several,
@@ -107,6 +110,14 @@ impl SqlWork {
                     .fetch_one(&mut self.tx)
                     .await?;
                 Some((Kind::List, payload::list(&rows::list_record(&row)?)?))
+            }
+            Touched::Queue(queue) => {
+                let row = sqlx::query(self.say.queue_record.clone())
+                    .bind(tenant)
+                    .bind(queue)
+                    .fetch_one(&mut self.tx)
+                    .await?;
+                Some((Kind::Queue, payload::queue(&rows::queue_record(&row)?)?))
             }
             Touched::Tenant => {
                 let row = sqlx::query(self.say.tenant_record.clone())
@@ -287,6 +298,74 @@ impl Work for SqlWork {
             .fetch_all(&mut self.tx)
             .await?;
         found.iter().map(ban_id).collect()
+    }
+
+    async fn times_banned(&mut self, list_id: &ListId, keys: &[(u8, MatchKey)]) -> Result<usize> {
+        let row = sqlx::query(self.say.times_banned.clone())
+            .bind(self.tenant())
+            .bind(list_id.as_str().to_owned())
+            .bind(rows::to_json(&rows::forms(keys))?)
+            .bind(i32::from(self.settings.email_fold))
+            .fetch_optional(&mut self.tx)
+            .await?;
+        row.map_or(Ok(0), |row| number(&row, "times"))
+    }
+
+    async fn at_queues(&mut self, queues: &[String], rights_profile: &str) -> Result<Vec<AtQueue>> {
+        let found = queues::ask(&self.say, &self.intent.tenant, queues, rights_profile)?
+            .fetch_all(&mut self.tx)
+            .await?;
+        queues::in_order(&found, queues)
+    }
+
+    async fn queue_counts(&mut self, but_of: &str) -> Result<(i64, i64)> {
+        let row = sqlx::query(self.say.queue_counts.clone())
+            .bind(self.tenant())
+            .bind(but_of.to_owned())
+            .fetch_one(&mut self.tx)
+            .await?;
+        Ok((row.try_get("policies")?, row.try_get("rights")?))
+    }
+
+    async fn list_is_recorded_to(&mut self, list_id: &ListId) -> Result<bool> {
+        let row = sqlx::query(self.say.recording.clone())
+            .bind(self.tenant())
+            .bind(list_id.as_str().to_owned())
+            .fetch_one(&mut self.tx)
+            .await?;
+        Ok(row.try_get::<i64, _>("queues")? > 0)
+    }
+
+    async fn set_queue_policy(&mut self, policy: &QueuePolicy) -> Result<()> {
+        let row = PolicyRow::of(policy);
+        sqlx::query(self.say.set_queue_policy.clone())
+            .bind(self.tenant())
+            .bind(policy.queue.clone())
+            .bind(row.channel)
+            .bind(row.campaign)
+            .bind(row.record_to)
+            .bind(row.list_id)
+            .bind(row.withheld)
+            .execute(&mut self.tx)
+            .await?;
+        self.touch(Touched::Queue(policy.queue.clone()));
+        Ok(())
+    }
+
+    async fn set_ban_rights(&mut self, rights: &BanRights) -> Result<()> {
+        let (tenant, profile) = (self.tenant(), rights.rights_profile.clone());
+        sqlx::query(self.say.clear_ban_rights.clone())
+            .bind(tenant.clone())
+            .bind(profile.clone())
+            .execute(&mut self.tx)
+            .await?;
+        sqlx::query(self.say.add_ban_rights.clone())
+            .bind(tenant)
+            .bind(profile)
+            .bind(rows::to_json(&rights.queues)?)
+            .execute(&mut self.tx)
+            .await?;
+        Ok(())
     }
 
     async fn set_settings(&mut self, settings: &TenantSettings) -> Result<()> {

@@ -36,10 +36,12 @@ pub(crate) const SECOND: i64 = 1_000_000;
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What a transaction writes to.
-pub(crate) const TABLES: [&str; 11] = [
+pub(crate) const TABLES: [&str; 13] = [
     "tenants",
     "ban_lists",
     "ban_list_queues",
+    "queue_policies",
+    "ban_rights",
     "bans",
     "ban_targets",
     "ban_keys",

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bancheck::{
     domain::{
         ids::{BanId, ListId, TenantId},
-        record::{BanRecord, Change, ListRecord, News, TenantRecord},
+        record::{BanRecord, Change, ListRecord, News, QueueRecord, TenantRecord},
         revision::Anchor,
     },
     store::{LoadSink, LoadedTenant, Store},
@@ -20,6 +20,8 @@ pub(crate) struct Replica {
     pub(crate) tenant: Option<TenantRecord>,
     /// Its lists.
     pub(crate) lists: BTreeMap<ListId, ListRecord>,
+    /// The policies of its queues.
+    pub(crate) queues: BTreeMap<String, QueueRecord>,
     /// Its bans that have not ended.
     pub(crate) bans: BTreeMap<BanId, BanRecord>,
 }
@@ -74,6 +76,9 @@ impl Replica {
                 self.lists.insert(list.list_id.clone(), list.clone());
             }
             Change::Tenant(tenant) => self.tenant = Some(tenant.clone()),
+            Change::Queue(queue) => {
+                self.queues.insert(queue.queue.clone(), queue.clone());
+            }
             Change::Reload => panic!("these tests write nothing that must be reloaded"),
         }
     }
@@ -85,6 +90,7 @@ impl LoadSink for Replica {
             head,
             tenant,
             lists,
+            queues,
         } = tenant;
         assert!(self.tenant.is_none(), "a tenant is told once");
         assert!(self.bans.is_empty(), "a tenant is told before its bans");
@@ -93,6 +99,10 @@ impl LoadSink for Replica {
         self.lists = lists
             .into_iter()
             .map(|list| (list.list_id.clone(), list))
+            .collect();
+        self.queues = queues
+            .into_iter()
+            .map(|queue| (queue.queue.clone(), queue))
             .collect();
     }
 

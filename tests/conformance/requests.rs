@@ -3,7 +3,13 @@
 use std::sync::Arc;
 
 use bancheck::{
-    domain::{clock::Timestamp, policy::TenantSettings, revision::Nonce},
+    domain::{
+        channel::Channel,
+        clock::Timestamp,
+        policy::{RecordTo, TenantSettings},
+        queue::{QueuePolicy, WithheldPolicy},
+        revision::Nonce,
+    },
     store::{Added, Answer, Begun, Intent, StoreError},
 };
 use tokio::task::JoinSet;
@@ -63,6 +69,17 @@ fn rich_answer(house: &House, tenant: &bancheck::domain::ids::TenantId) -> Answe
     };
     Answer {
         others: vec![ban.ban_id, token_ban(tenant, 3).ban.ban_id],
+        cascade: vec![token_ban(tenant, 4).ban, token_ban(tenant, 5).ban],
+        treatment: Some(bancheck::domain::list::Treatment::DisableWidget),
+        queue: Some(QueuePolicy {
+            queue: "fronta \"1\" 🦀".to_owned(),
+            channel: Some(Channel::WebChat),
+            campaign: true,
+            record_to: Some(RecordTo::BanList),
+            list_id: Some(list.list_id.clone()),
+            enforced: vec![list.list_id.clone()],
+            withheld: WithheldPolicy::Deny,
+        }),
         ban: Some(ban),
         list: Some(list),
         settings: Some(settings),

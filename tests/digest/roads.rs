@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bancheck::domain::{
     ban::{BanId, Enforcement},
-    channel::Channels,
+    channel::{Channel, Channels},
     clock::Timestamp,
     digest::Digest,
     identity::{IdentityKind, MatchKind},
@@ -12,7 +12,8 @@ use bancheck::domain::{
     keys::{MasterKey, MatchKey, Space},
     list::Treatment,
     policy::FailureMode,
-    record::{BanRecord, Change, ListRecord, News, TenantRecord},
+    queue::WithheldPolicy,
+    record::{BanRecord, Change, ListRecord, News, QueueRecord, TenantRecord},
     revision::{Anchor, Nonce, Revision},
     view::{TenantView, index::Key},
 };
@@ -23,6 +24,7 @@ use proptest::prelude::*;
 struct State {
     tenant: TenantRecord,
     lists: BTreeMap<u8, ListRecord>,
+    queues: BTreeMap<String, QueueRecord>,
     bans: BTreeMap<u8, BanRecord>,
 }
 
@@ -37,6 +39,7 @@ impl Default for State {
         Self {
             tenant,
             lists: BTreeMap::new(),
+            queues: BTreeMap::new(),
             bans: BTreeMap::new(),
         }
     }
@@ -64,6 +67,9 @@ impl State {
                 }
             }
             Change::Tenant(tenant) => self.tenant = tenant.clone(),
+            Change::Queue(queue) => {
+                self.queues.insert(queue.queue.clone(), queue.clone());
+            }
             Change::Reload => {}
         }
     }
@@ -75,7 +81,10 @@ impl State {
         let mut rows: Vec<BanRecord> = self.bans.values().flat_map(row_a_key).collect();
         lists.sort_by_key(|list| u64::from(list.generation).wrapping_mul(order | 1) >> 7);
         rows.sort_by_key(|row| row.keys[0].key.bits().wrapping_mul(u128::from(order | 1)) >> 70);
-        let mut view = TenantView::empty(Revision(1), self.tenant.clone(), key).with_lists(lists);
+        let queues = self.queues.values().cloned().collect();
+        let mut view = TenantView::empty(Revision(1), self.tenant.clone(), key)
+            .with_lists(lists)
+            .with_queues(queues);
         for page in rows.chunks(page) {
             view.file(page);
         }
@@ -192,11 +201,29 @@ fn tenants() -> impl Strategy<Value = TenantRecord> {
     })
 }
 
+fn queues() -> impl Strategy<Value = QueueRecord> {
+    let parts = ("[a-c]{1,2}", any::<bool>(), any::<bool>());
+    parts.prop_map(|(queue, chats, denies)| QueueRecord {
+        queue,
+        channel: if chats {
+            Channel::WebChat
+        } else {
+            Channel::Call
+        },
+        withheld: if denies {
+            WithheldPolicy::Deny
+        } else {
+            WithheldPolicy::Allow
+        },
+    })
+}
+
 fn changes() -> impl Strategy<Value = Change> {
     prop_oneof![
         6 => proptest::collection::vec(bans(), 1..6).prop_map(Change::Bans),
         2 => lists().prop_map(Change::List),
         1 => tenants().prop_map(Change::Tenant),
+        2 => queues().prop_map(Change::Queue),
     ]
 }
 
@@ -245,6 +272,24 @@ fn neighbours(state: &State) -> Vec<(&'static str, State)> {
         let mut other = state.clone();
         other.lists.remove(id);
         all.push(("a list less", other));
+    }
+    for queue in state.queues.keys() {
+        let mut policy = |what, change: &dyn Fn(&mut QueueRecord)| {
+            let mut other = state.clone();
+            change(other.queues.get_mut(queue).expect("a policy"));
+            all.push((what, other));
+        };
+        policy("queue", &|q| q.queue.push('x'));
+        policy("queue's channel", &|q| q.channel = Channel::Vk);
+        policy("withheld", &|q| {
+            q.withheld = match q.withheld {
+                WithheldPolicy::Allow => WithheldPolicy::Deny,
+                WithheldPolicy::Deny => WithheldPolicy::Allow,
+            };
+        });
+        let mut other = state.clone();
+        other.queues.remove(queue);
+        all.push(("a policy less", other));
     }
     for id in state.bans.keys() {
         let mut ban = |what, change: &dyn Fn(&mut BanRecord)| {

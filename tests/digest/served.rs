@@ -103,7 +103,8 @@ struct Load {
 impl LoadSink for Load {
     fn open(&mut self, loaded: LoadedTenant) {
         let view = TenantView::empty(loaded.head.revision, loaded.tenant, self.key.clone());
-        self.view = Some(view.with_lists(loaded.lists));
+        let view = view.with_lists(loaded.lists);
+        self.view = Some(view.with_queues(loaded.queues));
     }
 
     fn page(&mut self, bans: &[BanRecord]) {

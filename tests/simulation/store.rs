@@ -10,6 +10,7 @@ use bancheck::{
         ids::{BanId, ListId, TenantId},
         list::BanList,
         policy::TenantSettings,
+        queue::{AtQueue, BanRights, QueuePolicy},
         revision::{Anchor, Epoch, Revision},
         view::index::Key,
     },
@@ -225,6 +226,7 @@ impl Store for PodStore {
             head: head.anchor,
             tenant: there.record(),
             lists: there.lists.values().map(list_record).collect(),
+            queues: Vec::new(),
         });
         for kept in there.standing() {
             let mut record = kept.record();
@@ -304,6 +306,33 @@ impl Store for PodStore {
 
     async fn lists(&self, _tenant: &TenantId, _after: &str, _limit: i64) -> Result<Vec<BanList>> {
         unneeded("lists")
+    }
+
+    async fn at_queues(
+        &self,
+        _tenant: &TenantId,
+        _queues: &[String],
+        _rights_profile: &str,
+    ) -> Result<Vec<AtQueue>> {
+        unneeded("at_queues")
+    }
+
+    async fn queue_policies(
+        &self,
+        _tenant: &TenantId,
+        _after: &str,
+        _limit: i64,
+    ) -> Result<Vec<QueuePolicy>> {
+        unneeded("queue_policies")
+    }
+
+    async fn ban_rights(
+        &self,
+        _tenant: &TenantId,
+        _after: &str,
+        _limit: i64,
+    ) -> Result<Vec<BanRights>> {
+        unneeded("ban_rights")
     }
 
     async fn ban(&self, _tenant: &TenantId, _ban: BanId) -> Result<Option<Ban>> {

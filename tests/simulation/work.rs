@@ -12,8 +12,10 @@ use bancheck::{
         ban::Ban,
         clock::Timestamp,
         ids::{BanId, ListId},
+        keys::MatchKey,
         list::BanList,
         policy::TenantSettings,
+        queue::{AtQueue, BanRights, QueuePolicy},
         record::{BanRecord, Change},
     },
     store::{Added, Answer, Event, Intent, NewBan, Result, StoreError, Work},
@@ -317,6 +319,30 @@ impl Work for ModelWork {
         // It calls for a warning only, and no answer is judged by its warnings.
         self.statement().await?;
         Ok(Vec::new())
+    }
+
+    async fn times_banned(&mut self, _list: &ListId, _keys: &[(u8, MatchKey)]) -> Result<usize> {
+        unneeded("times_banned")
+    }
+
+    async fn at_queues(&mut self, _queues: &[String], _profile: &str) -> Result<Vec<AtQueue>> {
+        unneeded("at_queues")
+    }
+
+    async fn queue_counts(&mut self, _but_of: &str) -> Result<(i64, i64)> {
+        unneeded("queue_counts")
+    }
+
+    async fn list_is_recorded_to(&mut self, _list_id: &ListId) -> Result<bool> {
+        unneeded("list_is_recorded_to")
+    }
+
+    async fn set_queue_policy(&mut self, _policy: &QueuePolicy) -> Result<()> {
+        unneeded("set_queue_policy")
+    }
+
+    async fn set_ban_rights(&mut self, _rights: &BanRights) -> Result<()> {
+        unneeded("set_ban_rights")
     }
 
     async fn set_settings(&mut self, _settings: &TenantSettings) -> Result<()> {

@@ -73,7 +73,7 @@ impl Model {
                     let states = model.lists.entry(tenant).or_default();
                     states.push((revision, state));
                 }
-                Change::Tenant(_) | Change::Reload => {}
+                Change::Tenant(_) | Change::Queue(_) | Change::Reload => {}
             }
         }
         model

@@ -222,9 +222,10 @@ impl LoadSink for Loading {
             head,
             tenant,
             lists,
+            queues,
         } = loaded;
         let view = TenantView::empty(head.revision, tenant, self.key.clone());
-        self.view = Some(view.with_lists(lists));
+        self.view = Some(view.with_lists(lists).with_queues(queues));
     }
 
     fn page(&mut self, bans: &[BanRecord]) {
