@@ -6,7 +6,7 @@
 macro_rules! serve {
     ($service:ty, $contract:path {
         $($name:ident: $request:ident => $answer:ident by $method:ident;)+
-    }) => {
+    } $(also { $($more:tt)* })?) => {
         #[tonic::async_trait]
         impl $contract for $service {
             $(
@@ -21,17 +21,22 @@ macro_rules! serve {
                         .map_err(|refusal| crate::api::to_status(&refusal))
                 }
             )+
+            $($($more)*)?
         }
     };
 }
 
 mod admin;
+mod bulk;
 mod check;
 mod config;
 mod convert;
 mod diagnostic;
+mod export;
+mod spool;
 mod status;
 mod unknown;
+mod watch;
 
 use std::time::Duration;
 
@@ -39,7 +44,7 @@ use tonic::metadata::MetadataMap;
 
 pub use self::{
     admin::AdminApi, check::CheckApi, config::ConfigApi, diagnostic::DiagnosticApi,
-    status::to_status, unknown::Elsewhere,
+    status::to_status, unknown::Elsewhere, watch::WatchApi,
 };
 use crate::{
     auth,

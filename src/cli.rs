@@ -25,6 +25,7 @@ mod queue;
 mod rights;
 mod tenant;
 mod vocabulary;
+mod watch;
 mod writing;
 
 use std::process::ExitCode;
@@ -78,6 +79,8 @@ enum Command {
     /// Make, find, change and end bans
     #[command(subcommand)]
     Ban(Box<ban::BanCommand>),
+    /// Show what becomes of bans while it happens
+    Watch(Box<watch::WatchFlags>),
     /// Show the form in which identities are compared, and the keys they are found by
     Normalize(Box<normalize::Normalize>),
     /// Set up tenants
@@ -185,6 +188,7 @@ impl Cli {
             Command::Check(check) => block_on(check.run(&session)),
             Command::Explain(explain) => block_on(explain.run(&session)),
             Command::Ban(command) => block_on(command.run(&session)),
+            Command::Watch(watch) => block_on(watch.run(&session)),
             Command::Normalize(normalize) => block_on(normalize.run(&session)),
             Command::Tenant(command) => block_on(command.run(&session)),
             Command::List(command) => block_on(command.run(&session)),

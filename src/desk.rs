@@ -7,7 +7,10 @@
 mod change;
 mod create;
 mod explain;
+mod export;
+mod import;
 mod interaction;
+mod lift;
 mod lists;
 mod lookup;
 mod normalise;
@@ -35,7 +38,10 @@ pub use self::{
     change::{BanEdit, DeactivateBan, UpdateBan},
     create::{CreateBan, prepare},
     explain::Explanation,
+    export::{ExportPlace, ExportSink},
+    import::{Import, ImportRow, ImportTerms},
     interaction::{BanInteraction, MAX_CONTACT_PHONES},
+    lift::DeactivateBans,
     lists::{CreateList, DeleteList, ListEdit, SetListQueues, UpdateList},
     lookup::{BanQuery, EventQuery, Page},
     normalise::Normalised,
@@ -191,6 +197,8 @@ pub struct Desk {
     keys: MasterKey,
     counters: Arc<Counters>,
     tasks: TaskTracker,
+    imports: import::Places,
+    exports: export::Places,
 }
 
 impl Desk {
@@ -208,6 +216,8 @@ impl Desk {
             keys,
             counters,
             tasks,
+            imports: import::Places::default(),
+            exports: export::Places::default(),
         }
     }
 
@@ -231,23 +241,8 @@ impl Desk {
         fields::bytes("actor", &order.actor, MAX_CALLERS_ID)?;
         let patience = patience(order.deadline);
         let margin = margin(order.deadline);
-        let validate_only = order.validate_only;
         let begun = Instant::now();
-        let attempt = self.attempt(order, J::RPC, new_tenant)?;
-        let progress = Arc::clone(&attempt.progress);
-        let intent = attempt.intent.clone();
-        let run = Box::pin(attempt.run(Arc::clone(&self.store), job, validate_only));
-        let ended = if bites(Bug::WriteInTheHandlerFuture) {
-            timeout(patience, run).await.map(Ok)
-        } else {
-            timeout(patience, self.tasks.spawn(run)).await
-        };
-        let outcome = match ended {
-            Ok(Ok(outcome)) => outcome?,
-            Ok(Err(_)) => return Err(internal()),
-            Err(_) if progress.step(Progress::GIVEN_UP) => return Err(store_unavailable()),
-            Err(_) => return Err(outcome_unknown()),
-        };
+        let (outcome, intent) = self.carry_through(order, new_tenant, job).await?;
         let answer = match outcome {
             Outcome::Tried(answer) => {
                 return Ok(Written {
@@ -282,6 +277,32 @@ impl Desk {
             answer,
             token: Some(token),
         })
+    }
+
+    /// Does a job in a task of its own, up to its commit.
+    async fn carry_through<J: Job>(
+        &self,
+        order: Order,
+        new_tenant: Option<TenantSettings>,
+        job: J,
+    ) -> Result<(Outcome, Intent), Refusal> {
+        let patience = patience(order.deadline);
+        let validate_only = order.validate_only;
+        let attempt = self.attempt(order, J::RPC, new_tenant)?;
+        let progress = Arc::clone(&attempt.progress);
+        let intent = attempt.intent.clone();
+        let run = Box::pin(attempt.run(Arc::clone(&self.store), job, validate_only));
+        let ended = if bites(Bug::WriteInTheHandlerFuture) {
+            timeout(patience, run).await.map(Ok)
+        } else {
+            timeout(patience, self.tasks.spawn(run)).await
+        };
+        match ended {
+            Ok(Ok(outcome)) => Ok((outcome?, intent)),
+            Ok(Err(_)) => Err(internal()),
+            Err(_) if progress.step(Progress::GIVEN_UP) => Err(store_unavailable()),
+            Err(_) => Err(outcome_unknown()),
+        }
     }
 
     fn attempt(

@@ -12,6 +12,7 @@ pub mod fields;
 pub mod hex;
 pub mod identity;
 pub mod ids;
+pub mod import;
 pub mod keys;
 pub mod list;
 pub mod period;

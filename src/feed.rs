@@ -256,6 +256,20 @@ impl Feed {
         .await
     }
 
+    /// Waits until the pod stands elsewhere than here; asks for nothing.
+    pub async fn left(&self, here: Position) {
+        loop {
+            let moved = self.shared.moved.notified();
+            if self
+                .standing()
+                .is_some_and(|standing| standing.position != here)
+            {
+                return;
+            }
+            moved.await;
+        }
+    }
+
     /// Asks for news until where the pod stands is enough to judge by.
     async fn until<T>(&self, judge: impl Fn(&Standing) -> Option<T>) -> T {
         loop {

@@ -116,3 +116,4 @@ pub mod tally;
 pub mod teeth;
 pub mod telemetry;
 pub mod views;
+pub mod watcher;

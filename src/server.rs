@@ -28,6 +28,7 @@ use crate::{
     tally::{self, Tally},
     telemetry::Counters,
     views::Views,
+    watcher::Watcher,
 };
 
 /// How long requests in flight may take to finish once the listeners are closing.
@@ -108,9 +109,16 @@ impl Server {
             tasks.clone(),
         );
         let keeper = Keeper::new(Arc::clone(&store), feed.clone(), Arc::clone(&counters));
+        let watcher = Watcher::new(
+            Arc::clone(&store),
+            feed.clone(),
+            tasks.clone(),
+            ending.close.clone(),
+        );
         let services = Services::new(
             Arc::new(checker),
             desk.clone(),
+            watcher,
             feed.clone(),
             counters,
             views.clone(),

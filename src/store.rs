@@ -22,6 +22,7 @@
 //! the connections; `postgres` and `sqlite` add what only they can do: migrate, ring and hear the bell.
 //! **Invariant:** `sqlx` lives on this floor only.
 
+mod export;
 mod payload;
 mod pool;
 mod postgres;
@@ -44,6 +45,7 @@ use thiserror::Error;
 use uuid::{ContextV7, Uuid};
 
 pub use self::{
+    export::BanSink,
     read::{BanFilter, BanOrder, BanPage, Cursor, EventFilter},
     rows::Answer,
     upkeep::{Agenda, Matched, Purged, Sweep, Swept, Turn, Upkeep},
@@ -235,6 +237,32 @@ pub fn new_id(now: Timestamp) -> [u8; 16] {
     Uuid::new_v7(at).into_bytes()
 }
 
+/// What an import has a ban become that stands already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Renewal {
+    /// Which ban.
+    pub ban: BanId,
+    /// Why; empty = as before.
+    pub reason: String,
+    /// Why, as a code; empty = as before.
+    pub reason_code: String,
+    /// When it begins.
+    pub start: Option<Timestamp>,
+    /// When it ends.
+    pub expire: Option<Timestamp>,
+}
+
+/// The lifting of many bans at once.
+#[derive(Clone, Debug)]
+pub struct Lifting {
+    /// Which.
+    pub bans: Vec<BanId>,
+    /// Who lifts them.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+}
+
 /// Something that happened, for the history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
@@ -286,6 +314,12 @@ pub trait Work: Send {
 
     /// Writes a ban's changed fields; its targets stay. [`StoreError::Taken`]: it became like another.
     async fn set_ban(&mut self, ban: &Ban, likeness: [u8; 16]) -> Result<()>;
+
+    /// Changes up to [`MAX_CHUNK`] bans that stand, each named once.
+    async fn renew_bans(&mut self, renewals: &[Renewal]) -> Result<()>;
+
+    /// Lifts up to [`MAX_CHUNK`] bans, and tells which of them had not ended before.
+    async fn lift_bans(&mut self, lifting: &Lifting) -> Result<Vec<BanId>>;
 
     /// The bans carried over from this one.
     async fn children(&mut self, ban: BanId) -> Result<Vec<BanId>>;
@@ -346,6 +380,9 @@ pub trait Work: Send {
 
     /// Notes what happened, in the same transaction (S-3).
     async fn note(&mut self, event: &Event) -> Result<()>;
+
+    /// Notes up to [`MAX_CHUNK`] things that happened.
+    async fn note_all(&mut self, events: &[Event]) -> Result<()>;
 
     /// Tells the feed how things stand now, remembers the answer, and commits (S-3, S-9, S-11).
     async fn commit(self: Box<Self>, answer: &Answer) -> Result<()>;
@@ -523,6 +560,31 @@ pub trait Store: Upkeep + Send + Sync + 'static {
         keys: &[Key],
         limit: i64,
     ) -> Result<Option<Concerning>>;
+    /// Bans by their ids, in the order of these; those that are not there are left out.
+    async fn bans_of(&self, tenant: &TenantId, bans: &[BanId]) -> Result<Vec<Ban>>;
+
+    /// The ids of up to `limit` bans that a filter finds, from one on, in their own order.
+    async fn ban_ids(
+        &self,
+        tenant: &TenantId,
+        filter: &BanFilter,
+        after: Option<BanId>,
+        limit: i64,
+    ) -> Result<Vec<BanId>>;
+
+    /// Every ban that a filter finds, in the order of their ids and all of one snapshot (S-1);
+    /// `false` = there is no such tenant.
+    ///
+    /// The snapshot is held for as long as the sink takes: it must not wait for a caller.
+    async fn export(
+        &self,
+        tenant: &TenantId,
+        filter: &BanFilter,
+        sink: &mut dyn BanSink,
+    ) -> Result<bool>;
+
+    /// What happened in the transactions that bear these marks.
+    async fn events_of(&self, tenant: &TenantId, nonces: &[Nonce]) -> Result<Vec<(Nonce, Event)>>;
 
     /// A page of bans.
     async fn bans(&self, tenant: &TenantId, filter: &BanFilter) -> Result<BanPage>;

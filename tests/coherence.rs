@@ -11,6 +11,8 @@ mod cluster;
     reason = "the rest is for suites that open a store themselves"
 )]
 mod database;
+#[path = "coherence/imports.rs"]
+mod imports;
 #[path = "stage/process.rs"]
 #[expect(dead_code, reason = "the rest is for suites that torture pods")]
 mod process;

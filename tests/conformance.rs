@@ -33,6 +33,8 @@ macro_rules! on_both_stores {
 mod alike;
 #[path = "conformance/bell.rs"]
 mod bell;
+#[path = "conformance/bulk.rs"]
+mod bulk;
 #[path = "conformance/concerning.rs"]
 mod concerning;
 #[path = "conformance/counts.rs"]

@@ -50,6 +50,8 @@ mod database;
 mod entries;
 #[path = "it/explain.rs"]
 mod explain;
+#[path = "it/exports.rs"]
+mod exports;
 #[path = "it/fields.rs"]
 mod fields;
 #[path = "it/freshness.rs"]
@@ -60,6 +62,8 @@ mod gone;
 mod history;
 #[path = "it/identities.rs"]
 mod identities;
+#[path = "it/imports.rs"]
+mod imports;
 #[path = "it/interaction.rs"]
 mod interaction;
 #[path = "it/ladder.rs"]
@@ -98,3 +102,5 @@ mod terms;
 mod times;
 #[path = "it/tokens.rs"]
 mod tokens;
+#[path = "it/watching.rs"]
+mod watching;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{
     Asked,
     convert::{self, ban, interaction, token},
+    export::Answers,
     no_answer, v1,
 };
 use crate::{
@@ -23,9 +24,9 @@ use crate::{
 /// Makes, changes and lists bans over the wire.
 #[derive(Clone)]
 pub struct AdminApi {
-    desk: Desk,
+    pub(super) desk: Desk,
     checker: Arc<Checker>,
-    feed: Feed,
+    pub(super) feed: Feed,
 }
 
 impl AdminApi {
@@ -263,4 +264,21 @@ serve! { AdminApi, v1::admin_service_server::AdminService {
     update_ban: UpdateBanRequest => UpdateBanResponse by update;
     deactivate_ban: DeactivateBanRequest => DeactivateBanResponse by deactivate;
     list_ban_events: ListBanEventsRequest => ListBanEventsResponse by events;
+    deactivate_bans: DeactivateBansRequest => DeactivateBansResponse by deactivate_all;
+} also {
+    type ExportBansStream = Answers<v1::ExportBansResponse>;
+
+    async fn export_bans(
+        &self,
+        request: tonic::Request<v1::ExportBansRequest>,
+    ) -> Result<tonic::Response<Self::ExportBansStream>, tonic::Status> {
+        self.export(request).await
+    }
+
+    async fn import_bans(
+        &self,
+        request: tonic::Request<tonic::Streaming<v1::ImportBansRequest>>,
+    ) -> Result<tonic::Response<v1::ImportBansResponse>, tonic::Status> {
+        self.import(request).await
+    }
 } }

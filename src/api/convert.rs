@@ -3,6 +3,7 @@
 //! Every message is taken apart by name, so a field of tomorrow stops the build right here.
 
 pub(super) mod ban;
+pub(super) mod bulk;
 pub(super) mod config;
 pub(super) mod interaction;
 pub(super) mod queue;
@@ -47,7 +48,7 @@ macro_rules! writes {
 }
 
 writes! {
-    CreateBanRequest UpdateBanRequest DeactivateBanRequest
+    CreateBanRequest UpdateBanRequest DeactivateBanRequest DeactivateBansRequest
     CreateTenantRequest UpdateTenantSettingsRequest DeleteTenantRequest
     CreateBanListRequest UpdateBanListRequest DeleteBanListRequest SetBanListQueuesRequest
     BanInteractionRequest UpdateQueuePolicyRequest SetBanRightsRequest

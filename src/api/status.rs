@@ -20,6 +20,7 @@ const fn code(class: Class) -> Code {
         Class::State => Code::FailedPrecondition,
         Class::Denied => Code::PermissionDenied,
         Class::Conflict => Code::Aborted,
+        Class::Past => Code::OutOfRange,
         Class::Exhausted => Code::ResourceExhausted,
         Class::Unavailable => Code::Unavailable,
         Class::Late => Code::DeadlineExceeded,

@@ -2,6 +2,8 @@
 
 mod add;
 mod deactivate;
+mod export;
+mod filter;
 mod import;
 mod interaction;
 mod list;
@@ -31,6 +33,7 @@ pub(crate) enum BanCommand {
     Update(update::Update),
     Deactivate(deactivate::Deactivate),
     Import(import::Import),
+    Export(export::Export),
 }
 
 impl BanCommand {
@@ -43,6 +46,7 @@ impl BanCommand {
             Self::Update(update) => update.run(session).await,
             Self::Deactivate(deactivate) => deactivate.run(session).await,
             Self::Import(import) => import.run(session).await,
+            Self::Export(export) => export.run(session).await,
         }
     }
 }

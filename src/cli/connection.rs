@@ -15,6 +15,7 @@ use tonic::{
 use crate::api::v1::{
     admin_service_client::AdminServiceClient, check_service_client::CheckServiceClient,
     config_service_client::ConfigServiceClient, diagnostic_service_client::DiagnosticServiceClient,
+    watch_service_client::WatchServiceClient,
 };
 
 /// The largest answer taken: a page of 1000 bans of 8 long targets each is more than gRPC's usual
@@ -72,12 +73,15 @@ pub(crate) type Line = InterceptedService<Channel, Envelope>;
 #[derive(Clone)]
 pub(crate) struct Envelope {
     authorization: Option<MetadataValue<Ascii>>,
-    deadline: Duration,
+    /// None for streams, which take as long as they take.
+    deadline: Option<Duration>,
 }
 
 impl Interceptor for Envelope {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        request.set_timeout(self.deadline);
+        if let Some(deadline) = self.deadline {
+            request.set_timeout(deadline);
+        }
         if let Some(authorization) = &self.authorization {
             request
                 .metadata_mut()
@@ -106,6 +110,31 @@ impl Connection {
             AdminServiceClient::with_interceptor(channel, self.envelope()?)
                 .max_decoding_message_size(LARGEST_ANSWER),
         )
+    }
+
+    /// A client of the admin listener, for streams of bans: they take as long as they take.
+    pub(crate) async fn streams(&self) -> anyhow::Result<AdminServiceClient<Line>> {
+        let channel = self.connect_admin().await?;
+        Ok(
+            AdminServiceClient::with_interceptor(channel, self.without_deadline()?)
+                .max_decoding_message_size(LARGEST_ANSWER),
+        )
+    }
+
+    /// A client of the admin listener, for what becomes of bans.
+    pub(crate) async fn watches(&self) -> anyhow::Result<WatchServiceClient<Line>> {
+        let channel = self.connect_admin().await?;
+        Ok(
+            WatchServiceClient::with_interceptor(channel, self.without_deadline()?)
+                .max_decoding_message_size(LARGEST_ANSWER),
+        )
+    }
+
+    fn without_deadline(&self) -> anyhow::Result<Envelope> {
+        Ok(Envelope {
+            deadline: None,
+            ..self.envelope()?
+        })
     }
 
     /// A client of the admin listener, for tenants and lists.
@@ -161,7 +190,7 @@ impl Connection {
         let authorization = token.map(bearer).transpose()?;
         Ok(Envelope {
             authorization,
-            deadline: self.timeout,
+            deadline: Some(self.timeout),
         })
     }
 }

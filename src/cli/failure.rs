@@ -25,16 +25,6 @@ pub(crate) fn reason(status: &Status) -> String {
         .unwrap_or_default()
 }
 
-/// A fact that the server gave with its reason, such as the `ban_id` of a duplicate.
-pub(crate) fn fact(status: &Status, name: &str) -> Option<String> {
-    status
-        .get_error_details()
-        .error_info()?
-        .metadata
-        .get(name)
-        .cloned()
-}
-
 /// What happened, on one line: the message with the fields at fault.
 pub(crate) fn headline(status: &Status) -> String {
     let message = match (status.code(), status.message()) {
@@ -190,7 +180,6 @@ mod tests {
             assert!(text.contains(part), "{part} in {text}");
         }
         assert_eq!(reason(&refusal()), "DUPLICATE_ACTIVE_BAN");
-        assert_eq!(fact(&refusal(), "ban_id").as_deref(), Some("0192"));
         assert_eq!(
             headline(&refusal()),
             "such a ban stands; targets[1].value: is banned"

@@ -39,6 +39,7 @@ named!(
     CreateBanResponse,
     CreateTenantResponse,
     DeactivateBanResponse,
+    DeactivateBansResponse,
     DeleteBanListResponse,
     DeleteTenantResponse,
     ExplainInteractionResponse,
@@ -55,6 +56,7 @@ named!(
     UpdateBanResponse,
     UpdateQueuePolicyResponse,
     UpdateTenantSettingsResponse,
+    WatchChangesResponse,
 );
 
 /// The message in the form that serialises as canonical JSON.
@@ -112,6 +114,7 @@ mod tests {
         text(&v1::CreateTenantResponse::default());
         text(&v1::DeactivateBanResponse::default());
         text(&v1::GetQueuePolicyResponse::default());
+        text(&v1::DeactivateBansResponse::default());
         text(&v1::GetTenantSettingsResponse::default());
         text(&v1::QueuePolicy::default());
         text(&v1::SetBanRightsResponse::default());
@@ -121,6 +124,7 @@ mod tests {
         text(&v1::TenantSettings::default());
         text(&v1::UpdateBanResponse::default());
         text(&v1::UpdateTenantSettingsResponse::default());
+        text(&v1::WatchChangesResponse::default());
     }
 
     #[test]

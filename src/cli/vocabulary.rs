@@ -5,8 +5,9 @@
 use clap::{ValueEnum, builder::PossibleValue};
 
 use crate::api::v1::{
-    Channel, CheckStage, Decision, DecisionBasis, IdentityKind, MatchKind, Treatment,
+    Channel, CheckStage, Decision, DecisionBasis, IdentityKind, MatchKind, OnDuplicate, Treatment,
     ban::{Enforcement, Origin, State},
+    ban_change::Kind as ChangeKind,
     ban_list::WebchatBanType,
     queue_policy::{RecordTo, WithheldPolicy},
     tenant_settings::FailureMode,
@@ -100,6 +101,11 @@ words! {
     WebchatBanType { LocalStorage = "local-storage", Ip = "ip" }
     FailureMode { Open = "open", Closed = "closed" }
     Enforcement { Enforced = "enforced", Shadow = "shadow" }
+    OnDuplicate { Skip = "skip", Update = "update", Fail = "fail" }
+    ChangeKind {
+        ; told Created = "created", Updated = "updated", Deactivated = "deactivated",
+        Started = "started", Expired = "expired", Erased = "erased"
+    }
     Decision { ; told Allow = "allow", Deny = "deny" }
     DecisionBasis { ; told Fresh = "fresh", Stale = "stale", FailureMode = "failure-mode" }
 }

@@ -154,9 +154,26 @@ pub fn prepare(
     list: Option<&BanList>,
     about: &Circumstances,
 ) -> Result<(NewBan, Vec<(u32, String)>), Refusal> {
-    // An operator has the customer on the line; who enters a ban by hand has the time to say why.
-    let by_hand = matches!(asked.origin, Origin::AdminEntry | Origin::Import);
-    if by_hand && asked.reason.trim().is_empty() {
+    prepare_with(
+        &about.keys.tenant(&about.tenant),
+        asked,
+        settings,
+        list,
+        about,
+    )
+}
+
+/// The same with the tenant's key at hand, which costs more to make than all the rest.
+pub(super) fn prepare_with(
+    key: &TenantKey,
+    asked: &CreateBan,
+    settings: &TenantSettings,
+    list: Option<&BanList>,
+    about: &Circumstances,
+) -> Result<(NewBan, Vec<(u32, String)>), Refusal> {
+    // An operator has the customer on the line, and in a file only the number is mandatory (P1); who
+    // enters a ban by hand has the time to say why.
+    if asked.origin == Origin::AdminEntry && asked.reason.trim().is_empty() {
         let message = "a ban needs a reason, for those who have to explain it later";
         return Err(Refusal::of_field(Reason::ReasonRequired, "reason", message));
     }
@@ -174,7 +191,6 @@ pub fn prepare(
     let channels = channels(asked.channels, &identities)?;
     let (start, expire) = times::of_new_ban(asked.start, asked.end, settings, list, about.now)?;
 
-    let key = about.keys.tenant(&about.tenant);
     let (mut keys, mut targets, mut warnings) = (Vec::new(), Vec::new(), Vec::new());
     for (at, (identity, given)) in (0u8..).zip(identities.iter().zip(&asked.targets)) {
         let its_keys = key.keys(identity, settings.ipv6_prefix);
@@ -229,7 +245,7 @@ pub fn prepare(
         last_match: None,
         version: 1,
     };
-    let likeness = likeness(&ban, &key);
+    let likeness = likeness(&ban, key);
     let generation = list.map_or(0, |list| list.generation);
     Ok((
         NewBan {

@@ -46,6 +46,13 @@ pub struct BanQuery {
     pub page_token: String,
 }
 
+/// A query whose filter has been judged, its key filled in.
+pub(super) struct Narrowed {
+    pub(super) filter: BanFilter,
+    pub(super) page_size: i32,
+    pub(super) page_token: String,
+}
+
 /// Which events are wanted, and which page of them.
 #[derive(Clone, Debug, Default)]
 pub struct EventQuery {
@@ -102,6 +109,41 @@ impl Desk {
         query: BanQuery,
         deadline: Duration,
     ) -> Result<Page<Ban>, Refusal> {
+        let Narrowed {
+            mut filter,
+            page_size,
+            page_token,
+        } = self.narrow(tenant, query, deadline).await?;
+        filter.limit = pages::size(page_size)?;
+        let pages = self.pages(format!("bans of {tenant}: {filter:?}"), filter.limit);
+        let place = pages.place(&page_token)?.map(|place| Place::read(&place));
+        // Pages of one list are told at one instant, or a ban could fall between two of them.
+        filter.now = Some(place.as_ref().map_or_else(|| self.now(), |place| place.now));
+        filter.after = place.as_ref().map(|place| place.cursor);
+        filter.count = place.is_none();
+        let page = self
+            .within(deadline, self.store.bans(tenant, &filter))
+            .await?;
+        let total = page
+            .total
+            .or(place.map(|place| place.total))
+            .unwrap_or_default();
+        let now = filter.now.unwrap_or(Timestamp::MIN);
+        let last = page.next.map(|cursor| Place { cursor, now, total }.bytes());
+        Ok(Page {
+            next: pages.next(page.bans.len(), last),
+            items: page.bans,
+            total,
+        })
+    }
+
+    /// Judges what narrows a list of bans, and finds the key of the identity they are to be on.
+    pub(super) async fn narrow(
+        &self,
+        tenant: &TenantId,
+        query: BanQuery,
+        deadline: Duration,
+    ) -> Result<Narrowed, Refusal> {
         self.known(tenant)?;
         let BanQuery {
             mut filter,
@@ -123,26 +165,10 @@ impl Desk {
                     .await?,
             );
         }
-        filter.limit = pages::size(page_size)?;
-        let pages = self.pages(format!("bans of {tenant}: {filter:?}"), filter.limit);
-        let place = pages.place(&page_token)?.map(|place| Place::read(&place));
-        // Pages of one list are told at one instant, or a ban could fall between two of them.
-        filter.now = Some(place.as_ref().map_or_else(|| self.now(), |place| place.now));
-        filter.after = place.as_ref().map(|place| place.cursor);
-        filter.count = place.is_none();
-        let page = self
-            .within(deadline, self.store.bans(tenant, &filter))
-            .await?;
-        let total = page
-            .total
-            .or(place.map(|place| place.total))
-            .unwrap_or_default();
-        let now = filter.now.unwrap_or(Timestamp::MIN);
-        let last = page.next.map(|cursor| Place { cursor, now, total }.bytes());
-        Ok(Page {
-            next: pages.next(page.bans.len(), last),
-            items: page.bans,
-            total,
+        Ok(Narrowed {
+            filter,
+            page_size,
+            page_token,
         })
     }
 

@@ -15,6 +15,8 @@ pub enum Scope {
     Supervisor,
     /// Everything within a tenant.
     Admin,
+    /// Follow what becomes of bans.
+    Watch,
 }
 
 impl Scope {
@@ -26,6 +28,7 @@ impl Scope {
             Self::Operator => "operator",
             Self::Supervisor => "supervisor",
             Self::Admin => "admin",
+            Self::Watch => "watch",
         }
     }
 }

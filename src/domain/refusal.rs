@@ -42,6 +42,7 @@ pub enum Reason {
     BanEnded,
     TokenHistoryLost,
     BanNotAllowedOnQueue,
+    WatchCursorExpired,
     ScopeMissing,
     ActorMismatch,
     EtagMismatch,
@@ -70,6 +71,8 @@ pub enum Class {
     Denied,
     /// Somebody else was faster.
     Conflict,
+    /// What is wanted lies too far back.
+    Past,
     /// Too much at once.
     Exhausted,
     /// Not now.
@@ -119,6 +122,7 @@ impl Reason {
             Self::BanEnded => ("BAN_ENDED", Class::State),
             Self::TokenHistoryLost => ("TOKEN_HISTORY_LOST", Class::State),
             Self::BanNotAllowedOnQueue => ("BAN_NOT_ALLOWED_ON_QUEUE", Class::Denied),
+            Self::WatchCursorExpired => ("WATCH_CURSOR_EXPIRED", Class::Past),
             Self::ScopeMissing => ("SCOPE_MISSING", Class::Denied),
             Self::ActorMismatch => ("ACTOR_MISMATCH", Class::Denied),
             Self::EtagMismatch => ("ETAG_MISMATCH", Class::Conflict),

@@ -17,11 +17,12 @@ use tonic_reflection::server::Builder as Reflection;
 use super::resident;
 use crate::{
     api::{
-        AdminApi, CheckApi, ConfigApi, DESCRIPTORS, DiagnosticApi, Elsewhere,
+        AdminApi, CheckApi, ConfigApi, DESCRIPTORS, DiagnosticApi, Elsewhere, WatchApi,
         v1::{
             admin_service_server::AdminServiceServer, check_service_server::CheckServiceServer,
             config_service_server::ConfigServiceServer,
             diagnostic_service_server::DiagnosticServiceServer,
+            watch_service_server::WatchServiceServer,
         },
     },
     checker::Checker,
@@ -29,6 +30,7 @@ use crate::{
     feed::Feed,
     telemetry::Counters,
     views::Views,
+    watcher::Watcher,
 };
 
 /// The largest message, in bytes; a check's is smaller.
@@ -38,10 +40,11 @@ const MAX_CHECK_MESSAGE: usize = 64 << 10;
 const BEAT: Duration = Duration::from_millis(250);
 
 const CHECK: &str = "bancheck.v1.CheckService";
-const ADMIN: [&str; 3] = [
+const ADMIN: [&str; 4] = [
     "bancheck.v1.AdminService",
     "bancheck.v1.ConfigService",
     "bancheck.v1.DiagnosticService",
+    "bancheck.v1.WatchService",
 ];
 
 /// Everything that is served, ready to be put on listeners.
@@ -49,6 +52,7 @@ const ADMIN: [&str; 3] = [
 pub(super) struct Services {
     checker: Arc<Checker>,
     desk: Desk,
+    watcher: Watcher,
     pub(super) feed: Feed,
     counters: Arc<Counters>,
     pub(super) views: Views,
@@ -59,6 +63,7 @@ impl Services {
     pub(super) fn new(
         checker: Arc<Checker>,
         desk: Desk,
+        watcher: Watcher,
         feed: Feed,
         counters: Arc<Counters>,
         views: Views,
@@ -69,6 +74,7 @@ impl Services {
         Ok(Self {
             checker,
             desk,
+            watcher,
             feed,
             counters,
             views,
@@ -96,12 +102,14 @@ impl Services {
         );
         let config = ConfigApi::new(self.desk.clone());
         let diagnostic = DiagnosticApi::new(self.desk.clone(), Arc::clone(&self.checker));
+        let watch = WatchApi::new(self.watcher.clone(), self.desk.clone(), self.feed.clone());
         routes
             .add_service(AdminServiceServer::new(admin).max_decoding_message_size(MAX_MESSAGE))
             .add_service(ConfigServiceServer::new(config).max_decoding_message_size(MAX_MESSAGE))
             .add_service(
                 DiagnosticServiceServer::new(diagnostic).max_decoding_message_size(MAX_MESSAGE),
             )
+            .add_service(WatchServiceServer::new(watch).max_decoding_message_size(MAX_MESSAGE))
     }
 
     /// What the check listener serves.

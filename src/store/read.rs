@@ -1,12 +1,17 @@
 //! What can be asked of a store about bans and events, besides one by its id.
 
-use sqlx::{Any, Row, any::AnyArguments, query::Query};
+use std::collections::HashMap;
+
+use sqlx::{
+    Any, Row,
+    any::{AnyArguments, AnyRow},
+    query::Query,
+};
 
 use super::{
     Event, Result, StoreError,
     pool::{Lent, Pool},
-    rows,
-    rows::{BanRow, ban_record},
+    rows::{self, BanRow, ban_record, number},
     sql::Statements,
 };
 use crate::domain::{
@@ -106,7 +111,7 @@ pub struct EventFilter {
     pub limit: i64,
 }
 
-type Asked = Query<'static, Any, AnyArguments>;
+pub(super) type Asked = Query<'static, Any, AnyArguments>;
 
 /// Text in which nothing has a meaning of its own to LIKE.
 fn literally(text: &str) -> String {
@@ -116,7 +121,7 @@ fn literally(text: &str) -> String {
 }
 
 impl BanFilter {
-    fn bind(&self, query: Asked, tenant: &TenantId) -> Result<Asked> {
+    pub(super) fn bind(&self, query: Asked, tenant: &TenantId) -> Result<Asked> {
         let states = if self.states.is_empty() {
             &[State::Active][..]
         } else {
@@ -255,6 +260,50 @@ pub(super) async fn bans(
     Ok(BanPage { bans, next, total })
 }
 
+/// Bans by their ids, in the order of these.
+pub(super) async fn bans_of(
+    readers: &Pool,
+    say: &Statements,
+    tenant: &TenantId,
+    bans: &[BanId],
+) -> Result<Vec<Ban>> {
+    let ids: Vec<_> = bans.iter().map(|ban| hex(ban.bytes())).collect();
+    let found = sqlx::query(say.bans_of.clone())
+        .bind(tenant.as_str().to_owned())
+        .bind(rows::to_json(&ids)?)
+        .fetch_all(&mut readers.lend().await?)
+        .await?;
+    let mut found = found
+        .iter()
+        .map(|row| {
+            let ban = BanRow::read(row)?.into_ban(tenant)?;
+            Ok((ban.ban_id, ban))
+        })
+        .collect::<Result<HashMap<_, _>>>()?;
+    Ok(bans.iter().filter_map(|ban| found.remove(ban)).collect())
+}
+
+/// The ids of bans that a filter finds, from one on.
+pub(super) async fn ban_ids(
+    lent: &mut Lent,
+    say: &Statements,
+    tenant: &TenantId,
+    filter: &BanFilter,
+    after: Option<BanId>,
+    limit: i64,
+) -> Result<Vec<BanId>> {
+    let found = filter
+        .bind(sqlx::query(say.ban_ids.clone()), tenant)?
+        .bind(after.map_or_else(Vec::new, |ban| ban.bytes().to_vec()))
+        .bind(limit)
+        .fetch_all(lent)
+        .await?;
+    found
+        .iter()
+        .map(|row| rows::ban_id(row.try_get::<&[u8], _>("ban_id")?))
+        .collect()
+}
+
 pub(super) async fn events(
     readers: &Pool,
     say: &Statements,
@@ -273,34 +322,52 @@ pub(super) async fn events(
         .bind(filter.limit)
         .fetch_all(&mut lent)
         .await?;
+    found.iter().map(event).collect()
+}
+
+/// What happened in the transactions that bear these marks.
+pub(super) async fn events_of(
+    readers: &Pool,
+    say: &Statements,
+    tenant: &TenantId,
+    nonces: &[Nonce],
+) -> Result<Vec<(Nonce, Event)>> {
+    let marks: Vec<_> = nonces.iter().map(|nonce| nonce.0.to_string()).collect();
+    let found = sqlx::query(say.events_of.clone())
+        .bind(tenant.as_str().to_owned())
+        .bind(rows::to_json(&marks)?)
+        .fetch_all(&mut readers.lend().await?)
+        .await?;
     found
         .iter()
-        .map(|row| {
-            let nonce: i64 = row.try_get("nonce")?;
-            let revision: Option<i64> = row.try_get("rev")?;
-            let event_id: Vec<u8> = row.try_get("event_id")?;
-            Ok(Event {
-                event_id: event_id
-                    .try_into()
-                    .map_err(|_| StoreError::Corrupt("the length of an event id"))?,
-                ban: row
-                    .try_get::<Option<Vec<u8>>, _>("ban_id")?
-                    .map(|ban| rows::ban_id(&ban))
-                    .transpose()?,
-                action: row.try_get("action")?,
-                actor: row.try_get("actor")?,
-                at: Timestamp::from_micros(row.try_get("at")?),
-                comment: row.try_get("comment")?,
-                anchor: revision
-                    .map(|revision| {
-                        let wrong = |_| StoreError::Corrupt("a feed row");
-                        Ok::<_, StoreError>(Anchor {
-                            revision: Revision(u64::try_from(revision).map_err(wrong)?),
-                            nonce: Nonce(u32::try_from(nonce).map_err(wrong)?),
-                        })
-                    })
-                    .transpose()?,
-            })
-        })
+        .map(|row| Ok((Nonce(number(row, "nonce")?), event(row)?)))
         .collect()
+}
+
+fn event(row: &AnyRow) -> Result<Event> {
+    let nonce: i64 = row.try_get("nonce")?;
+    let revision: Option<i64> = row.try_get("rev")?;
+    let event_id: Vec<u8> = row.try_get("event_id")?;
+    Ok(Event {
+        event_id: event_id
+            .try_into()
+            .map_err(|_| StoreError::Corrupt("the length of an event id"))?,
+        ban: row
+            .try_get::<Option<Vec<u8>>, _>("ban_id")?
+            .map(|ban| rows::ban_id(&ban))
+            .transpose()?,
+        action: row.try_get("action")?,
+        actor: row.try_get("actor")?,
+        at: Timestamp::from_micros(row.try_get("at")?),
+        comment: row.try_get("comment")?,
+        anchor: revision
+            .map(|revision| {
+                let wrong = |_| StoreError::Corrupt("a feed row");
+                Ok::<_, StoreError>(Anchor {
+                    revision: Revision(u64::try_from(revision).map_err(wrong)?),
+                    nonce: Nonce(u32::try_from(nonce).map_err(wrong)?),
+                })
+            })
+            .transpose()?,
+    })
 }

@@ -4,14 +4,17 @@
 //! part of the one JSON parameter that brings a chunk in, and inside a remembered answer.
 
 mod ban;
+mod bulk;
 mod config;
 mod queue;
 
 use serde::{Deserialize, Serialize};
 use sqlx::{Row, any::AnyRow};
 
+use self::bulk::TallyRow;
 pub(super) use self::{
-    ban::{BanRow, ban_record, key, parts},
+    ban::{BanRow, TargetRow, ban_record, key, parts},
+    bulk::{EventRow, RenewalRow},
     config::{ListRow, SettingsRow, list_record, tenant_record},
     queue::{PolicyRow, at_queue, ban_rights, forms, queue_record},
 };
@@ -20,19 +23,11 @@ use crate::domain::{
     ban::Ban,
     hex::{hex, unhex},
     ids::{BanId, ListId, TenantId},
+    import::Tally,
     list::{BanList, Treatment},
     policy::TenantSettings,
     queue::QueuePolicy,
 };
-
-/// An event of a ban in the one JSON parameter of a chunk.
-#[derive(Debug, Serialize)]
-pub(super) struct EventRow {
-    pub(super) event_id: String,
-    pub(super) ban_id: String,
-    pub(super) action: &'static str,
-    pub(super) at: i64,
-}
 
 /// How often a ban has matched, in the one JSON parameter of a chunk.
 #[derive(Debug, Serialize)]
@@ -77,6 +72,10 @@ pub struct Answer {
     pub added: Vec<String>,
     /// Queues that ceased to.
     pub removed: Vec<String>,
+    /// What became of an import, or of a part of it.
+    pub tally: Option<Tally>,
+    /// How many things were changed together.
+    pub count: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -94,6 +93,10 @@ struct AnswerRow {
     others: Vec<String>,
     added: Vec<String>,
     removed: Vec<String>,
+    #[serde(default)]
+    tally: Option<TallyRow>,
+    #[serde(default)]
+    count: u64,
 }
 
 impl Answer {
@@ -109,6 +112,8 @@ impl Answer {
             others,
             added,
             removed,
+            tally,
+            count,
         } = self;
         serde_json::to_string(&AnswerRow {
             ban: ban.as_ref().map(BanRow::of),
@@ -121,6 +126,8 @@ impl Answer {
             others: others.iter().map(|ban| hex(ban.bytes())).collect(),
             added: added.clone(),
             removed: removed.clone(),
+            tally: tally.as_ref().map(TallyRow::of),
+            count: *count,
         })
         .map_err(|_| StoreError::Corrupt("an answer that cannot be written down"))
     }
@@ -139,6 +146,8 @@ impl Answer {
             others,
             added,
             removed,
+            tally,
+            count,
         } = row;
         Ok(Self {
             ban: ban.map(|row| row.into_ban(tenant)).transpose()?,
@@ -159,6 +168,8 @@ impl Answer {
                 .collect::<Result<_>>()?,
             added,
             removed,
+            tally: tally.map(TallyRow::into_tally).transpose()?,
+            count,
         })
     }
 }

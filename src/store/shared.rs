@@ -7,8 +7,8 @@ use futures_util::TryStreamExt;
 use sqlx::{Row, any::AnyRow};
 
 use super::{
-    Answer, BanFilter, BanPage, Begun, Concerning, Directory, Event, EventFilter, FeedLink, Intent,
-    LoadSink, LoadedTenant, Result, Store, StoreError, Tail, payload,
+    Answer, BanFilter, BanPage, BanSink, Begun, Concerning, Directory, Event, EventFilter,
+    FeedLink, Intent, LoadSink, LoadedTenant, Result, Store, StoreError, Tail, export, payload,
     pool::{Lent, Pool},
     queues, read,
     rows::{self, BanRow, ListRow, SettingsRow, ban_record, number},
@@ -579,6 +579,37 @@ impl Store for SqlStore {
             tenant: loaded,
             bans,
         }))
+    }
+
+    async fn bans_of(&self, tenant: &TenantId, bans: &[BanId]) -> Result<Vec<Ban>> {
+        read::bans_of(&self.readers, &self.say, tenant, bans).await
+    }
+
+    async fn ban_ids(
+        &self,
+        tenant: &TenantId,
+        filter: &BanFilter,
+        after: Option<BanId>,
+        limit: i64,
+    ) -> Result<Vec<BanId>> {
+        let mut lent = self.readers.lend().await?.patiently(SEARCH);
+        read::ban_ids(&mut lent, &self.say, tenant, filter, after, limit).await
+    }
+
+    async fn export(
+        &self,
+        tenant: &TenantId,
+        filter: &BanFilter,
+        sink: &mut dyn BanSink,
+    ) -> Result<bool> {
+        let tx = self.readers.begin(self.dialect.begin_read).await?;
+        let mut tx = tx.patiently(SEARCH);
+        let (head, _) = self.primary_head(&mut tx).await?;
+        export::all(tx, &self.say, tenant, filter, head, sink).await
+    }
+
+    async fn events_of(&self, tenant: &TenantId, nonces: &[Nonce]) -> Result<Vec<(Nonce, Event)>> {
+        read::events_of(&self.readers, &self.say, tenant, nonces).await
     }
 
     async fn bans(&self, tenant: &TenantId, filter: &BanFilter) -> Result<BanPage> {

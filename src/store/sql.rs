@@ -102,11 +102,14 @@ const BAN_COLUMNS: &str = "ban_id text, list_id text, generation bigint, channel
     likeness text, version bigint";
 const TARGET_COLUMNS: &str = "ban_id text, position bigint, kind bigint, input text, \
     canonical text, issuer text, version bigint";
-const EVENT_COLUMNS: &str = "event_id text, ban_id text, action text, at bigint";
 const MATCH_COLUMNS: &str = "tenant text, ban_id text, matches bigint, last_at bigint";
 const KEY_COLUMNS: &str = "ban_id text, ordinal bigint, position bigint, space bigint, \
     width bigint, match_key text, kind bigint, matches bigint, key_text text, version bigint";
 
+const RENEWAL_COLUMNS: &str =
+    "ban_id text, reason text, reason_code text, start_at bigint, expire_at bigint";
+const EVENT_COLUMNS: &str =
+    "event_id text, ban_id text, action text, actor text, at bigint, comment text";
 const FORM_COLUMNS: &str = "position bigint, space bigint, match_key text";
 
 /// A queue's policy with the lists that the queue checks, as a JSON column. Of a list that is gone
@@ -164,7 +167,12 @@ const BAN_FILTER: &str = "b.tenant = $1
     AND ($11 = '' OR b.reason LIKE $11 ESCAPE '!')
     AND ($12 = '' OR b.created_by = $12)
     AND b.created_at >= $13 AND b.created_at < $14
-    AND ($15 < 0 OR b.expire_at < $15)";
+    AND ($15 < 0 OR b.expire_at < $15)
+    AND {shown}";
+
+/// Not what is staged to become the content of a list.
+const SHOWN: &str = "(b.ended = 1 OR b.list_id IS NULL OR b.generation <=
+        (SELECT l.generation FROM ban_lists l WHERE l.tenant = b.tenant AND l.list_id = b.list_id))";
 
 /// Where a permanent ban stands among ends: after all others.
 const END: &str = "coalesce(b.expire_at, 9223372036854775807)";
@@ -216,7 +224,7 @@ statements! {
             r.updated_at, r.created_by, '', '', r.source_interaction, r.source_queue,
             unhex(r.parent), r.import_id, unhex(r.likeness), r.version
         FROM {bans:$2} WHERE true
-        ON CONFLICT (tenant, likeness) WHERE ended = 0 DO NOTHING
+        ON CONFLICT (tenant, likeness, generation) WHERE ended = 0 DO NOTHING
         RETURNING ban_id";
     add_targets = "INSERT INTO ban_targets
             (tenant, ban_id, position, kind, input, canonical, issuer, canonicaliser_version)
@@ -321,13 +329,29 @@ statements! {
     purge_requests = "DELETE FROM requests WHERE tenant = $1 AND rpc <> 'DeleteTenant'
         AND (rpc, request_id) IN (SELECT rpc, request_id FROM requests
             WHERE tenant = $1 AND rpc <> 'DeleteTenant' LIMIT $2)";
-    alike = "SELECT ban_id, likeness FROM bans WHERE tenant = $1 AND ended = 0
+    alike = "SELECT ban_id, likeness, generation FROM bans WHERE tenant = $1 AND ended = 0
             AND likeness IN (SELECT unhex(r.value) FROM {texts:$2})";
     set_ban = "UPDATE bans SET channels = $3, reason = $4, reason_code = $5, enforcement = $6,
             started = CASE WHEN start_at IS NOT DISTINCT FROM $7 THEN started ELSE 0 END,
             start_at = $7, expire_at = $8, ended = $9, updated_at = $10, deactivated_at = $11,
             deactivated_by = $12, deactivate_reason = $13, likeness = $14, version = $15
         WHERE tenant = $1 AND ban_id = $2";
+    /// Words that are empty stay as they were. The tenant is compared in a way that looks as if it
+    /// came from a row: else SQLite looks through all rows for each of the tenant's bans.
+    renew_bans = "UPDATE bans SET
+            reason = CASE r.reason WHEN '' THEN bans.reason ELSE r.reason END,
+            reason_code = CASE r.reason_code WHEN '' THEN bans.reason_code ELSE r.reason_code END,
+            started = CASE WHEN bans.start_at IS NOT DISTINCT FROM r.start_at THEN bans.started
+                ELSE 0 END,
+            start_at = r.start_at, expire_at = r.expire_at, updated_at = $3,
+            version = bans.version + 1
+        FROM {renewals:$2}
+        WHERE bans.tenant = coalesce($1, r.ban_id) AND bans.ban_id = unhex(r.ban_id)";
+    lift_bans = "UPDATE bans SET ended = 1, updated_at = $3, deactivated_at = $3,
+            deactivated_by = $4, deactivate_reason = $5, version = version + 1
+        WHERE tenant = $1 AND ended = 0 AND (expire_at IS NULL OR expire_at > $3)
+            AND ban_id IN (SELECT unhex(r.value) FROM {texts:$2})
+        RETURNING ban_id";
     children = "SELECT ban_id FROM bans WHERE tenant = $1 AND parent = $2 AND ended = 0
         ORDER BY ban_id";
     overlapping = "SELECT DISTINCT o.ban_id FROM bans b
@@ -353,11 +377,14 @@ statements! {
             b.ended, k.space, k.width, k.match_key, k.kind, k.matches
         FROM bans b JOIN ban_keys k ON k.tenant = b.tenant AND k.ban_id = b.ban_id
         WHERE b.tenant = $1 AND b.ended = 0";
+    bans_of = "SELECT {whole_ban} FROM bans b
+        WHERE b.tenant = $1 AND b.ban_id IN (SELECT unhex(r.value) FROM {texts:$2}) AND {shown}";
     ban = "SELECT {whole_ban} FROM bans b WHERE b.tenant = $1 AND b.ban_id = $2";
     /// Those that have not ended first, then the newest.
     concerning = "SELECT {whole_ban} FROM bans b
         WHERE b.tenant = $1 AND b.ban_id IN (SELECT k.ban_id FROM ban_keys k
             WHERE k.tenant = $1 AND k.match_key IN (SELECT unhex(r.value) FROM {texts:$2}))
+            AND {shown}
         ORDER BY b.ended, b.ban_id DESC LIMIT $3";
     count_bans = "SELECT count(*) AS total FROM bans b WHERE {filter}";
     /// $16 asks for what comes after $17 and $18; $19 is how many.
@@ -375,13 +402,33 @@ statements! {
         ON CONFLICT (tenant, ban_id) DO UPDATE SET matches = ban_matches.matches + excluded.matches,
             last_at = CASE WHEN excluded.last_at > ban_matches.last_at
                 THEN excluded.last_at ELSE ban_matches.last_at END";
+    /// After $16, at most $17.
+    ban_ids = "SELECT b.ban_id FROM bans b WHERE {filter} AND b.ban_id > $16
+        ORDER BY b.ban_id LIMIT $17";
+    /// The same with all columns of their own: targets and keys are read beside them, in the same
+    /// order, for a look-up a ban is most of the work.
+    export_bans = "SELECT b.*, m.matches AS match_count, m.last_at AS last_match_at,
+            d.at AS dropped_at, d.actor AS dropped_by, d.reason AS dropped_why
+        FROM bans b LEFT JOIN ban_matches m ON m.tenant = b.tenant AND m.ban_id = b.ban_id
+        LEFT JOIN dropped_generations d ON d.tenant = b.tenant AND d.generation = b.generation
+            AND b.ended = 0 AND (b.expire_at IS NULL OR b.expire_at > d.at)
+        WHERE {filter} AND b.ban_id > $16
+        ORDER BY b.ban_id LIMIT $17";
+    export_targets = "SELECT ban_id, kind, input, canonical, issuer, canonicaliser_version
+        FROM ban_targets WHERE tenant = $1 AND ban_id >= $2 AND ban_id <= $3
+        ORDER BY ban_id, position";
+    export_keys = "SELECT ban_id, position, key_text FROM ban_keys
+        WHERE tenant = $1 AND ban_id >= $2 AND ban_id <= $3 ORDER BY ban_id, ordinal";
+    events_of = "SELECT e.*, CAST(NULL AS bigint) AS rev FROM ban_events e WHERE e.tenant = $1
+            AND e.nonce IN (SELECT CAST(r.value AS bigint) FROM {texts:$2})
+        ORDER BY e.event_id";
+    add_events = "INSERT INTO ban_events
+            (tenant, event_id, ban_id, action, actor, at, comment, nonce)
+        SELECT $1, unhex(r.event_id), unhex(r.ban_id), r.action, r.actor, r.at, r.comment, $3
+        FROM {events:$2}";
     add_event = "INSERT INTO ban_events
             (tenant, event_id, ban_id, action, actor, at, comment, nonce)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
-    add_events = "INSERT INTO ban_events
-            (tenant, event_id, ban_id, action, actor, at, comment, nonce)
-        SELECT $1, unhex(r.event_id), unhex(r.ban_id), r.action, $3, r.at, $5, $4
-        FROM {events:$2}";
     /// Two rows of the feed may bear one nonce by chance: an event comes once all the same.
     events = "SELECT e.*, (SELECT min(f.rev) FROM feed f
                 WHERE f.nonce = e.nonce AND f.tenant = e.tenant) AS rev
@@ -504,6 +551,7 @@ impl Dialect {
             .replace("{enforced:r.value}", &ENFORCED.replace("{of}", "r.value"))
             .replace("{enforced:q.queue}", &ENFORCED.replace("{of}", "q.queue"))
             .replace("{filter}", BAN_FILTER)
+            .replace("{shown}", SHOWN)
             .replace("{dropped}", DROPPED)
             .replace("{end}", END)
             .replace("{lock}", self.lock)
@@ -518,6 +566,7 @@ impl Dialect {
             .replace("{targets:$2}", &(self.rows)("$2", TARGET_COLUMNS))
             .replace("{keys:$2}", &(self.rows)("$2", KEY_COLUMNS))
             .replace("{matches:$1}", &(self.rows)("$1", MATCH_COLUMNS))
+            .replace("{renewals:$2}", &(self.rows)("$2", RENEWAL_COLUMNS))
             .replace("{events:$2}", &(self.rows)("$2", EVENT_COLUMNS))
             .replace("{forms:$3}", &(self.rows)("$3", FORM_COLUMNS));
         for parameter in ["$2", "$3", "$5"] {

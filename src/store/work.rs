@@ -2,11 +2,14 @@
 
 mod time;
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use sqlx::Row;
 
 use super::{
-    Added, Answer, Event, Intent, MAX_CHUNK, NewBan, Result, StoreError, Work, payload,
+    Added, Answer, Event, Intent, Lifting, MAX_CHUNK, NewBan, Renewal, Result, StoreError, Work,
+    payload,
     payload::Kind,
     pool::Lent,
     queues, read,
@@ -129,8 +132,8 @@ impl SqlWork {
         })
     }
 
-    /// The bans in being that are alike one of these, each with its likeness.
-    async fn alike(&mut self, likenesses: &str) -> Result<Vec<(Vec<u8>, BanId)>> {
+    /// The bans in being that are alike one of these, by likeness and generation.
+    async fn alike(&mut self, likenesses: &str) -> Result<HashMap<(Vec<u8>, u32), BanId>> {
         let found = sqlx::query(self.say.alike.clone())
             .bind(self.tenant())
             .bind(likenesses.to_owned())
@@ -138,7 +141,10 @@ impl SqlWork {
             .await?;
         found
             .iter()
-            .map(|row| Ok((row.try_get("likeness")?, ban_id(row)?)))
+            .map(|row| {
+                let likeness = row.try_get("likeness")?;
+                Ok(((likeness, number(row, "generation")?), ban_id(row)?))
+            })
             .collect()
     }
 }
@@ -224,7 +230,7 @@ impl Work for SqlWork {
         let standing = if made.len() < bans.len() {
             self.alike(&likenesses).await?
         } else {
-            Vec::new()
+            HashMap::new()
         };
         bans.iter()
             .map(|new| {
@@ -233,9 +239,8 @@ impl Work for SqlWork {
                     return Ok(Added::Made);
                 }
                 standing
-                    .iter()
-                    .find(|(likeness, _)| *likeness == new.likeness)
-                    .map(|(_, ban)| Added::Alike(*ban))
+                    .get(&(new.likeness.to_vec(), new.generation))
+                    .map(|ban| Added::Alike(*ban))
                     .ok_or(StoreError::Taken)
             })
             .collect()
@@ -279,6 +284,37 @@ impl Work for SqlWork {
             .await?;
         self.touch_ban(ban.ban_id);
         Ok(())
+    }
+
+    async fn renew_bans(&mut self, renewals: &[Renewal]) -> Result<()> {
+        let rows: Vec<_> = renewals.iter().map(rows::RenewalRow::of).collect();
+        sqlx::query(self.say.renew_bans.clone())
+            .bind(self.tenant())
+            .bind(rows::to_json(&rows)?)
+            .bind(self.intent.now.micros())
+            .execute(&mut self.tx)
+            .await?;
+        for renewal in renewals {
+            self.touch_ban(renewal.ban);
+        }
+        Ok(())
+    }
+
+    async fn lift_bans(&mut self, lifting: &Lifting) -> Result<Vec<BanId>> {
+        let ids: Vec<_> = lifting.bans.iter().map(|ban| hex(ban.bytes())).collect();
+        let lifted = sqlx::query(self.say.lift_bans.clone())
+            .bind(self.tenant())
+            .bind(rows::to_json(&ids)?)
+            .bind(self.intent.now.micros())
+            .bind(lifting.by.clone())
+            .bind(lifting.reason.clone())
+            .fetch_all(&mut self.tx)
+            .await?;
+        let lifted = lifted.iter().map(ban_id).collect::<Result<Vec<_>>>()?;
+        for ban in &lifted {
+            self.touch_ban(*ban);
+        }
+        Ok(lifted)
     }
 
     async fn children(&mut self, ban: BanId) -> Result<Vec<BanId>> {
@@ -481,6 +517,17 @@ impl Work for SqlWork {
             .bind(event.actor.clone())
             .bind(event.at.micros())
             .bind(event.comment.clone())
+            .bind(i64::from(self.intent.nonce.0))
+            .execute(&mut self.tx)
+            .await?;
+        Ok(())
+    }
+
+    async fn note_all(&mut self, events: &[Event]) -> Result<()> {
+        let rows: Vec<_> = events.iter().map(rows::EventRow::of).collect();
+        sqlx::query(self.say.add_events.clone())
+            .bind(self.tenant())
+            .bind(rows::to_json(&rows)?)
             .bind(i64::from(self.intent.nonce.0))
             .execute(&mut self.tx)
             .await?;

@@ -6,6 +6,7 @@ use bancheck::{
     domain::{
         channel::Channel,
         clock::Timestamp,
+        import::Tally,
         policy::{RecordTo, TenantSettings},
         queue::{QueuePolicy, WithheldPolicy},
         revision::Nonce,
@@ -86,6 +87,18 @@ fn rich_answer(house: &House, tenant: &bancheck::domain::ids::TenantId) -> Answe
         warnings: vec![(0, "OVERLAPS_BAN".to_owned()), (2, "HOMOGLYPH".to_owned())],
         added: vec!["q1".to_owned(), "čtyři".to_owned()],
         removed: vec!["q\"2".to_owned()],
+        tally: Some(Tally {
+            import_id: "i".to_owned(),
+            rows: 7,
+            created: 1,
+            updated: 2,
+            duplicates: 3,
+            excepted: 4,
+            failed: 5,
+            failures: vec![(-1, vec![0, 255])],
+            trail: [9; 16],
+        }),
+        count: u64::from(u32::MAX),
     }
 }
 

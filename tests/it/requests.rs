@@ -2,8 +2,8 @@
 
 use bancheck::api::v1::{
     Ban, BanList, Channel, CheckInteractionRequest, CheckInteractionResponse, CheckStage,
-    CreateBanListRequest, CreateBanRequest, Decision, Identity, IdentityKind, ListBansRequest,
-    SetBanListQueuesRequest, SetBanListQueuesResponse, UpdateBanRequest,
+    CreateBanListRequest, CreateBanRequest, Decision, GetBanRequest, Identity, IdentityKind,
+    ListBansRequest, SetBanListQueuesRequest, SetBanListQueuesResponse, UpdateBanRequest,
     create_ban_request::Expiry,
 };
 use prost_types::{FieldMask, Timestamp};
@@ -195,6 +195,16 @@ impl Client {
             page.bans.into_iter().map(|ban| ban.ban_id).collect(),
             page.total_size,
         )
+    }
+
+    /// A ban of [`TENANT`] as it is now.
+    pub(crate) async fn look(&self, ban: &Ban) -> Ban {
+        let request = GetBanRequest {
+            tenant: TENANT.to_owned(),
+            ban_id: ban.ban_id.clone(),
+        };
+        let found = self.admin().get_ban(request).await.expect("a ban");
+        found.into_inner().ban.expect("the ban")
     }
 
     /// Says which queues check a list.

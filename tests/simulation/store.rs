@@ -11,13 +11,13 @@ use bancheck::{
         list::BanList,
         policy::TenantSettings,
         queue::{AtQueue, BanRights, QueuePolicy},
-        revision::{Anchor, Epoch, Revision},
+        revision::{Anchor, Epoch, Nonce, Revision},
         view::index::Key,
     },
     store::{
-        Agenda, Answer, BanFilter, BanPage, Begun, Concerning, Directory, Event, EventFilter,
-        FeedLink, Intent, LoadSink, LoadedTenant, Matched, Purged, Result, Store, StoreError,
-        Sweep, Swept, Tail, Turn, Upkeep,
+        Agenda, Answer, BanFilter, BanPage, BanSink, Begun, Concerning, Directory, Event,
+        EventFilter, FeedLink, Intent, LoadSink, LoadedTenant, Matched, Purged, Result, Store,
+        StoreError, Sweep, Swept, Tail, Turn, Upkeep,
     },
 };
 use tokio::time::{Instant, timeout_at};
@@ -350,6 +350,37 @@ impl Store for PodStore {
         _limit: i64,
     ) -> Result<Option<Concerning>> {
         unneeded("concerning")
+    }
+
+    async fn bans_of(&self, _tenant: &TenantId, _bans: &[BanId]) -> Result<Vec<Ban>> {
+        unneeded("bans_of")
+    }
+
+    async fn ban_ids(
+        &self,
+        _tenant: &TenantId,
+        _filter: &BanFilter,
+        _after: Option<BanId>,
+        _limit: i64,
+    ) -> Result<Vec<BanId>> {
+        unneeded("ban_ids")
+    }
+
+    async fn export(
+        &self,
+        _tenant: &TenantId,
+        _filter: &BanFilter,
+        _sink: &mut dyn BanSink,
+    ) -> Result<bool> {
+        unneeded("export")
+    }
+
+    async fn events_of(
+        &self,
+        _tenant: &TenantId,
+        _nonces: &[Nonce],
+    ) -> Result<Vec<(Nonce, Event)>> {
+        unneeded("events_of")
     }
 
     async fn bans(&self, _tenant: &TenantId, _filter: &BanFilter) -> Result<BanPage> {

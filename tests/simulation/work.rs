@@ -18,7 +18,7 @@ use bancheck::{
         queue::{AtQueue, BanRights, QueuePolicy},
         record::{BanRecord, Change},
     },
-    store::{Added, Answer, Event, Intent, NewBan, Result, StoreError, Work},
+    store::{Added, Answer, Event, Intent, Lifting, NewBan, Renewal, Result, StoreError, Work},
 };
 use tokio::{
     sync::{OwnedMutexGuard, oneshot},
@@ -311,6 +311,14 @@ impl Work for ModelWork {
         Ok(())
     }
 
+    async fn renew_bans(&mut self, _renewals: &[Renewal]) -> Result<()> {
+        unneeded("renew_bans")
+    }
+
+    async fn lift_bans(&mut self, _lifting: &Lifting) -> Result<Vec<BanId>> {
+        unneeded("lift_bans")
+    }
+
     async fn children(&mut self, _ban: BanId) -> Result<Vec<BanId>> {
         unneeded("children")
     }
@@ -390,6 +398,10 @@ impl Work for ModelWork {
     async fn note(&mut self, _event: &Event) -> Result<()> {
         // Events are in no view and no answer.
         self.statement().await
+    }
+
+    async fn note_all(&mut self, _events: &[Event]) -> Result<()> {
+        unneeded("note_all")
     }
 
     async fn commit(self: Box<Self>, answer: &Answer) -> Result<()> {

@@ -1,44 +1,48 @@
 //! `bancheck ban import`: many bans from a file.
 //!
-//! Every row is a ban of its own, made by its own `CreateBan`: one bad row spoils no other, and a
-//! run that was cut short is simply run again, for what stands already is counted as a duplicate.
+//! The rows go to the server in one stream, which it writes a thousand at a time. One bad row
+//! spoils no other. A run that was cut short goes on where it ended: by the request's id the server
+//! knows what it has done, so all rows are simply sent again.
 
 mod columns;
 mod report;
 mod row;
 mod send;
 mod source;
-
-use std::{cell::RefCell, collections::HashMap};
+mod unfinished;
 
 use clap::Args;
-use futures_util::{StreamExt, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use self::{
     columns::{Columns, Rename},
-    report::{Outcomes, Verdict},
-    row::{Run, Template},
-    send::Sender,
+    report::Outcomes,
+    row::Template,
     source::{Form, Source},
+    unfinished::Unfinished,
 };
 use super::super::{Outcome, Session, expiry::ExpiryFlags, identity::IdentityFlags, output};
-use crate::api::v1::{Channel, CreateBanRequest, MatchKind};
+use crate::api::v1::{
+    Channel, ImportBansResponse, MatchKind, OnDuplicate,
+    import_bans_request::{self, Header},
+};
 
 /// Ban many customers, one to a row of a CSV or NDJSON file
 ///
 /// Columns are found by the names in the header line (or the keys of each object): value (also
 /// number, phone, identity), reason, `expire_time` (also expires; a time with its offset, a period
-/// or "permanent"), `reason_code`, region, kind, issuer, channel (several parted by ; , or |) and
-/// match. Where a row leaves one empty, the flag of that name holds. Other columns are not read.
+/// or "permanent"), `start_time`, `reason_code`, region, kind, issuer, channel (several parted by ;
+/// , or |) and match. Where a row leaves one empty, the flag of that name holds. Other columns are
+/// not read. What `ban export` writes is read back, one list at a time.
 ///
 /// Without an end in the row, and without --for, --until or --permanent, a ban lasts as long as its
 /// list says; without a list, or where the list says nothing, for ever.
 ///
 /// A row that bans the same customer as a row before it, or as a ban that stands, is a duplicate:
-/// it is counted, named, and no failure. So the same file may be run again at any time. Rows that
-/// fail are written to a file of their own, with the cause, to be mended and run again. Exits with
-/// 1 when a row failed.
+/// by default it is counted and no failure, so the same file may be run again at any time. Rows that
+/// fail are written to a file of their own, with the cause, to be mended and run again. A run that
+/// was broken off goes on where it ended when the same command is given again within a day. A wrong
+/// import is undone by `ban deactivate --import-id`. Exits with 1 when a row failed.
 #[derive(Args)]
 pub(crate) struct Import {
     /// The file, or - for standard input
@@ -64,6 +68,19 @@ pub(crate) struct Import {
     /// List to record the bans in [default: none, the bans are tenant-wide]
     #[arg(long, value_name = "ID")]
     list: Option<String>,
+    /// Have the rows take the place of all that the list holds, in one moment: new in, old out
+    #[arg(long, requires = "list")]
+    replace: bool,
+    /// What to do with a row whose ban stands already: leave the ban as it is, change it to what
+    /// the row says, or count the row as failed
+    #[arg(
+        long,
+        value_enum,
+        ignore_case = true,
+        value_name = "WHAT",
+        default_value = "skip"
+    )]
+    on_duplicate: OnDuplicate,
     /// Why, in at most 500 characters
     #[arg(long, value_name = "TEXT", default_value = "imported")]
     reason: String,
@@ -82,16 +99,16 @@ pub(crate) struct Import {
     /// [default: the credential's]
     #[arg(long, value_name = "NAME")]
     actor: Option<String>,
-    /// Have the server check every row, but ban nobody
+    /// Your own id of this import, at most 64 bytes: sent again within a day, it goes on where it
+    /// broke off [default: one kept in FILE.unfinished until the import is done]
+    #[arg(long, value_name = "ID")]
+    request_id: Option<String>,
+    /// Have the server check every row and tell the counts, but ban nobody
     #[arg(long)]
     dry_run: bool,
     /// Where to write the rows that failed, as CSV; a file already there is replaced
     #[arg(long, value_name = "FILE", default_value = "failed.csv")]
     failed: String,
-    /// Rows under way at once, 1 to 64
-    #[arg(long, value_name = "NUMBER", default_value_t = 16)]
-    #[arg(value_parser = clap::value_parser!(u8).range(1..=64))]
-    concurrency: u8,
 }
 
 impl Import {
@@ -102,23 +119,57 @@ impl Import {
         if !unread.is_empty() {
             output::note(&format!("columns not read: {}", unread.join(", ")));
         }
-        let requests = self.requests(&source, &columns, &session.connection.tenant)?;
-        let sender = Sender::new(session.connection.bans().await?);
-        let verdicts = self.make(&sender, requests).await;
+        let template = self.template();
+        let (mut rows, mut failures) = (Vec::new(), Vec::new());
+        for row in &source.rows {
+            match template.row(row, &columns) {
+                Ok(asked) => rows.push(asked),
+                Err(cause) => failures.push((row.number, cause)),
+            }
+        }
+        let mut header = self.header(&session.connection.tenant);
+        let unfinished = match &self.request_id {
+            Some(_) => None,
+            None if self.dry_run || self.file == "-" => None,
+            None => Some(Unfinished::of(&self.file, &header, &rows)?),
+        };
+        if let Some(unfinished) = &unfinished {
+            header.request_id.clone_from(&unfinished.request_id);
+            if unfinished.goes_on {
+                output::note("going on with the import that was broken off");
+            }
+        }
+        let progress = progress(rows.len());
+        let answer = send::all(session, header, rows, &progress).await;
+        progress.finish_and_clear();
+        let answer = answer?;
+        if let Some(unfinished) = unfinished {
+            unfinished.done();
+        }
+        self.report(session, &source, &columns, failures, &answer)
+    }
+
+    fn report(
+        &self,
+        session: &Session<'_>,
+        source: &Source,
+        columns: &Columns,
+        mut failures: Vec<(usize, String)>,
+        answer: &ImportBansResponse,
+    ) -> anyhow::Result<Outcome> {
+        let unread = failures.len();
+        failures.extend(answer.errors.iter().filter_map(send::failure));
+        failures.sort_by_key(|(row, _)| *row);
         let outcomes = Outcomes {
-            source: &source,
-            columns: &columns,
-            verdicts: &verdicts,
+            source,
+            columns,
+            answer,
+            failed: unread + usize::try_from(answer.failed_count).unwrap_or_default(),
+            failures,
         };
         let failed = outcomes.write_failed(&self.failed)?;
-        for (code, count) in sender.warnings() {
-            output::note(&format!("warning {code} on {count} bans"));
-        }
-        outcomes.show(
-            session.display,
-            self.dry_run,
-            failed.then_some(self.failed.as_str()),
-        )?;
+        let file = failed.then_some(self.failed.as_str());
+        outcomes.show(session.display, self.dry_run, file)?;
         Ok(if failed {
             Outcome::Failed
         } else {
@@ -126,19 +177,22 @@ impl Import {
         })
     }
 
-    /// What to ask for each row, or why it cannot be asked.
-    fn requests(
-        &self,
-        source: &Source,
-        columns: &Columns,
-        tenant: &str,
-    ) -> anyhow::Result<Vec<Result<CreateBanRequest, String>>> {
-        let template = Template {
-            request: CreateBanRequest {
-                tenant: tenant.to_owned(),
-                actor: self.actor.clone().unwrap_or_default(),
-                validate_only: self.dry_run,
-                list_id: self.list.clone().unwrap_or_default(),
+    fn header(&self, tenant: &str) -> Header {
+        Header {
+            tenant: tenant.to_owned(),
+            actor: self.actor.clone().unwrap_or_default(),
+            request_id: self.request_id.clone().unwrap_or_default(),
+            validate_only: self.dry_run,
+            list_id: self.list.clone().unwrap_or_default(),
+            on_duplicate: self.on_duplicate.into(),
+            replace: self.replace,
+            override_warnings: self.override_warnings,
+        }
+    }
+
+    fn template(&self) -> Template<'_> {
+        Template {
+            row: import_bans_request::Row {
                 channels: self
                     .channel
                     .iter()
@@ -146,79 +200,18 @@ impl Import {
                     .collect(),
                 match_kind: self.match_kind.unwrap_or_default().into(),
                 reason: self.reason.clone(),
-                expiry: self.expiry.expiry(),
-                override_warnings: self.override_warnings,
-                ..CreateBanRequest::default()
+                expiry: self.expiry.expiry().map(row::expiry_of),
+                ..import_bans_request::Row::default()
             },
             reading: &self.reading,
-        };
-        let mut run = Run::begin()?;
-        let request = |row| {
-            let mut request = template.request(row, columns)?;
-            request.request_id = run.request_id(&request);
-            Ok(request)
-        };
-        Ok(source.rows.iter().map(request).collect())
-    }
-
-    /// Makes the bans: first one of each customer, then what repeats one.
-    ///
-    /// In this order the first of several rows is the one that is made, not the one that happened
-    /// to be quickest.
-    async fn make(
-        &self,
-        sender: &Sender,
-        requests: Vec<Result<CreateBanRequest, String>>,
-    ) -> Vec<Verdict> {
-        let progress = progress(requests.len());
-        let mut verdicts = vec![Verdict::Failed(String::new()); requests.len()];
-        let mut first_of = HashMap::new();
-        let (mut firsts, mut repeats) = (Vec::new(), Vec::new());
-        for (index, request) in requests.into_iter().enumerate() {
-            match request {
-                Err(cause) => {
-                    verdicts[index] = Verdict::Failed(cause);
-                    progress.inc(1);
-                }
-                Ok(request) => match *first_of.entry(row::subject(&request)).or_insert(index) {
-                    first if first == index => firsts.push((index, request)),
-                    first => repeats.push((index, first, request)),
-                },
-            }
         }
-        let verdicts = RefCell::new(verdicts);
-        let send = async |(index, request): (usize, CreateBanRequest)| {
-            let verdict = sender.send(request).await;
-            verdicts.borrow_mut()[index] = verdict;
-            progress.inc(1);
-        };
-        let at_once = usize::from(self.concurrency);
-        stream::iter(firsts)
-            .for_each_concurrent(at_once, &send)
-            .await;
-        if self.dry_run {
-            // The server has made nothing that a later row could repeat: it is for us to say.
-            for (index, first, _) in repeats {
-                let verdict = verdicts.borrow()[first].of_a_repeat();
-                verdicts.borrow_mut()[index] = verdict;
-            }
-        } else {
-            let repeats = repeats
-                .into_iter()
-                .map(|(index, _, request)| (index, request));
-            stream::iter(repeats)
-                .for_each_concurrent(at_once, &send)
-                .await;
-        }
-        progress.finish_and_clear();
-        verdicts.into_inner()
     }
 }
 
 /// A bar on standard error; where that is no terminal, none is drawn.
 fn progress(rows: usize) -> ProgressBar {
     let bar = ProgressBar::new(u64::try_from(rows).unwrap_or(u64::MAX));
-    let form = "{bar:30} {pos} of {len} rows, {eta} left";
+    let form = "{bar:30} {human_pos} of {human_len} rows, {per_sec}, {eta} left";
     match ProgressStyle::with_template(form) {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,

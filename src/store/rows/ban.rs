@@ -55,7 +55,7 @@ pub(in crate::store) struct BanRow {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct TargetRow {
+pub(in crate::store) struct TargetRow {
     kind: i32,
     input: String,
     canonical: String,
@@ -132,12 +132,25 @@ impl BanRow {
         Self {
             generation: new.generation,
             likeness: hex(&new.likeness),
+            // They enter in rows of their own.
+            targets: Vec::new(),
+            key_texts: Vec::new(),
             ..Self::of(&new.ban)
         }
     }
 
     pub(in crate::store) fn read(row: &AnyRow) -> Result<Self> {
         let json = |column| -> Result<String> { Ok(row.try_get::<String, _>(column)?) };
+        let targets = from_json(&json("targets")?)?;
+        Self::read_with(row, targets, from_json(&json("key_texts")?)?)
+    }
+
+    /// Reads a row whose targets and texts of keys were read apart.
+    pub(in crate::store) fn read_with(
+        row: &AnyRow,
+        targets: Vec<TargetRow>,
+        key_texts: Vec<(usize, Option<String>)>,
+    ) -> Result<Self> {
         let read = Self {
             ban_id: hex(&row.try_get::<Vec<u8>, _>("ban_id")?),
             list_id: row.try_get("list_id")?,
@@ -165,8 +178,8 @@ impl BanRow {
             import_id: row.try_get("import_id")?,
             likeness: String::new(),
             version: row.try_get("version")?,
-            targets: from_json(&json("targets")?)?,
-            key_texts: from_json::<Vec<(usize, Option<String>)>>(&json("key_texts")?)?,
+            targets,
+            key_texts,
             match_count: row
                 .try_get::<Option<i64>, _>("match_count")?
                 .unwrap_or_default(),
@@ -243,6 +256,16 @@ impl TargetRow {
             issuer: target.issuer.clone(),
             version: target.canonicaliser_version,
         }
+    }
+
+    pub(in crate::store) fn read(row: &AnyRow) -> Result<Self> {
+        Ok(Self {
+            kind: number(row, "kind")?,
+            input: row.try_get("input")?,
+            canonical: row.try_get("canonical")?,
+            issuer: row.try_get("issuer")?,
+            version: number(row, "canonicaliser_version")?,
+        })
     }
 
     fn into_target(self) -> Result<Target> {

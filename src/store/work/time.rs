@@ -7,12 +7,8 @@ use sqlx::{Row, any::AnyRow};
 
 use super::{SqlWork, ban_id};
 use crate::{
-    domain::{ban::Ban, clock::Timestamp, hex::hex, ids::BanId},
-    store::{
-        MAX_CHUNK, Result, Swept, new_id,
-        rows::{self, EventRow, number},
-        upkeep::NOBODY,
-    },
+    domain::{ban::Ban, clock::Timestamp, ids::BanId},
+    store::{Event, MAX_CHUNK, Result, Swept, Work, new_id, rows::number, upkeep::NOBODY},
 };
 
 /// Something that time did to a ban.
@@ -157,7 +153,7 @@ impl SqlWork {
             lifted.push((ban, "DEACTIVATED", at));
         }
         self.note_deeds(deeds).await?;
-        self.note_all(&lifted, actor, reason).await
+        self.note_each(&lifted, actor, reason).await
     }
 
     /// Notes what time has done by an instant to up to [`MAX_CHUNK`] bans, and commits.
@@ -203,36 +199,31 @@ impl SqlWork {
             let action = if deed.ends { "EXPIRED" } else { "STARTED" };
             events.push((deed.ban, action, deed.at));
         }
-        self.note_all(&events, NOBODY, "").await
+        self.note_each(&events, NOBODY, "").await
     }
 
     /// Notes that something was done to each of these bans, in this order.
-    async fn note_all(
+    async fn note_each(
         &mut self,
-        events: &[(BanId, &'static str, Timestamp)],
+        done: &[(BanId, &'static str, Timestamp)],
         actor: &str,
         comment: &str,
     ) -> Result<()> {
-        if events.is_empty() {
+        if done.is_empty() {
             return Ok(());
         }
-        let events: Vec<_> = events
+        let events: Vec<_> = done
             .iter()
-            .map(|(ban, action, at)| EventRow {
-                event_id: hex(&new_id(self.intent.now)),
-                ban_id: hex(ban.bytes()),
-                action,
-                at: at.micros(),
+            .map(|(ban, action, at)| Event {
+                event_id: new_id(self.intent.now),
+                ban: Some(*ban),
+                action: (*action).to_owned(),
+                actor: actor.to_owned(),
+                at: *at,
+                comment: comment.to_owned(),
+                anchor: None,
             })
             .collect();
-        sqlx::query(self.say.add_events.clone())
-            .bind(self.tenant())
-            .bind(rows::to_json(&events)?)
-            .bind(actor.to_owned())
-            .bind(i64::from(self.intent.nonce.0))
-            .bind(comment.to_owned())
-            .execute(&mut self.tx)
-            .await?;
-        Ok(())
+        self.note_all(&events).await
     }
 }

@@ -20,10 +20,13 @@ pub(super) enum Field {
     Issuer,
     Channel,
     Match,
+    StartTime,
+    Targets,
+    Enforcement,
 }
 
 /// Every field with the names it goes by, the first being ours; spelt as [`plain`] has them.
-const NAMES: [(Field, &[&str]); 9] = [
+const NAMES: [(Field, &[&str]); 12] = [
     (Field::Value, &["value", "number", "phone", "identity"]),
     (Field::Reason, &["reason"]),
     (Field::ExpireTime, &["expiretime", "expires"]),
@@ -33,6 +36,9 @@ const NAMES: [(Field, &[&str]); 9] = [
     (Field::Issuer, &["issuer"]),
     (Field::Channel, &["channel", "channels"]),
     (Field::Match, &["match", "matchkind"]),
+    (Field::StartTime, &["starttime", "starts"]),
+    (Field::Targets, &["targets"]),
+    (Field::Enforcement, &["enforcement"]),
 ];
 
 /// `--map ours=theirs`.
@@ -60,7 +66,7 @@ impl FromStr for Rename {
             Some(_) => Err("THEIRS is empty".to_owned()),
             None => Err(format!(
                 "`{ours}` is none of value, reason, expire_time, reason_code, region, kind, \
-                 issuer, channel, match"
+                 issuer, channel, match, start_time"
             )),
         }
     }
@@ -89,7 +95,7 @@ impl Columns {
             columns.extend(at.map(|at| (field, at)));
         }
         let columns = Self(columns);
-        if columns.at(Field::Value).is_none() {
+        if columns.at(Field::Value).is_none() && columns.at(Field::Targets).is_none() {
             bail!(
                 "no column value, number, phone or identity; the file has {}: name the right one \
                  with --map value=NAME",

@@ -1,6 +1,6 @@
-//! What became of every row: the summary, the names, and the file of those to mend.
+//! What became of the rows: the summary, those that failed by name, and the file of those to mend.
 
-use std::io::Write;
+use std::{collections::HashMap, io::Write};
 
 use anyhow::Context;
 use serde_json::{Value, json};
@@ -9,41 +9,27 @@ use super::{
     columns::{CAUSE, Columns, Field},
     source::{Row, Source},
 };
-use crate::cli::output::{self, Display, Facts, Format, Sheet, clean};
-/// The most rows that people are shown by name; programs get them all.
+use crate::{
+    api::v1::ImportBansResponse,
+    cli::output::{self, Display, Facts, Format, Sheet, clean},
+};
+
+/// The most rows that people are shown by name; programs get all that are told.
 const SHOWN: usize = 20;
-
-/// What became of a row.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// It is now a ban, with this id.
-    Created(String),
-    /// It is what this ban already is; the id is empty where it is not known.
-    Duplicate(String),
-    /// It is no ban, and why.
-    Failed(String),
-}
-
-impl Verdict {
-    /// What a row that repeats the one judged so would meet.
-    pub(super) fn of_a_repeat(&self) -> Self {
-        match self {
-            Self::Created(_) => Self::Duplicate(String::new()),
-            Self::Duplicate(_) | Self::Failed(_) => self.clone(),
-        }
-    }
-}
 
 /// Every row of a file with what became of it.
 pub(super) struct Outcomes<'a> {
     pub(super) source: &'a Source,
     pub(super) columns: &'a Columns,
-    /// As many as there are rows, in their order.
-    pub(super) verdicts: &'a [Verdict],
+    pub(super) answer: &'a ImportBansResponse,
+    /// How many rows failed; the server tells of the first thousand.
+    pub(super) failed: usize,
+    /// Those that are told of, by their number, and why.
+    pub(super) failures: Vec<(usize, String)>,
 }
 
 impl Outcomes<'_> {
-    /// Shows the summary, and by name the rows that did not become bans.
+    /// Shows the summary, and by name the rows that failed.
     pub(super) fn show(
         &self,
         display: &Display,
@@ -57,10 +43,10 @@ impl Outcomes<'_> {
         }
     }
 
-    /// Writes the failed rows to a file, as they were, with their number and the cause, and says whether there
-    /// were any; without one, no file.
+    /// Writes the failed rows to a file, as they were, with their number and the cause, and says
+    /// whether there were any; without one, no file.
     pub(super) fn write_failed(&self, path: &str) -> anyhow::Result<bool> {
-        if self.failed().next().is_none() {
+        if self.failures.is_empty() {
             return Ok(false);
         }
         let mut file = Vec::new();
@@ -80,7 +66,7 @@ impl Outcomes<'_> {
             kept.chain([cause.to_owned()]).collect()
         };
         csv.write_record(record(header, CAUSE))?;
-        for (row, cause) in self.failed() {
+        for (row, cause) in self.failed_rows() {
             let cause = format!("row {}: {}", row.number, clean(cause));
             csv.write_record(record(&row.cells, &cause))?;
         }
@@ -89,75 +75,69 @@ impl Outcomes<'_> {
     }
 
     fn json(&self, dry_run: bool, failed_file: Option<&str>) -> Value {
-        let named = |row: &Row, key: &str, what: &str| json!({ "row": row.number, "value": self.value(row), key: what });
-        let duplicates = self.duplicates().map(|(row, ban)| named(row, "banId", ban));
-        let failed = self.failed().map(|(row, cause)| named(row, "error", cause));
+        let named = |(row, cause): (&Row, &str)| json!({ "row": row.number, "value": self.value(row), "error": cause });
+        let answer = self.answer;
+        let token = answer.written_at.clone().map(|written_at| written_at.token);
         json!({
             "dryRun": dry_run,
-            "rows": self.verdicts.len(),
-            "created": self.created(),
-            "duplicates": self.duplicates().count(),
-            "failed": self.failed().count(),
-            "duplicateRows": duplicates.collect::<Vec<_>>(),
-            "failedRows": failed.collect::<Vec<_>>(),
+            "rows": self.source.rows.len(),
+            "created": answer.created_count,
+            "updated": answer.updated_count,
+            "duplicates": answer.duplicate_count,
+            "excepted": answer.excepted_count,
+            "failed": self.failed,
+            "failedRows": self.failed_rows().map(named).collect::<Vec<_>>(),
             "failedFile": failed_file,
+            "importId": answer.import_id,
+            "token": token,
         })
     }
 
     fn csv(&self) -> Sheet {
-        let row = |(row, verdict): (&Row, &Verdict)| {
-            let (outcome, ban, cause) = match verdict {
-                Verdict::Created(ban) => ("created", ban.as_str(), ""),
-                Verdict::Duplicate(ban) => ("duplicate", ban.as_str(), ""),
-                Verdict::Failed(cause) => ("failed", "", cause.as_str()),
-            };
-            [
-                &row.number.to_string(),
-                self.value(row),
-                outcome,
-                ban,
-                cause,
-            ]
-            .map(str::to_owned)
+        let row = |(row, cause): (&Row, &str)| {
+            [&row.number.to_string(), self.value(row), "failed", cause].map(str::to_owned)
         };
         Sheet::new(
-            ["row", "value", "outcome", "ban_id", "error"],
-            self.all().map(row),
+            ["row", "value", "outcome", "error"],
+            self.failed_rows().map(row),
         )
     }
 
     fn text(&self, dry_run: bool, failed_file: Option<&str>) -> String {
-        let (duplicates, failed) = (self.duplicates().count(), self.failed().count());
+        let answer = self.answer;
+        let would = |done: &'static str, would: &'static str| if dry_run { would } else { done };
         let mut facts = Facts::default();
-        facts.add("rows", self.verdicts.len().to_string());
+        facts.add("rows", self.source.rows.len().to_string());
         facts.add(
-            if dry_run {
-                "would be created"
-            } else {
-                "created"
-            },
-            self.created().to_string(),
+            would("created", "would be created"),
+            answer.created_count.to_string(),
         );
-        facts.add("duplicates", duplicates.to_string());
-        facts.add("failed", failed.to_string());
+        if answer.updated_count > 0 {
+            facts.add(
+                would("changed", "would be changed"),
+                answer.updated_count.to_string(),
+            );
+        }
+        facts.add("duplicates", answer.duplicate_count.to_string());
+        if answer.excepted_count > 0 {
+            facts.add("excepted", answer.excepted_count.to_string());
+        }
+        facts.add("failed", self.failed.to_string());
+        facts.add("import", &answer.import_id);
+        facts.add("token", answer.written_at.clone().unwrap_or_default().token);
         let head = if dry_run {
             "Dry run: nobody was banned\n"
         } else {
             "Import done\n"
         };
         let mut text = head.to_owned() + &facts.to_text();
-        let named = |(row, what): (&Row, &str)| {
-            [&row.number.to_string(), self.value(row), what].map(str::to_owned)
-        };
-        if duplicates > 0 {
-            let rows = self.duplicates().take(SHOWN).map(named);
-            let sheet = Sheet::new(["row", "duplicate", "of ban"], rows);
-            text = format!("{text}\n{}{}", sheet.to_table(), and_more(duplicates));
-        }
-        if failed > 0 {
-            let rows = self.failed().take(SHOWN).map(named);
+        if self.failed > 0 {
+            let named = |(row, what): (&Row, &str)| {
+                [&row.number.to_string(), self.value(row), what].map(str::to_owned)
+            };
+            let rows = self.failed_rows().take(SHOWN).map(named);
             let sheet = Sheet::new(["row", "failed", "because"], rows);
-            text = format!("{text}\n{}{}", sheet.to_table(), and_more(failed));
+            text = format!("{text}\n{}{}", sheet.to_table(), self.and_more());
         }
         if let Some(file) = failed_file {
             text = format!("{text}\nThe failed rows are in {file}, to be mended and run again.\n");
@@ -165,40 +145,39 @@ impl Outcomes<'_> {
         text
     }
 
+    fn and_more(&self) -> String {
+        let (told, failed) = (self.failures.len(), self.failed);
+        let mut lines = Vec::new();
+        if told > SHOWN {
+            let more = told - SHOWN;
+            lines.push(format!(
+                "… and {more} more; --output json or csv names them\n"
+            ));
+        }
+        if failed > told {
+            let more = failed - told;
+            lines.push(format!(
+                "{more} rows failed beyond these, which the server does not name: mend these \
+                 first, then run the whole file again\n"
+            ));
+        }
+        lines.concat()
+    }
+
     fn value<'a>(&self, row: &'a Row) -> &'a str {
         self.columns.cell(&row.cells, Field::Value)
     }
 
-    fn all(&self) -> impl Iterator<Item = (&Row, &Verdict)> {
-        self.source.rows.iter().zip(self.verdicts)
-    }
-
-    fn created(&self) -> usize {
-        self.verdicts
+    fn failed_rows(&self) -> impl Iterator<Item = (&Row, &str)> {
+        let by_number: HashMap<usize, &str> = self
+            .failures
             .iter()
-            .filter(|verdict| matches!(verdict, Verdict::Created(_)))
-            .count()
-    }
-
-    fn duplicates(&self) -> impl Iterator<Item = (&Row, &str)> {
-        self.all().filter_map(|(row, verdict)| match verdict {
-            Verdict::Duplicate(ban) => Some((row, ban.as_str())),
-            Verdict::Created(_) | Verdict::Failed(_) => None,
-        })
-    }
-
-    fn failed(&self) -> impl Iterator<Item = (&Row, &str)> {
-        self.all().filter_map(|(row, verdict)| match verdict {
-            Verdict::Failed(cause) => Some((row, cause.as_str())),
-            Verdict::Created(_) | Verdict::Duplicate(_) => None,
-        })
-    }
-}
-
-fn and_more(rows: usize) -> String {
-    match rows.saturating_sub(SHOWN) {
-        0 => String::new(),
-        more => format!("… and {more} more; --output json or csv names them all\n"),
+            .map(|(number, cause)| (*number, cause.as_str()))
+            .collect();
+        self.source
+            .rows
+            .iter()
+            .filter_map(move |row| Some((row, *by_number.get(&row.number)?)))
     }
 }
 
@@ -219,19 +198,26 @@ mod tests {
         }
     }
 
-    /// Three rows: one made, one a duplicate, one failed.
+    fn answer() -> ImportBansResponse {
+        ImportBansResponse {
+            created_count: 1,
+            duplicate_count: 1,
+            failed_count: 1,
+            import_id: "i1".to_owned(),
+            ..ImportBansResponse::default()
+        }
+    }
+
+    /// Three rows, of which the third failed.
     fn with_outcomes(check: impl FnOnce(Outcomes<'_>)) {
         let source = source(&["1", "2", "3"]);
         let columns = Columns::find(&source.header, &["value=e164".parse().unwrap()]).unwrap();
-        let (made, twice) = (
-            Verdict::Created("b1".into()),
-            Verdict::Duplicate("b0".into()),
-        );
-        let verdicts = [made, twice, Verdict::Failed("X: no".into())];
         check(Outcomes {
             source: &source,
             columns: &columns,
-            verdicts: &verdicts,
+            answer: &answer(),
+            failed: 1,
+            failures: vec![(3, "X: no".to_owned())],
         });
     }
 
@@ -248,23 +234,16 @@ mod tests {
     }
 
     #[test]
-    fn duplicates_and_failures_are_named_by_row_and_value() {
+    fn failures_are_named_by_row_and_value() {
         with_outcomes(|outcomes| {
             let json = outcomes.json(false, Some("f.csv"));
             assert_eq!(json["created"], 1);
-            assert_eq!(
-                json["duplicateRows"],
-                json!([{ "row": 2, "value": "2", "banId": "b0" }])
-            );
             assert_eq!(
                 json["failedRows"],
                 json!([{ "row": 3, "value": "3", "error": "X: no" }])
             );
             let csv = outcomes.csv().to_csv().unwrap();
-            assert!(
-                csv.contains("2,2,duplicate,b0,\n3,3,failed,,X: no\n"),
-                "{csv}"
-            );
+            assert!(csv.contains("3,3,failed,X: no\n"), "{csv}");
             let text = outcomes.text(true, None);
             assert!(text.contains("would be created  1\n"), "{text}");
         });
@@ -274,32 +253,17 @@ mod tests {
     fn people_are_shown_twenty_names_and_told_of_the_rest() {
         let source = source(&["no-number"; 23]);
         let columns = Columns::find(&source.header, &["value=e164".parse().unwrap()]).unwrap();
-        let verdicts = vec![Verdict::Duplicate(String::new()); 23];
         let outcomes = Outcomes {
             source: &source,
             columns: &columns,
-            verdicts: &verdicts,
+            answer: &answer(),
+            failed: 1_023,
+            failures: (1..=23).map(|row| (row, "X".to_owned())).collect(),
         };
         let text = outcomes.text(false, None);
-        assert_eq!(
-            text.lines()
-                .filter(|line| line.contains("no-number"))
-                .count(),
-            20,
-            "{text}"
-        );
+        let named = text.lines().filter(|line| line.contains("no-number"));
+        assert_eq!(named.count(), 20, "{text}");
         assert!(text.contains("and 3 more"), "{text}");
-    }
-
-    #[test]
-    fn a_row_that_repeats_one_that_failed_fails_like_it() {
-        assert_eq!(
-            Verdict::Created("b".into()).of_a_repeat(),
-            Verdict::Duplicate(String::new())
-        );
-        assert_eq!(
-            Verdict::Failed("c".into()).of_a_repeat(),
-            Verdict::Failed("c".into())
-        );
+        assert!(text.contains("1000 rows failed beyond these"), "{text}");
     }
 }

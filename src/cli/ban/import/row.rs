@@ -1,70 +1,114 @@
-//! A row of the file as the request it stands for.
+//! A row of the file as the row of the stream that it stands for.
 
-use std::collections::HashMap;
-
-use anyhow::Context;
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use clap::ValueEnum;
-use prost::Message;
-use sha2::{Digest, Sha256};
+use serde_json::Value;
 
 use super::{
     columns::{Columns, Field},
-    source::Row,
+    source,
 };
 use crate::{
-    api::v1::{Channel, CreateBanRequest, IdentityKind, MatchKind, create_ban_request::Expiry},
+    api::v1::{
+        Channel, Identity, IdentityKind, MatchKind, create_ban_request,
+        import_bans_request::{Row, row::Expiry},
+    },
     cli::{expiry::Lasting, identity::IdentityFlags, moment},
 };
 
 /// What holds for every row that does not say otherwise.
 pub(super) struct Template<'a> {
-    /// The request without its target.
-    pub(super) request: CreateBanRequest,
+    /// The row without its target.
+    pub(super) row: Row,
     /// How to read the values.
     pub(super) reading: &'a IdentityFlags,
 }
 
 impl Template<'_> {
-    /// The request that a row stands for, or why it stands for none.
+    /// The row that a row of the file stands for, or why it stands for none.
     ///
     /// Nothing is judged here that the server judges: whether a value is a number is for the one
     /// who compares them to say.
-    pub(super) fn request(&self, row: &Row, columns: &Columns) -> Result<CreateBanRequest, String> {
+    pub(super) fn row(&self, row: &source::Row, columns: &Columns) -> Result<Row, String> {
         if let Some(broken) = &row.broken {
             return Err(broken.clone());
         }
         let cell = |field| Some(columns.cell(&row.cells, field)).filter(|cell| !cell.is_empty());
-        let mut request = self.request.clone();
-        let mut target = self
-            .reading
-            .identity(cell(Field::Value).ok_or("the row has no value")?);
-        if let Some(kind) = cell(Field::Kind) {
-            target.set_kind(one_of::<IdentityKind>(kind, "kind")?);
+        if cell(Field::Enforcement).is_some_and(|how| !how.eq_ignore_ascii_case("enforced")) {
+            return Err("a ban that only watches cannot be imported: it would deny".to_owned());
         }
-        if let Some(issuer) = cell(Field::Issuer) {
-            issuer.clone_into(&mut target.issuer);
-        }
-        if let Some(region) = cell(Field::Region) {
-            region.clone_into(&mut target.region_hint);
-        }
-        request.targets = vec![target];
+        let mut asked = self.row.clone();
+        asked.row_number = i32::try_from(row.number).map_err(|_| "too many rows")?;
+        let several = cell(Field::Targets).filter(|targets| targets.starts_with('['));
+        asked.targets = if let Some(several) = several {
+            several_targets(several)?
+        } else {
+            let value = cell(Field::Value).ok_or("the row has no value")?;
+            let mut target = self.reading.identity(value);
+            if let Some(kind) = cell(Field::Kind) {
+                target.set_kind(one_of::<IdentityKind>(kind, "kind")?);
+            }
+            if let Some(issuer) = cell(Field::Issuer) {
+                issuer.clone_into(&mut target.issuer);
+            }
+            if let Some(region) = cell(Field::Region) {
+                region.clone_into(&mut target.region_hint);
+            }
+            vec![target]
+        };
         if let Some(channels) = cell(Field::Channel) {
-            request.channels = several_channels(channels)?;
+            asked.channels = several_channels(channels)?;
         }
         if let Some(how) = cell(Field::Match) {
-            request.set_match_kind(one_of::<MatchKind>(how, "match")?);
+            asked.set_match_kind(one_of::<MatchKind>(how, "match")?);
         }
         if let Some(reason) = cell(Field::Reason) {
-            reason.clone_into(&mut request.reason);
+            reason.clone_into(&mut asked.reason);
         }
         if let Some(code) = cell(Field::ReasonCode) {
-            code.clone_into(&mut request.reason_code);
+            code.clone_into(&mut asked.reason_code);
+        }
+        if let Some(start) = cell(Field::StartTime) {
+            let start = moment::instant(start);
+            asked.start_time = Some(start.map_err(|_| {
+                "start_time is no time with its offset (2026-12-31T23:59:59Z)".to_owned()
+            })?);
         }
         if let Some(end) = cell(Field::ExpireTime) {
-            request.expiry = Some(expiry(end)?);
+            asked.expiry = Some(expiry(end)?);
         }
-        Ok(request)
+        Ok(asked)
+    }
+}
+
+/// Several targets of one ban, as `ban export` writes them: a JSON array of objects.
+fn several_targets(text: &str) -> Result<Vec<Identity>, String> {
+    let wrong = || "targets is no list of objects with kind, value and issuer".to_owned();
+    let all: Vec<Value> = serde_json::from_str(text).map_err(|_| wrong())?;
+    all.iter()
+        .map(|one| {
+            let part = |name: &str| one.get(name).and_then(Value::as_str).unwrap_or_default();
+            let mut identity = Identity {
+                value: part("value").to_owned(),
+                issuer: part("issuer").to_owned(),
+                ..Identity::default()
+            };
+            if identity.value.is_empty() {
+                return Err(wrong());
+            }
+            if !part("kind").is_empty() {
+                identity.set_kind(one_of::<IdentityKind>(part("kind"), "kind")?);
+            }
+            Ok(identity)
+        })
+        .collect()
+}
+
+/// An end as a row has it.
+pub(super) fn expiry_of(expiry: create_ban_request::Expiry) -> Expiry {
+    match expiry {
+        create_ban_request::Expiry::ExpireTime(at) => Expiry::ExpireTime(at),
+        create_ban_request::Expiry::Timeout(period) => Expiry::Timeout(period),
+        create_ban_request::Expiry::Permanent(yes) => Expiry::Permanent(yes),
     }
 }
 
@@ -84,67 +128,19 @@ fn expiry(text: &str) -> Result<Expiry, String> {
         return Ok(Expiry::ExpireTime(time));
     }
     let lasting: Result<Lasting, _> = text.parse();
-    lasting.map(Into::into).map_err(|_| {
-        "expire_time is no time with its offset (2026-12-31T23:59:59Z), no period (6 days) and \
+    lasting
+        .map(|lasting| expiry_of(lasting.into()))
+        .map_err(|_| {
+            "expire_time is no time with its offset (2026-12-31T23:59:59Z), no period (6 days) and \
          not `permanent`"
-            .to_owned()
-    })
+                .to_owned()
+        })
 }
 
 /// Reads a word of the contract. A wrong one is not repeated: it may be a value that slipped into
 /// the next column.
 fn one_of<T: ValueEnum>(word: &str, column: &str) -> Result<T, String> {
     T::from_str(word, true).map_err(|_| format!("{column} is not one of those known"))
-}
-
-/// Whom a request bans and where: rows alike in this repeat one another, whatever else they say.
-///
-/// It goes by how the row writes it. Two spellings of one number are known for the same by the
-/// server alone, which then refuses the second.
-pub(super) fn subject(request: &CreateBanRequest) -> Vec<u8> {
-    let mut channels = request.channels.clone();
-    channels.sort_unstable();
-    channels.dedup();
-    let subject = CreateBanRequest {
-        channels,
-        targets: request.targets.clone(),
-        match_kind: request.match_kind,
-        ..CreateBanRequest::default()
-    };
-    subject.encode_to_vec()
-}
-
-/// One run of an import, which gives each row an id of its own.
-///
-/// The id is drawn from what the row says, from how many rows before it said the same, and from a
-/// number that this run alone has. A request sent again within the run is thus done once, while
-/// the next run asks anew: under an id that stayed the same, the server would repeat its first
-/// answer, and a ban that has been lifted since would be reported as made.
-pub(super) struct Run {
-    salt: [u8; 16],
-    seen: HashMap<Vec<u8>, u32>,
-}
-
-impl Run {
-    /// A new run.
-    pub(super) fn begin() -> anyhow::Result<Self> {
-        let mut salt = [0; 16];
-        getrandom::fill(&mut salt).context("the system gives no random bytes")?;
-        Ok(Self {
-            salt,
-            seen: HashMap::new(),
-        })
-    }
-
-    /// The id for the next row that asks this; 43 characters.
-    pub(super) fn request_id(&mut self, request: &CreateBanRequest) -> String {
-        let content = request.encode_to_vec();
-        let digest = Sha256::new().chain_update(self.salt).chain_update(&content);
-        let before = self.seen.entry(content).or_default();
-        let digest = digest.chain_update(before.to_be_bytes()).finalize();
-        *before += 1;
-        BASE64_URL_SAFE_NO_PAD.encode(digest)
-    }
 }
 
 #[cfg(test)]
@@ -157,21 +153,21 @@ mod tests {
         region: None,
     };
 
-    /// The request for one row under a header.
-    fn request(header: &str, cells: &str) -> Result<CreateBanRequest, String> {
+    /// What one row under a header asks for.
+    fn asked(header: &str, cells: &str) -> Result<Row, String> {
         let split = |line: &str| line.split(',').map(str::to_owned).collect::<Vec<_>>();
         let columns = Columns::find(&split(header), &[]).unwrap();
-        let request = CreateBanRequest {
+        let row = Row {
             channels: vec![Channel::Call.into()],
             reason: "imported".to_owned(),
-            ..CreateBanRequest::default()
+            ..Row::default()
         };
         let template = Template {
-            request,
+            row,
             reading: &NOTHING_TOLD,
         };
-        template.request(
-            &Row {
+        template.row(
+            &source::Row {
                 number: 1,
                 cells: split(cells),
                 broken: None,
@@ -182,11 +178,11 @@ mod tests {
 
     #[test]
     fn a_row_says_only_what_it_says_and_the_flags_say_the_rest() {
-        let plain = request("value,reason,channel", " 601123456 ,,").unwrap();
+        let plain = asked("value,reason,channel", " 601123456 ,,").unwrap();
         assert_eq!(plain.targets[0].value, "601123456");
         assert_eq!(plain.reason, "imported");
         assert_eq!(plain.channels, [3]);
-        let full = request(
+        let full = asked(
             "value,reason,channel,kind,region,reason_code,match",
             "4206,fraud,SMS|call,PHONE_NUMBER,CZ,F1,exact",
         );
@@ -204,7 +200,7 @@ mod tests {
 
     #[test]
     fn an_end_may_be_a_time_a_period_or_none() {
-        let end = |text: &str| request("value,expires", &format!("1,{text}")).map(|r| r.expiry);
+        let end = |text: &str| asked("value,expires", &format!("1,{text}")).map(|r| r.expiry);
         assert!(matches!(
             end("2026-12-31T00:00:00Z"),
             Ok(Some(Expiry::ExpireTime(_)))
@@ -223,33 +219,38 @@ mod tests {
             ("value,kind", "1,+420601123456", "kind"),
             ("value,expires", "1,+420601123456", "expire_time"),
         ] {
-            let cause = request(header, cells).unwrap_err();
+            let cause = asked(header, cells).unwrap_err();
             assert!(cause.contains(column) && !cause.contains("601"), "{cause}");
         }
     }
 
     #[test]
-    fn rows_repeat_one_another_if_they_ban_the_same_whatever_the_reason() {
-        let one = request("value,reason,channel", "1,a,call;sms");
-        let one = one.unwrap_or_default();
-        let same = request("value,reason,channel", "1,b,sms;call").unwrap();
-        let other = request("value,reason,channel", "1,a,call").unwrap();
-        assert_eq!(subject(&one), subject(&same));
-        assert_ne!(subject(&one), subject(&other));
+    fn several_targets_come_as_they_were_exported() {
+        let one = r#"[{"kind":"phone-number","value":"1"},{"kind":"sip-uri","value":"sip:a@b"}]"#;
+        let columns = Columns::find(&["targets".to_owned()], &[]).unwrap();
+        let template = Template {
+            row: Row::default(),
+            reading: &NOTHING_TOLD,
+        };
+        let read = |cell: &str| {
+            let row = source::Row {
+                number: 7,
+                cells: vec![cell.to_owned()],
+                broken: None,
+            };
+            template.row(&row, &columns)
+        };
+        let row = read(one).unwrap();
+        assert_eq!((row.row_number, row.targets.len()), (7, 2));
+        assert_eq!(row.targets[1].kind, IdentityKind::SipUri as i32);
+        for bad in ["[1]", "+420601123456", r#"[{"kind":"phone-number"}]"#] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]
-    fn every_row_has_an_id_of_its_own_even_where_two_are_equal() {
-        let request = request("value", "1").unwrap();
-        let (mut run, mut next) = (Run::begin().unwrap(), Run::begin().unwrap());
-        let ids = [
-            run.request_id(&request),
-            run.request_id(&request),
-            next.request_id(&request),
-        ];
-        assert!(
-            ids[0] != ids[1] && ids[0] != ids[2] && ids[0].len() <= 64,
-            "{ids:?}"
-        );
+    fn what_only_watched_is_not_made_to_deny() {
+        assert!(asked("value,enforcement", "1,shadow").is_err());
+        assert!(asked("value,enforcement", "1,enforced").is_ok());
     }
 }

@@ -1,88 +1,120 @@
-//! One request after another to the server, with patience for a server that is busy.
+//! All rows in one stream to the server, again and again while it is only busy or away.
 
-use std::{cell::RefCell, collections::BTreeMap, error::Error, time::Duration};
-
-use tonic::{Code, Status};
-use tonic_types::StatusExt;
-
-use super::report::Verdict;
-use crate::{
-    api::v1::{CreateBanRequest, admin_service_client::AdminServiceClient},
-    cli::{connection::Line, failure},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
-/// How often one row is sent before it counts as failed; with the pauses, some 25 seconds.
+use futures_util::stream;
+use indicatif::ProgressBar;
+use tonic::{Code, Status};
+use tonic_types::{StatusExt, pb};
+
+use crate::{
+    api::v1::{
+        ImportBansRequest, ImportBansResponse,
+        import_bans_request::{Header, Part, Row},
+        import_bans_response::RowError,
+    },
+    cli::{Session, failure, output},
+};
+
+/// How often the stream is sent without getting any further; with the pauses, some 25 seconds.
 const ATTEMPTS: u32 = 9;
 /// The pause after the first attempt; each one after it is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause, also where the server asks for a longer one.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// Sends the rows of one import.
-pub(super) struct Sender {
-    client: AdminServiceClient<Line>,
-    /// Why no more is sent. Every row would meet the same refusal, and wait for it.
-    given_up: RefCell<Option<String>>,
-    /// How many bans were made under each warning.
-    warnings: RefCell<BTreeMap<String, usize>>,
+/// Has the server take all rows.
+///
+/// Sending again is safe only under a request's id, by which the server does once what it is asked
+/// twice; without one, and for a dry run, a stream that broke off is an error.
+pub(super) async fn all(
+    session: &Session<'_>,
+    header: Header,
+    rows: Vec<Row>,
+    progress: &ProgressBar,
+) -> anyhow::Result<ImportBansResponse> {
+    let again = !header.request_id.is_empty() || header.validate_only;
+    let rows = Arc::new(rows);
+    let furthest = Arc::new(AtomicU64::new(0));
+    let mut attempt = 1;
+    loop {
+        let before = furthest.load(Ordering::Relaxed);
+        let error = match once(session, &header, &rows, progress, &furthest).await {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        let status = error
+            .chain()
+            .find_map(|cause| cause.downcast_ref::<Status>());
+        let pause = match status {
+            Some(status) if is_passing(status) => pause(status, attempt),
+            // Nobody listens; a server that is being started anew will.
+            None if before > 0 => FIRST_PAUSE.saturating_mul(1 << attempt.min(6)),
+            _ => return Err(error),
+        };
+        if !again || attempt == ATTEMPTS {
+            return Err(error);
+        }
+        attempt = if furthest.load(Ordering::Relaxed) > before {
+            1
+        } else {
+            attempt + 1
+        };
+        let what = failure::describe(&error);
+        output::note(what.lines().next().unwrap_or_default());
+        output::note("sending again; what is done already is not done twice");
+        tokio::time::sleep(pause).await;
+    }
 }
 
-impl Sender {
-    pub(super) fn new(client: AdminServiceClient<Line>) -> Self {
-        Self {
-            client,
-            given_up: RefCell::default(),
-            warnings: RefCell::default(),
-        }
-    }
-
-    /// The warnings that came with the answers, and how often each did.
-    pub(super) fn warnings(&self) -> BTreeMap<String, usize> {
-        self.warnings.borrow().clone()
-    }
-
-    /// Has the server make one ban.
-    ///
-    /// Sending again is safe: by the request's id, the server does once what it is asked twice.
-    pub(super) async fn send(&self, request: CreateBanRequest) -> Verdict {
-        let mut attempt = 1;
-        loop {
-            if let Some(cause) = self.given_up.borrow().as_ref() {
-                return Verdict::Failed(format!("not sent: {cause}"));
-            }
-            let status = match self.client.clone().create_ban(request.clone()).await {
-                Ok(answer) => {
-                    let answer = answer.into_inner();
-                    for warning in answer.warnings {
-                        *self.warnings.borrow_mut().entry(warning.code).or_default() += 1;
-                    }
-                    return Verdict::Created(answer.ban.unwrap_or_default().ban_id);
+async fn once(
+    session: &Session<'_>,
+    header: &Header,
+    rows: &Arc<Vec<Row>>,
+    progress: &ProgressBar,
+    furthest: &Arc<AtomicU64>,
+) -> anyhow::Result<ImportBansResponse> {
+    let mut client = session.connection.streams().await?;
+    progress.set_position(0);
+    let (rows, bar, furthest) = (Arc::clone(rows), progress.clone(), Arc::clone(furthest));
+    let mut header = Some(header.clone());
+    let mut at = 0;
+    // The server takes rows as it writes them, so how many were taken is how far it has come.
+    let parts = stream::poll_fn(move |_| {
+        let part = match header.take() {
+            Some(header) => Some(Part::Header(header)),
+            None => rows.get(at).map(|row| {
+                at += 1;
+                if at.is_multiple_of(100) || at == rows.len() {
+                    let sent = u64::try_from(at).unwrap_or(u64::MAX);
+                    bar.set_position(sent);
+                    furthest.fetch_max(sent, Ordering::Relaxed);
                 }
-                Err(status) => status,
-            };
-            if !is_passing(&status) {
-                return self.verdict(&status);
-            }
-            if attempt == ATTEMPTS {
-                let cause = cause(&status);
-                self.given_up.replace(Some(cause.clone()));
-                return Verdict::Failed(cause);
-            }
-            tokio::time::sleep(pause(&status, attempt)).await;
-            attempt += 1;
-        }
-    }
+                Part::Row(row.clone())
+            }),
+        };
+        std::task::Poll::Ready(part.map(|part| ImportBansRequest { part: Some(part) }))
+    });
+    Ok(client.import_bans(parts).await?.into_inner())
+}
 
-    fn verdict(&self, status: &Status) -> Verdict {
-        if status.code() == Code::AlreadyExists && failure::reason(status) != "REQUEST_ID_REUSED" {
-            return Verdict::Duplicate(failure::fact(status, "ban_id").unwrap_or_default());
-        }
-        let cause = cause(status);
-        if concerns_every_row(status) {
-            self.given_up.replace(Some(cause.clone()));
-        }
-        Verdict::Failed(cause)
-    }
+/// A row that failed at the server, and why.
+pub(super) fn failure(error: &RowError) -> Option<(usize, String)> {
+    let number = usize::try_from(error.row_number).ok()?;
+    let pb::Status {
+        code,
+        message,
+        details: _,
+    } = error.status.clone().unwrap_or_default();
+    let bytes = prost::Message::encode_to_vec(&error.status.clone().unwrap_or_default());
+    let status = Status::with_details(Code::from(code), message, bytes.into());
+    Some((number, cause(&status)))
 }
 
 /// What a failed row is told: the server's reason, then its words.
@@ -93,7 +125,7 @@ fn cause(status: &Status) -> String {
     }
 }
 
-/// Whether the same request may well succeed later.
+/// Whether the same stream may well succeed later.
 fn is_passing(status: &Status) -> bool {
     match status.code() {
         Code::Unavailable => true,
@@ -101,19 +133,9 @@ fn is_passing(status: &Status) -> bool {
             failure::reason(status).as_str(),
             "MESSAGE_TOO_LARGE" | "QUOTA"
         ),
-        // No server said so: the connection broke under a request, and the next one may hold.
-        Code::Unknown => status.source().is_some(),
+        // No server said so: the connection broke under the stream, and the next one may hold.
+        Code::Unknown | Code::Internal | Code::Cancelled => failure::reason(status).is_empty(),
         _ => failure::ran_out_of_time(status),
-    }
-}
-
-/// Whether the refusal is of the run as a whole and not of the row.
-fn concerns_every_row(status: &Status) -> bool {
-    match status.code() {
-        Code::Unauthenticated | Code::PermissionDenied | Code::NotFound | Code::Unimplemented => {
-            true
-        }
-        _ => failure::reason(status) == "QUOTA",
     }
 }
 
@@ -143,37 +165,19 @@ mod tests {
     #[test]
     fn what_may_pass_is_sent_again_and_what_will_not_is_not() {
         assert!(is_passing(&status(Code::Unavailable, "STORE_UNAVAILABLE")));
-        assert!(is_passing(&status(Code::ResourceExhausted, "RATE_LIMITED")));
+        assert!(is_passing(&status(Code::ResourceExhausted, "OVERLOADED")));
         assert!(is_passing(&Status::cancelled("Timeout expired")));
+        assert!(is_passing(&Status::unknown("h2 protocol error")));
         assert!(!is_passing(&status(
             Code::ResourceExhausted,
             "MESSAGE_TOO_LARGE"
         )));
         assert!(!is_passing(&status(
-            Code::InvalidArgument,
-            "INVALID_IDENTIFIER"
+            Code::AlreadyExists,
+            "REQUEST_ID_REUSED"
         )));
-        assert!(!is_passing(&Status::unknown("a bug")));
-    }
-
-    #[test]
-    fn what_concerns_every_row_is_told_apart_from_one_bad_row() {
-        assert!(concerns_every_row(&status(
-            Code::NotFound,
-            "BAN_LIST_NOT_FOUND"
-        )));
-        assert!(concerns_every_row(&status(
-            Code::PermissionDenied,
-            "SCOPE_MISSING"
-        )));
-        assert!(!concerns_every_row(&status(
-            Code::InvalidArgument,
-            "INVALID_IDENTIFIER"
-        )));
-        assert!(!concerns_every_row(&status(
-            Code::FailedPrecondition,
-            "PROTECTED_IDENTIFIER"
-        )));
+        assert!(!is_passing(&status(Code::Internal, "INTERNAL")));
+        assert!(!is_passing(&status(Code::NotFound, "BAN_LIST_NOT_FOUND")));
     }
 
     #[test]
