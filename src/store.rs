@@ -32,6 +32,7 @@ mod rows;
 mod shared;
 mod sql;
 mod sqlite;
+mod tail;
 mod upkeep;
 mod work;
 

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use super::{
-    BanQuery, Circumstances, Desk, Failure, Job, Order, Outcome, Written, lookup::Narrowed,
+    BanQuery, Circumstances, Desk, Failure, Job, Order, Outcome, Written, lookup::Narrowed, refused,
 };
 use crate::{
     domain::{
@@ -92,8 +92,9 @@ impl Desk {
         let mut after = None;
         while !filter.states.is_empty() {
             let limit = i64::try_from(MAX_CHUNK).unwrap_or(i64::MAX);
+            // As long as the store takes: it may have to look through very many.
             let found = self.store.ban_ids(&order.tenant, &filter, after, limit);
-            let bans = self.within(order.deadline, found).await?;
+            let bans = found.await.map_err(|error| refused(&error))?;
             after = bans.last().copied();
             if after.is_none() {
                 break;

@@ -14,8 +14,9 @@ use tokio::time::timeout;
 use super::{
     FeedLink, Result, StoreError, Tail,
     pool::{Habits, Pool, silent},
-    shared::{Engine, SqlStore, tail_bounds, tail_of, tail_with},
+    shared::{Engine, SqlStore},
     sql::{self, Statements},
+    tail::{tail_bounds, tail_of, tail_with},
 };
 use crate::domain::revision::{Anchor, Revision};
 

@@ -3,20 +3,47 @@
 //! A ban row travels in three ways, and has one shape for all of them: decoded from a result, as
 //! part of the one JSON parameter that brings a chunk in, and inside a remembered answer.
 
+/// Rows that enter a statement by the thousand, as one JSON parameter.
+///
+/// The fields are in the order of the statement's columns, for where rows enter as arrays.
+macro_rules! entering {
+    ($($(#[$doc:meta])* $vis:vis struct $name:ident { $($field:ident: $type:ty,)+ })+) => {$(
+        $(#[$doc])*
+        #[derive(Debug, serde::Serialize)]
+        $vis struct $name {
+            $($field: $type,)+
+        }
+
+        impl crate::store::rows::Entering for $name {
+            const FIELDS: &'static [&'static str] = &[$(stringify!($field)),+];
+
+            fn cells<S: serde::ser::SerializeSeq>(&self, cells: &mut S) -> Result<(), S::Error> {
+                $(cells.serialize_element(&self.$field)?;)+
+                Ok(())
+            }
+        }
+    )+};
+}
+
 mod ban;
 mod bulk;
 mod config;
 mod queue;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer, ser::SerializeSeq};
 use sqlx::{Row, any::AnyRow};
 
 use self::bulk::TallyRow;
 pub(super) use self::{
-    ban::{BanRow, TargetRow, ban_record, key, parts},
+    ban::{BanRow, NewBanRow, TargetRow, ban_record, key, parts},
     bulk::{EventRow, RenewalRow},
     config::{ListRow, SettingsRow, list_record, tenant_record},
     queue::{PolicyRow, at_queue, ban_rights, forms, queue_record},
+};
+#[cfg(test)]
+pub(super) use self::{
+    ban::{KeyRow, NewTargetRow},
+    queue::FormRow,
 };
 use super::{Matched, Result, StoreError};
 use crate::domain::{
@@ -29,13 +56,34 @@ use crate::domain::{
     queue::QueuePolicy,
 };
 
-/// How often a ban has matched, in the one JSON parameter of a chunk.
-#[derive(Debug, Serialize)]
-pub(super) struct MatchRow {
-    tenant: String,
-    ban_id: String,
-    matches: u64,
-    last_at: i64,
+/// A row that enters a statement.
+pub(super) trait Entering: Serialize {
+    /// Its fields' names, in their order.
+    const FIELDS: &'static [&'static str];
+
+    /// Writes its fields' values, in their order.
+    fn cells<S: SerializeSeq>(&self, cells: &mut S) -> Result<(), S::Error>;
+}
+
+/// A row as an array of its values.
+struct Cells<'a, T>(&'a T);
+
+impl<T: Entering> Serialize for Cells<'_, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut cells = serializer.serialize_seq(Some(T::FIELDS.len()))?;
+        self.0.cells(&mut cells)?;
+        cells.end()
+    }
+}
+
+entering! {
+    /// How often a ban has matched, in the one JSON parameter of a chunk.
+    pub(super) struct MatchRow {
+        tenant: String,
+        ban_id: String,
+        matches: u64,
+        last_at: i64,
+    }
 }
 
 impl MatchRow {
@@ -202,7 +250,17 @@ fn from_json<T: for<'a> Deserialize<'a>>(text: &str) -> Result<T> {
     serde_json::from_str(text).map_err(|_| StoreError::Corrupt("a JSON column"))
 }
 
-/// Rows as the one JSON parameter of a statement.
+/// Rows as the one JSON parameter of a statement that puts them in, each an object or, where their
+/// values are found by place, an array.
+pub(super) fn entering<T: Entering>(rows: &[T], by_place: bool) -> Result<String> {
+    if by_place {
+        to_json(&rows.iter().map(Cells).collect::<Vec<_>>())
+    } else {
+        to_json(&rows)
+    }
+}
+
+/// Values as the one JSON parameter of a statement.
 pub(super) fn to_json<T: Serialize>(rows: &T) -> Result<String> {
     serde_json::to_string(rows).map_err(|_| StoreError::Corrupt("rows that cannot be written down"))
 }

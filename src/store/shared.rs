@@ -8,11 +8,12 @@ use sqlx::{Row, any::AnyRow};
 
 use super::{
     Answer, BanFilter, BanPage, BanSink, Begun, Concerning, Directory, Event, EventFilter,
-    FeedLink, Intent, LoadSink, LoadedTenant, Result, Store, StoreError, Tail, export, payload,
+    FeedLink, Intent, LoadSink, LoadedTenant, Result, Store, StoreError, Tail, export,
     pool::{Lent, Pool},
     queues, read,
     rows::{self, BanRow, ListRow, SettingsRow, ban_record, number},
     sql::{Dialect, Statements},
+    tail::{epoch_of, head, row_number, tail_with},
     work::SqlWork,
 };
 use crate::domain::{
@@ -23,14 +24,10 @@ use crate::domain::{
     list::BanList,
     policy::TenantSettings,
     queue::{AtQueue, BanRights, QueuePolicy},
-    record::News,
     revision::{Anchor, Epoch, Nonce, Revision},
     view::index::Key,
 };
 
-/// The most rows of one tail, and about the most bytes of their payloads together.
-const TAIL_ROWS: i64 = 512;
-const TAIL_BYTES: i64 = 1 << 20;
 /// How many keys of a load are filed at once.
 const LOAD_PAGE: usize = 4_096;
 /// How long a statement that looks at very many rows may take to find the first.
@@ -143,41 +140,6 @@ impl SqlStore {
     }
 }
 
-pub(super) fn head(row: &AnyRow) -> Result<Anchor> {
-    Ok(Anchor {
-        revision: Revision(number(row, "rev")?),
-        nonce: Nonce(number(row, "nonce")?),
-    })
-}
-
-/// A tail from the rows that a statement of this name gave.
-pub(super) fn tail_of(found: &[AnyRow]) -> Result<Tail> {
-    let first = found.first().ok_or(StoreError::Corrupt("an empty feed"))?;
-    let mut news = Vec::with_capacity(found.len());
-    for row in found {
-        if row.try_get::<Option<i64>, _>("rev")?.is_none() {
-            continue;
-        }
-        let tenant: String = row.try_get("tenant")?;
-        let tenant = TenantId::parse(&tenant);
-        let change = payload::read(row.try_get("kind")?, row.try_get::<&[u8], _>("payload")?);
-        news.push(News {
-            anchor: head(row)?,
-            tenant,
-            change,
-        });
-    }
-    Ok(Tail {
-        floor: Revision(number(first, "lowest")?),
-        head: Revision(number(first, "highest")?),
-        epoch: epoch_of(&first.try_get::<String, _>("epoch")?)?,
-        news,
-        in_recovery: number::<i32>(first, "in_recovery")? != 0,
-        agreed: number::<i32>(first, "agreed")? != 0,
-        clock: Timestamp::from_micros(first.try_get("clock")?),
-    })
-}
-
 /// Whether two names of servers are of one; one that may not read the identifier leaves it out.
 fn is_same_server(one: &str, other: &str) -> bool {
     match (one.split_once('/'), other.split_once('/')) {
@@ -186,33 +148,6 @@ fn is_same_server(one: &str, other: &str) -> bool {
         }
         _ => false,
     }
-}
-
-fn epoch_of(value: &str) -> Result<Epoch> {
-    let number = value.parse();
-    number
-        .map(Epoch)
-        .map_err(|_| StoreError::Corrupt("the epoch"))
-}
-
-pub(super) async fn tail_with(pool: &Pool, say: &Statements, from: Revision) -> Result<Tail> {
-    let (from, rows, bytes) = tail_bounds(from)?;
-    let found = sqlx::query(say.tail.clone())
-        .bind(from)
-        .bind(rows)
-        .bind(bytes)
-        .fetch_all(&mut pool.lend().await?)
-        .await?;
-    tail_of(&found)
-}
-
-/// The tail's parameters, for those who run it on a connection of their own.
-pub(super) fn tail_bounds(from: Revision) -> Result<(i64, i64, i64)> {
-    Ok((row_number(from)?, TAIL_ROWS, TAIL_BYTES))
-}
-
-fn row_number(revision: Revision) -> Result<i64> {
-    i64::try_from(revision.0).map_err(|_| StoreError::Corrupt("a revision"))
 }
 
 #[async_trait]

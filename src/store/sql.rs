@@ -33,8 +33,11 @@ pub(super) struct Dialect {
     clock: &'static str,
     /// The strings of a JSON array, as a table `r(value)`.
     texts: fn(parameter: &str) -> String,
-    /// The objects of a JSON array, as a table `r` of these columns.
+    /// The rows of a JSON array, as a table `r` of these columns.
     rows: fn(parameter: &str, columns: &str) -> String,
+    /// Whether each of those rows is an array of values in the order of the columns, which SQLite
+    /// takes in a third quicker, and not an object, which Postgres takes apart in one go.
+    by_place: bool,
 }
 
 pub(super) static POSTGRES: Dialect = Dialect {
@@ -65,6 +68,7 @@ pub(super) static POSTGRES: Dialect = Dialect {
     rows: |parameter, columns| {
         format!("json_to_recordset(CAST({parameter} AS json)) AS r({columns})")
     },
+    by_place: false,
 };
 
 pub(super) static SQLITE: Dialect = Dialect {
@@ -86,13 +90,15 @@ pub(super) static SQLITE: Dialect = Dialect {
             .split(", ")
             .filter_map(|column| column.split(' ').next());
         let fields: Vec<_> = names
-            .map(|name| format!("value ->> '{name}' AS {name}"))
+            .enumerate()
+            .map(|(place, name)| format!("value ->> {place} AS {name}"))
             .collect();
         format!(
             "(SELECT {} FROM json_each({parameter})) AS r",
             fields.join(", ")
         )
     },
+    by_place: true,
 };
 
 const BAN_COLUMNS: &str = "ban_id text, list_id text, generation bigint, channels bigint, \
@@ -194,6 +200,8 @@ macro_rules! statements {
             $($(#[$doc])* pub(super) $name: SqlStr,)+
             /// What is deleted of a tenant that is no more, table by table.
             pub(super) purge_configuration: Vec<SqlStr>,
+            /// How rows enter; see [`Dialect`].
+            pub(super) by_place: bool,
         }
 
         impl Statements {
@@ -205,6 +213,7 @@ macro_rules! statements {
                         .iter()
                         .map(|table| AssertSqlSafe(purge(table)).into_sql_str())
                         .collect(),
+                    by_place: dialect.by_place,
                 }
             }
         }
@@ -576,3 +585,6 @@ impl Dialect {
         said
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,8 +9,9 @@ use tokio::sync::Notify;
 use super::{
     FeedLink, Result, Tail,
     pool::{Habits, Pool},
-    shared::{Engine, SqlStore, tail_with},
+    shared::{Engine, SqlStore},
     sql::{self, Statements},
+    tail::tail_with,
 };
 use crate::domain::revision::{Anchor, Nonce, Revision};
 

@@ -272,7 +272,7 @@ impl Upkeep for SqlStore {
         let rows: Vec<_> = matched.iter().map(MatchRow::of).collect();
         let mut tx = self.writers.begin(self.dialect.begin_write).await?;
         sqlx::query(self.say.count_matches.clone())
-            .bind(rows::to_json(&rows)?)
+            .bind(rows::entering(&rows, self.say.by_place)?)
             .execute(&mut tx)
             .await?;
         Ok(tx.commit().await?)

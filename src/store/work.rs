@@ -199,10 +199,10 @@ impl Work for SqlWork {
         let likenesses = rows::to_json(&likenesses)?;
         self.retire(&likenesses, None).await?;
 
-        let rows: Vec<_> = bans.iter().map(BanRow::of_new).collect();
+        let rows: Vec<_> = bans.iter().map(rows::NewBanRow::of).collect();
         let made = sqlx::query(self.say.add_bans.clone())
             .bind(self.tenant())
-            .bind(rows::to_json(&rows)?)
+            .bind(rows::entering(&rows, self.say.by_place)?)
             .fetch_all(&mut self.tx)
             .await?;
         let made = made
@@ -217,8 +217,14 @@ impl Work for SqlWork {
             keys.extend(its_keys);
         }
         for (statement, rows) in [
-            (&self.say.add_targets, rows::to_json(&targets)?),
-            (&self.say.add_keys, rows::to_json(&keys)?),
+            (
+                &self.say.add_targets,
+                rows::entering(&targets, self.say.by_place)?,
+            ),
+            (
+                &self.say.add_keys,
+                rows::entering(&keys, self.say.by_place)?,
+            ),
         ] {
             sqlx::query(statement.clone())
                 .bind(self.intent.tenant.as_str().to_owned())
@@ -290,7 +296,7 @@ impl Work for SqlWork {
         let rows: Vec<_> = renewals.iter().map(rows::RenewalRow::of).collect();
         sqlx::query(self.say.renew_bans.clone())
             .bind(self.tenant())
-            .bind(rows::to_json(&rows)?)
+            .bind(rows::entering(&rows, self.say.by_place)?)
             .bind(self.intent.now.micros())
             .execute(&mut self.tx)
             .await?;
@@ -340,7 +346,7 @@ impl Work for SqlWork {
         let row = sqlx::query(self.say.times_banned.clone())
             .bind(self.tenant())
             .bind(list_id.as_str().to_owned())
-            .bind(rows::to_json(&rows::forms(keys))?)
+            .bind(rows::entering(&rows::forms(keys), self.say.by_place)?)
             .bind(i32::from(self.settings.email_fold))
             .fetch_optional(&mut self.tx)
             .await?;
@@ -527,7 +533,7 @@ impl Work for SqlWork {
         let rows: Vec<_> = events.iter().map(rows::EventRow::of).collect();
         sqlx::query(self.say.add_events.clone())
             .bind(self.tenant())
-            .bind(rows::to_json(&rows)?)
+            .bind(rows::entering(&rows, self.say.by_place)?)
             .bind(i64::from(self.intent.nonce.0))
             .execute(&mut self.tx)
             .await?;

@@ -81,8 +81,8 @@ async fn s1_an_export_is_one_snapshot_whatever_is_written_meanwhile(house: House
     assert_eq!(sink.head, Some(head));
     assert_eq!(sink.bans.len(), 3_000);
     assert!(sink.bans.is_sorted_by_key(|ban| ban.ban_id));
-    let held = |ban: &Ban| ban.state(NOW) == State::Active && ban.targets.len() == 1;
-    assert!(sink.bans.iter().all(held), "as they were");
+    let as_before = |ban: &Ban| ban.state(NOW) == State::Active && ban.targets.len() == 1;
+    assert!(sink.bans.iter().all(as_before), "as they were");
     let whole = house.kept(&sink.bans[0]).await;
     assert_eq!(whole.targets, sink.bans[0].targets, "keys and all");
 

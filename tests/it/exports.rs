@@ -77,12 +77,12 @@ async fn an_export_holds_what_a_list_of_bans_would_show(client: Client) {
 
     let (mut exported, read_at) = all(client.export(everything()).await).await;
     assert_eq!(read_at.len(), 1, "one snapshot");
-    let mut listed = client.all_bans(ListBansRequest::default()).await;
-    listed.sort_by(|a, b| a.ban_id.cmp(&b.ban_id));
+    let mut shown = client.all_bans(ListBansRequest::default()).await;
+    shown.sort_by(|a, b| a.ban_id.cmp(&b.ban_id));
     assert!(exported.is_sorted_by_key(|ban| ban.ban_id.clone()));
     assert_eq!(exported.len(), 2_301);
     exported.sort_by(|a, b| a.ban_id.cmp(&b.ban_id));
-    assert_eq!(exported, listed, "ban by ban, field by field");
+    assert_eq!(exported, shown, "ban by ban, field by field");
 
     let narrowed = ExportBansRequest {
         states: vec![State::Deactivated as i32],

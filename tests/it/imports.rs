@@ -237,10 +237,10 @@ async fn p8_an_import_that_broke_off_goes_on_where_it_ended(client: Client) {
         ..header()
     };
     let file = rows(3_300);
-    let (send, sent) = mpsc::channel(1);
+    let (send, arriving) = mpsc::channel(1);
     let mut admin = client.admin();
     let mut broken = JoinSet::new();
-    broken.spawn(async move { admin.import_bans(ReceiverStream::new(sent)).await });
+    broken.spawn(async move { admin.import_bans(ReceiverStream::new(arriving)).await });
     for part in parts(header.clone(), file.clone()).take(2_500) {
         send.send(part).await.expect("the server takes it");
     }
@@ -301,7 +301,7 @@ async fn p8_a_row_may_change_the_ban_that_stands(client: Client) {
     let standing = client.ban(add_on(Channel::Call, phone(NUMBER))).await;
     let end = after(client.clock().await, 3_600);
     let mut changed = row(1, NUMBER);
-    changed.reason = "once more".to_owned();
+    "once more".clone_into(&mut changed.reason);
     changed.expiry = Some(Expiry::ExpireTime(end));
     let header = Header {
         on_duplicate: OnDuplicate::Update as i32,
@@ -394,10 +394,10 @@ async fn p8_a_list_is_replaced_in_one_moment(client: Client) {
         ..replacing.clone()
     };
     let tried = client.import(tried, file.clone()).await;
-    let (send, sent) = mpsc::channel(1);
+    let (send, arriving) = mpsc::channel(1);
     let mut admin = client.admin();
     let mut import = JoinSet::new();
-    import.spawn(async move { admin.import_bans(ReceiverStream::new(sent)).await });
+    import.spawn(async move { admin.import_bans(ReceiverStream::new(arriving)).await });
     let mut all = parts(replacing.clone(), file.clone());
     for part in all.by_ref().take(1_500) {
         send.send(part).await.expect("the server takes it");
@@ -424,7 +424,14 @@ async fn p8_a_list_is_replaced_in_one_moment(client: Client) {
     };
     assert_eq!(client.found(lifted).await.1, 1_500, "old ones stay listed");
     // What stands there now is met by whoever adds it again.
-    let again = client.import(into_list, rows(1_001).split_off(1_000)).await;
+    // While a thousand old ones at a time are marked, a slow machine may say: try again.
+    let again = loop {
+        let one = rows(1_001).split_off(1_000);
+        match client.try_import(into_list.clone(), one).await {
+            Ok(done) => break done,
+            Err(status) => assert_eq!(status.code(), Code::Unavailable, "{status:?}"),
+        }
+    };
     assert_eq!(counts(&again), [0, 0, 1, 0, 0]);
     let again = client.import(replacing, file).await;
     assert_eq!(

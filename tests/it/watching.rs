@@ -101,7 +101,7 @@ async fn every_change_is_told_in_its_order_and_how_the_ban_stands(client: Client
     let mut watched = client.watch(of_tenant()).await;
     let made = client.ban(add(phone(NUMBER))).await;
     let mut worse = made.clone();
-    worse.reason = "worse than that".to_owned();
+    "worse than that".clone_into(&mut worse.reason);
     let request = change(worse, "reason");
     client.admin().update_ban(request).await.expect("a change");
     client.lift(&made).await;
@@ -279,7 +279,7 @@ async fn a_watcher_of_a_channel_or_of_all_tenants_is_told_of_those(client: Clien
     let (mut of_mail, mut of_all) = (client.watch(of_mail).await, client.watch(of_all).await);
     let by_phone = client.ban(add(phone(NUMBER))).await;
     let mut elsewhere = add(phone(NUMBER));
-    elsewhere.tenant = "other".to_owned();
+    "other".clone_into(&mut elsewhere.tenant);
     let elsewhere = client.ban(elsewhere).await;
     let by_mail = client.ban(add(mail("eve@example.com"))).await;
     assert_eq!(of_mail.change().await.1.ban_id, by_mail.ban_id);

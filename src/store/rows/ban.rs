@@ -44,7 +44,6 @@ pub(in crate::store) struct BanRow {
     source_queue: String,
     parent: Option<String>,
     import_id: String,
-    likeness: String,
     version: i64,
     targets: Vec<TargetRow>,
     key_texts: Vec<(usize, Option<String>)>,
@@ -63,28 +62,85 @@ pub(in crate::store) struct TargetRow {
     version: u16,
 }
 
-/// A key of a ban in the one JSON parameter of a chunk.
-#[derive(Debug, Serialize)]
-pub(in crate::store) struct KeyRow {
-    ban_id: String,
-    ordinal: usize,
-    position: u8,
-    space: u8,
-    width: u8,
-    match_key: String,
-    kind: u8,
-    matches: u8,
-    key_text: String,
-    version: u16,
+entering! {
+    /// A ban in the one JSON parameter of a chunk, its targets and keys apart.
+    pub(in crate::store) struct NewBanRow {
+        ban_id: String,
+        list_id: Option<String>,
+        generation: u32,
+        channels: u16,
+        match_kind: i32,
+        reason: String,
+        reason_code: String,
+        enforcement: i32,
+        origin: i32,
+        start_at: Option<i64>,
+        expire_at: Option<i64>,
+        ended: i32,
+        created_at: i64,
+        updated_at: i64,
+        created_by: String,
+        source_interaction: String,
+        source_queue: String,
+        parent: Option<String>,
+        import_id: String,
+        likeness: String,
+        version: i64,
+    }
+
+    /// A target of a ban in the one JSON parameter of a chunk.
+    pub(in crate::store) struct NewTargetRow {
+        ban_id: String,
+        position: usize,
+        kind: i32,
+        input: String,
+        canonical: String,
+        issuer: String,
+        version: u16,
+    }
+
+    /// A key of a ban in the one JSON parameter of a chunk.
+    pub(in crate::store) struct KeyRow {
+        ban_id: String,
+        ordinal: usize,
+        position: u8,
+        space: u8,
+        width: u8,
+        match_key: String,
+        kind: u8,
+        matches: u8,
+        key_text: String,
+        version: u16,
+    }
 }
 
-/// A target of a ban in the one JSON parameter of a chunk.
-#[derive(Debug, Serialize)]
-pub(in crate::store) struct NewTargetRow {
-    ban_id: String,
-    position: usize,
-    #[serde(flatten)]
-    target: TargetRow,
+impl NewBanRow {
+    pub(in crate::store) fn of(new: &NewBan) -> Self {
+        let ban = &new.ban;
+        Self {
+            ban_id: hex(ban.ban_id.bytes()),
+            list_id: ban.list_id.as_ref().map(|list| list.as_str().to_owned()),
+            generation: new.generation,
+            channels: ban.channels.bits(),
+            match_kind: ban.match_kind as i32,
+            reason: ban.reason.clone(),
+            reason_code: ban.reason_code.clone(),
+            enforcement: ban.enforcement as i32,
+            origin: ban.origin as i32,
+            start_at: ban.start.map(Timestamp::micros),
+            expire_at: ban.expire.map(Timestamp::micros),
+            ended: i32::from(ban.ended),
+            created_at: ban.created.micros(),
+            updated_at: ban.updated.micros(),
+            created_by: ban.created_by.clone(),
+            source_interaction: ban.source_interaction.clone(),
+            source_queue: ban.source_queue.clone(),
+            parent: ban.parent.map(|parent| hex(parent.bytes())),
+            import_id: ban.import_id.clone(),
+            likeness: hex(&new.likeness),
+            version: ban.version,
+        }
+    }
 }
 
 impl BanRow {
@@ -112,7 +168,6 @@ impl BanRow {
             source_queue: ban.source_queue.clone(),
             parent: ban.parent.map(|parent| hex(parent.bytes())),
             import_id: ban.import_id.clone(),
-            likeness: String::new(),
             version: ban.version,
             targets: ban.targets.iter().map(TargetRow::of).collect(),
             key_texts: ban
@@ -125,17 +180,6 @@ impl BanRow {
                 .collect(),
             match_count: i64::try_from(ban.match_count).unwrap_or(i64::MAX),
             last_match_at: ban.last_match.map(Timestamp::micros),
-        }
-    }
-
-    pub(in crate::store) fn of_new(new: &NewBan) -> Self {
-        Self {
-            generation: new.generation,
-            likeness: hex(&new.likeness),
-            // They enter in rows of their own.
-            targets: Vec::new(),
-            key_texts: Vec::new(),
-            ..Self::of(&new.ban)
         }
     }
 
@@ -176,7 +220,6 @@ impl BanRow {
                 .try_get::<Option<Vec<u8>>, _>("parent")?
                 .map(|parent| hex(&parent)),
             import_id: row.try_get("import_id")?,
-            likeness: String::new(),
             version: row.try_get("version")?,
             targets,
             key_texts,
@@ -291,7 +334,11 @@ pub(in crate::store) fn parts(new: &NewBan) -> (Vec<NewTargetRow>, Vec<KeyRow>) 
         .map(|(position, target)| NewTargetRow {
             ban_id: ban_id.clone(),
             position,
-            target: TargetRow::of(target),
+            kind: target.kind as i32,
+            input: target.input.clone(),
+            canonical: target.canonical.clone(),
+            issuer: target.issuer.clone(),
+            version: target.canonicaliser_version,
         });
     let keys = new
         .keys

@@ -12,25 +12,25 @@ use crate::{
     store::{Event, Renewal, Result},
 };
 
-/// A changed ban in the one JSON parameter of a chunk.
-#[derive(Debug, Serialize)]
-pub(in crate::store) struct RenewalRow {
-    ban_id: String,
-    reason: String,
-    reason_code: String,
-    start_at: Option<i64>,
-    expire_at: Option<i64>,
-}
+entering! {
+    /// A changed ban in the one JSON parameter of a chunk.
+    pub(in crate::store) struct RenewalRow {
+        ban_id: String,
+        reason: String,
+        reason_code: String,
+        start_at: Option<i64>,
+        expire_at: Option<i64>,
+    }
 
-/// An event in the one JSON parameter of a chunk.
-#[derive(Debug, Serialize)]
-pub(in crate::store) struct EventRow {
-    event_id: String,
-    ban_id: Option<String>,
-    action: String,
-    actor: String,
-    at: i64,
-    comment: String,
+    /// An event in the one JSON parameter of a chunk.
+    pub(in crate::store) struct EventRow {
+        event_id: String,
+        ban_id: Option<String>,
+        action: String,
+        actor: String,
+        at: i64,
+        comment: String,
+    }
 }
 
 /// A tally inside a remembered answer.

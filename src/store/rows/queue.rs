@@ -107,12 +107,13 @@ pub(in crate::store) fn ban_rights(row: &AnyRow) -> Result<BanRights> {
     })
 }
 
-/// A form of an identity, in the one JSON parameter of a count.
-#[derive(Debug, Serialize)]
-pub(in crate::store) struct FormRow {
-    position: u8,
-    space: u8,
-    match_key: String,
+entering! {
+    /// A form of an identity, in the one JSON parameter of a count.
+    pub(in crate::store) struct FormRow {
+        position: u8,
+        space: u8,
+        match_key: String,
+    }
 }
 
 /// The forms that some identities are found by, each with the position of its identity.
