@@ -127,6 +127,8 @@ fn facts(answer: &CheckInteractionResponse, asked: &[Identity], now: DateTime<Ut
         facts.add("list", list(matched));
         facts.add("until", moment::end(matched.expire_time.as_ref(), now));
         facts.add("matched", match_of(matched, asked));
+    } else if denies(answer) && answer.basis() != DecisionBasis::FailureMode {
+        facts.add("no ban", "the queue turns away whoever withholds who it is");
     }
     facts.add("treatment", Treatment::told(answer.treatment));
     facts.add("exception", &answer.exception_id);

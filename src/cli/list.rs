@@ -192,7 +192,6 @@ fn facts(list: &BanList, now: DateTime<Utc>) -> Facts {
         .add("title", &list.title)
         .add("description", &list.description);
     facts.add("bans last", lasting(list));
-    facts.add("repeated ones", ladder(&list.repeat_ladder));
     facts.add(
         "a ban now ends",
         moment::told(list.example_expire_time.as_ref(), now),
@@ -224,7 +223,16 @@ fn facts(list: &BanList, now: DateTime<Utc>) -> Facts {
     facts
 }
 
-fn lasting(list: &BanList) -> &str {
+/// How long bans last, for people: the ladder where there is one, for it takes the timeout's place.
+fn lasting(list: &BanList) -> String {
+    match list.repeat_ladder.as_slice() {
+        [] => timeout_of(list).to_owned(),
+        [only] => ladder(std::slice::from_ref(only)),
+        steps => format!("{}, by their number for one customer", ladder(steps)),
+    }
+}
+
+fn timeout_of(list: &BanList) -> &str {
     if list.default_timeout_text.is_empty() {
         "permanent"
     } else {
@@ -244,7 +252,7 @@ fn table(lists: &[BanList]) -> Sheet {
         [
             list.list_id.clone(),
             list.title.clone(),
-            lasting(list).to_owned(),
+            lasting(list),
             WebchatBanType::told(list.webchat_ban_type),
             denies.to_owned(),
             if list.queues.is_empty() {
@@ -276,7 +284,7 @@ fn csv(lists: &[BanList]) -> Sheet {
             list.list_id.clone(),
             list.title.clone(),
             list.description.clone(),
-            lasting(list).to_owned(),
+            timeout_of(list).to_owned(),
             ladder(&list.repeat_ladder),
             WebchatBanType::told(list.webchat_ban_type),
             on_or_off(list.ban_contact_phones),

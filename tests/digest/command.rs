@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output};
 
-use bancheck::{api::v1::Channel, store::Place};
+use bancheck::{api::v1::Channel, domain::digest::VERSION, store::Place};
 use serde_json::Value;
 
 use crate::{
@@ -74,7 +74,7 @@ fn a_pod_agrees_with_its_database_and_with_no_other(kind: Kind) {
     assert!(
         line["digest"]
             .as_str()
-            .is_some_and(|digest| digest.starts_with("v1:"))
+            .is_some_and(|digest| digest.starts_with(&format!("v{VERSION}:")))
     );
 
     let agrees = digest(&database.place, &["--against", &here]);

@@ -2,8 +2,9 @@
 
 use bancheck::api::v1::{
     Ban, BanList, Channel, CreateBanRequest, DeactivateBanRequest, Identity, MatchKind,
-    TenantSettings, Treatment, UpdateBanListRequest, UpdateTenantSettingsRequest, ban::Enforcement,
-    create_ban_request::Expiry, tenant_settings::FailureMode,
+    QueuePolicy, TenantSettings, Treatment, UpdateBanListRequest, UpdateQueuePolicyRequest,
+    UpdateTenantSettingsRequest, ban::Enforcement, create_ban_request::Expiry,
+    queue_policy::WithheldPolicy, tenant_settings::FailureMode,
 };
 use prost_types::{FieldMask, Timestamp};
 
@@ -55,13 +56,14 @@ impl Writer {
 
     /// Writes one thing.
     pub(crate) async fn write(&mut self, client: &Client) {
-        match self.dice.below(20) {
+        match self.dice.below(21) {
             0..9 => self.ban(client).await,
             9..12 => self.change_ban(client).await,
             12..15 => self.deactivate(client).await,
             15 => self.make_list(client).await,
             16 | 17 => self.change_list(client).await,
             18 => self.relate(client).await,
+            19 => self.set_queue(client).await,
             _ => self.settle(client).await,
         }
     }
@@ -172,6 +174,31 @@ impl Writer {
         };
         let lifted = client.admin().deactivate_ban(request).await;
         lifted.expect("a lifted ban");
+    }
+
+    async fn set_queue(&mut self, client: &Client) {
+        let queue = self.dice.one_of(&QUEUES).expect("a queue");
+        let policy = QueuePolicy {
+            queue: (*queue).to_owned(),
+            channel: if self.dice.coin() {
+                Channel::Call
+            } else {
+                Channel::WebChat
+            } as i32,
+            withheld_policy: if self.dice.coin() {
+                WithheldPolicy::Deny
+            } else {
+                WithheldPolicy::Allow
+            } as i32,
+            ..Default::default()
+        };
+        let request = UpdateQueuePolicyRequest {
+            tenant: TENANT.to_owned(),
+            queue_policy: Some(policy),
+            ..Default::default()
+        };
+        let set = client.config().update_queue_policy(request).await;
+        set.expect("a policy");
     }
 
     fn one_ban(&mut self) -> Option<usize> {

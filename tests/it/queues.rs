@@ -2,8 +2,9 @@
 
 use bancheck::api::v1::{
     Ban, BanList, Channel, CheckInteractionRequest, CheckStage, DeleteBanListRequest,
-    GetQueuePolicyRequest, Identity, IdentityKind, ListBansRequest, ListQueuePoliciesRequest,
-    QueuePolicy, TenantSettings, Treatment, UpdateQueuePolicyRequest, UpdateTenantSettingsRequest,
+    ExplainInteractionRequest, GetQueuePolicyRequest, Identity, IdentityKind, ListBansRequest,
+    ListQueuePoliciesRequest, QueuePolicy, TenantSettings, Treatment, UpdateQueuePolicyRequest,
+    UpdateTenantSettingsRequest,
     queue_policy::{RecordTo, WithheldPolicy},
     tenant_settings::DefaultRecordTo,
 };
@@ -464,6 +465,14 @@ async fn a_queue_turns_away_those_who_withhold_everything_where_it_says_so(clien
             (&None, Treatment::EndInteraction)
         );
     }
+    let request = ExplainInteractionRequest {
+        check: Some(ask("calls", Channel::Call, vec![hidden()])),
+        ..Default::default()
+    };
+    let explained = client.diagnostics().explain_interaction(request).await;
+    let explained = explained.expect("an explanation").into_inner();
+    assert!(denies(&explained.response.expect("the answer")));
+    assert_eq!(explained.rules, []);
     // Some of it told, another channel, another stage, another queue.
     let telling = vec![hidden(), phone(NUMBER)];
     assert!(!denies(

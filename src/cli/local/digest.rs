@@ -343,6 +343,7 @@ fn sheet(lines: &[Line], compared: bool) -> Sheet {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::digest::VERSION;
 
     fn verdict(kept_at: u64, pod_at: u64, view_at: u64, digest: &str) -> Verdict {
         let kept = Kept {
@@ -361,10 +362,9 @@ mod tests {
 
     #[test]
     fn a_pod_disagrees_only_where_both_speak_of_one_revision() {
-        let (same, other) = (
-            Digest::default().to_string(),
-            "v1:00000000000000000000000000000001",
-        );
+        let same = Digest::default().to_string();
+        let other = &format!("v{VERSION}:00000000000000000000000000000001");
+        let newer = format!("v{}:00", VERSION + 1);
         assert_eq!(verdict(9, 9, 3, &same), Verdict::Agrees);
         assert_eq!(verdict(9, 5, 3, &same), Verdict::Agrees, "of others' news");
         assert_eq!(verdict(9, 9, 3, other), Verdict::Differs);
@@ -375,6 +375,6 @@ mod tests {
             Verdict::Elsewhere,
             "the pod is ahead"
         );
-        assert_eq!(verdict(9, 9, 3, "v2:00"), Verdict::Incomparable);
+        assert_eq!(verdict(9, 9, 3, &newer), Verdict::Incomparable);
     }
 }
