@@ -3,7 +3,7 @@
 ALTER TABLE bans ADD COLUMN started INTEGER NOT NULL DEFAULT 0;
 
 -- What comes next, of all tenants: looked at several times a second.
-CREATE INDEX bans_over_next ON bans (expire_at) WHERE ended = 0 AND expire_at IS NOT NULL;
+CREATE INDEX bans_over_next ON bans (expire_at, tenant) WHERE ended = 0 AND expire_at IS NOT NULL;
 CREATE INDEX bans_begun_next ON bans (start_at, tenant, ban_id)
     WHERE ended = 0 AND started = 0 AND start_at IS NOT NULL;
 

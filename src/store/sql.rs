@@ -260,11 +260,10 @@ statements! {
                 AS deleted";
     /// Whose bans have begun or ended by $1 without its being noted.
     due = "SELECT t.tenant FROM tenants t
-        WHERE t.deleted = 0 AND (
-            EXISTS (SELECT 1 FROM bans b
-                    WHERE b.tenant = t.tenant AND b.ended = 0 AND b.expire_at <= $1)
-            OR EXISTS (SELECT 1 FROM bans b WHERE b.tenant = t.tenant AND b.ended = 0
-                           AND b.started = 0 AND b.start_at <= $1))
+        WHERE t.deleted = 0 AND t.tenant IN (
+            SELECT b.tenant FROM bans b WHERE b.ended = 0 AND b.expire_at <= $1
+            UNION
+            SELECT b.tenant FROM bans b WHERE b.ended = 0 AND b.started = 0 AND b.start_at <= $1)
         ORDER BY t.tenant LIMIT $2";
     /// Marks ended what is over by $2, $3 bans at the most.
     end_due = "UPDATE bans SET ended = 1 WHERE tenant = $1 AND ended = 0
