@@ -309,7 +309,7 @@ async fn s9_a_deleted_tenant_is_nobodys_and_its_deletion_is_remembered(house: Ho
 }
 
 /// The tables that hold anything of a tenant, each of which a purge empties, but for the first two.
-const EMPTIED: [&str; 12] = [
+const EMPTIED: [&str; 14] = [
     "tenants",
     "feed",
     // A row is there only while it is being told.
@@ -323,6 +323,8 @@ const EMPTIED: [&str; 12] = [
     "ban_list_queues",
     "dropped_generations",
     "requests",
+    "queue_policies",
+    "ban_rights",
 ];
 
 /// The tables that hold anything of a tenant, as the database itself knows them.
