@@ -98,6 +98,8 @@ impl<'a> Query<'a> {
     }
 
     /// Adds the identity that stands at `position` in the request.
+    ///
+    /// What the view knows to be filed under nothing is not looked up: of ranges, nearly all.
     pub fn ask_for(&mut self, view: &TenantView, position: u8, identity: &Identity) {
         self.ask_within(view, view.widths(), position, identity);
     }
@@ -112,10 +114,12 @@ impl<'a> Query<'a> {
     ) {
         let email_fold = view.tenant.email_fold;
         view.key().probes(identity, widths, email_fold, |of| {
-            self.probes.push(Probe {
-                identity: position,
-                of,
-            });
+            if view.may_find(of.space, of.key) {
+                self.probes.push(Probe {
+                    identity: position,
+                    of,
+                });
+            }
         });
     }
 }

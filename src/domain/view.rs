@@ -283,6 +283,14 @@ impl TenantView {
         &self.widths
     }
 
+    /// Whether something may be filed under a key; a no is certain, and quicker than to look.
+    pub fn may_find(&self, space: Space, key: Key) -> bool {
+        match space {
+            Space::Digest => self.digests.may_hold(key),
+            Space::Range => self.ranges.may_hold(key),
+        }
+    }
+
     /// What is filed under a key.
     pub fn find(&self, space: Space, key: Key) -> &[Entry] {
         match space {
