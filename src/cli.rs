@@ -35,7 +35,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, parser::Val
 
 use self::{
     connection::Connection,
-    local::{BenchCommand, ConfigCommand, DigestFlags},
+    local::{BenchCommand, ConfigCommand, DigestFlags, MigrateFlags},
     output::Display,
 };
 use crate::{config::Flags, domain::clock::Clock};
@@ -101,7 +101,7 @@ enum Command {
     /// Run the server
     Serve(Box<Flags>),
     /// Bring the database to this version's schema, then exit
-    Migrate(Box<Flags>),
+    Migrate(Box<MigrateFlags>),
     /// Show or check the server's settings
     #[command(subcommand)]
     Config(Box<ConfigCommand>),

@@ -14,9 +14,11 @@ mod lift;
 mod lists;
 mod lookup;
 mod normalise;
+mod overlaps;
 mod pages;
 mod preview;
 mod queues;
+mod rekey;
 mod targets;
 mod tenants;
 mod times;
@@ -45,8 +47,10 @@ pub use self::{
     lists::{CreateList, DeleteList, ListEdit, SetListQueues, UpdateList},
     lookup::{BanQuery, EventQuery, Page},
     normalise::Normalised,
+    pages::Pages,
     preview::{BanPreview, Expiration, Length},
     queues::{PolicyEdit, SetBanRights, UpdateQueuePolicy},
+    rekey::refiled,
     targets::TargetGiven,
     tenants::{DeleteTenant, SettingsEdit, UpdateSettings},
     times::End,

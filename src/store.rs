@@ -47,15 +47,15 @@ use uuid::{ContextV7, Uuid};
 
 pub use self::{
     export::BanSink,
-    read::{BanFilter, BanOrder, BanPage, Cursor, EventFilter},
-    rows::Answer,
+    read::{Aged, BanFilter, BanOrder, BanPage, Cursor, EventFilter},
+    rows::{Added, Answer, NewBan},
     upkeep::{Agenda, Matched, Purged, Sweep, Swept, Turn, Upkeep},
 };
 use crate::domain::{
     ban::Ban,
     clock::Timestamp,
     ids::{BanId, ListId, TenantId},
-    keys::MatchKey,
+    keys::{MatchKey, Reach},
     list::BanList,
     policy::TenantSettings,
     queue::{AtQueue, BanRights, QueuePolicy},
@@ -206,28 +206,6 @@ pub enum Begun {
     NoTenant,
 }
 
-/// A ban to be kept, with all that it is found by.
-#[derive(Clone, Debug)]
-pub struct NewBan {
-    /// The ban.
-    pub ban: Ban,
-    /// The generation of its list; 0 without one.
-    pub generation: u32,
-    /// One digest of list, match kind, enforcement, channels and targets.
-    pub likeness: [u8; 16],
-    /// Its keys: of which target, the key, and its readable form.
-    pub keys: Vec<(u8, MatchKey, String)>,
-}
-
-/// What became of a ban that was to be added.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Added {
-    /// It is kept.
-    Made,
-    /// One just like it stands (S-10).
-    Alike(BanId),
-}
-
 /// A `UUIDv7` of an instant, so that ids sort by the clock that all pods share, and those of one pod
 /// by the order in which they were made.
 pub fn new_id(now: Timestamp) -> [u8; 16] {
@@ -325,9 +303,21 @@ pub trait Work: Send {
     /// The bans carried over from this one.
     async fn children(&mut self, ban: BanId) -> Result<Vec<BanId>>;
 
-    /// Other bans in force that share a key with this one and hold on one of its channels, but for
-    /// those that only watch.
-    async fn overlapping(&mut self, ban: BanId) -> Result<Vec<BanId>>;
+    /// Up to `most` other bans in force that lie within reach of this one, or share a key with it,
+    /// and hold on one of its channels, but for those that only watch.
+    ///
+    /// Of what a range covers no more than the first 10 000 keys are looked at, ended bans' included.
+    async fn overlapping(&mut self, ban: BanId, reach: &Reach, most: usize) -> Result<Vec<BanId>>;
+
+    /// Those of these bans that there are, in no order.
+    async fn bans_named(&mut self, bans: &[BanId]) -> Result<Vec<Ban>>;
+
+    /// Files up to [`MAX_CHUNK`] bans under these keys instead of those they had, with the canonical
+    /// forms of their targets.
+    ///
+    /// The feed tells each ban twice: ended under the keys that are gone, then as it stands. One that
+    /// has become like another keeps its likeness, and both stand.
+    async fn rekey(&mut self, bans: &[NewBan]) -> Result<()>;
 
     /// How often an identity with one of these keys was ever banned in a list, bans that have ended
     /// included; of several identities, told apart by their numbers, the one banned most often.
@@ -508,8 +498,12 @@ pub trait Store: Upkeep + Send + Sync + 'static {
     /// will not have. Quick, and a matter of best effort; a server needs none.
     fn witness(&self, applied: Anchor);
 
-    /// How many bans of each tenant a view would hold, the largest first.
+    /// How many keys of each tenant a view would hold, the largest first.
     async fn sizes(&self) -> Result<Vec<(TenantId, u64)>>;
+
+    /// The bans after one, some thousands, whose targets another version of the canonicaliser than
+    /// this or a later one has read.
+    async fn aged(&self, tenant: &TenantId, version: u16, after: BanId) -> Result<Aged>;
 
     /// A tenant's settings.
     async fn settings(&self, tenant: &TenantId) -> Result<Option<TenantSettings>>;

@@ -74,6 +74,8 @@ mod listing;
 mod lists;
 #[path = "it/normalize.rs"]
 mod normalize;
+#[path = "it/overlaps.rs"]
+mod overlaps;
 #[path = "it/passing.rs"]
 mod passing;
 #[path = "it/previews.rs"]
@@ -102,5 +104,7 @@ mod terms;
 mod times;
 #[path = "it/tokens.rs"]
 mod tokens;
+#[path = "it/versions.rs"]
+mod versions;
 #[path = "it/watching.rs"]
 mod watching;

@@ -2,6 +2,7 @@
 //! database, show settings, fill a tenant, digest what is there.
 
 mod digest;
+mod rekey;
 mod seed;
 
 use std::{net::SocketAddr, process::ExitCode};
@@ -27,6 +28,17 @@ pub(crate) enum ConfigCommand {
     Show(Flags),
     /// Tell whether a server could run on the settings
     Check(Flags),
+}
+
+/// Bringing a database up to date.
+#[derive(Debug, clap::Args)]
+pub(crate) struct MigrateFlags {
+    /// File bans anew that an older version has read, once no server of that version runs any more;
+    /// on Postgres servers of this version may run meanwhile, and follow
+    #[arg(long)]
+    rekey: bool,
+    #[command(flatten)]
+    server: Flags,
 }
 
 /// Measuring.
@@ -78,17 +90,21 @@ fn question(check: SocketAddr) -> String {
     format!("{program} check{elsewhere} --channel call +420601123456")
 }
 
-pub(super) fn migrate(flags: &Flags) -> anyhow::Result<ExitCode> {
-    let config = read(flags)?;
+pub(super) fn migrate(flags: &MigrateFlags) -> anyhow::Result<ExitCode> {
+    let config = read(&flags.server)?;
     let _log = telemetry::log(config.log_format, &config.log);
     let _lock = data_lock(&config.place)?;
     let key = MasterKey::new(&master_key(&config)?);
     runtime()?.block_on(async {
         let store = store::open(&config.place).await?;
         store.migrate().await?;
-        store.check_key(&key.fingerprint()).await
+        store.check_key(&key.fingerprint()).await?;
+        print("the database is up to date")?;
+        if flags.rekey {
+            rekey::rekey(&*store, &key).await?;
+        }
+        anyhow::Ok(())
     })?;
-    print("the database is up to date")?;
     Ok(ExitCode::SUCCESS)
 }
 

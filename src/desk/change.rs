@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use super::{
     Circumstances, Failure, Job, check_etag,
     create::{duplicate, likeness},
+    overlaps,
     times::{End, after, within_range},
 };
 use crate::{
@@ -225,7 +226,8 @@ impl Job for DeactivateBan {
             }
         }
         lift(work, &mut ban, &self.reason, about).await?;
-        let others = work.overlapping(ban.ban_id).await?;
+        let key = about.keys.tenant(&about.tenant);
+        let others = overlaps::of(work, &ban, &key, overlaps::MOST).await?;
         Ok(Answer {
             ban: Some(ban),
             others,

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use super::{
     Circumstances, Failure, Job,
     lists::no_list,
-    new_id,
+    new_id, overlaps,
     targets::{self, TargetGiven},
     times::{self, End},
 };
@@ -95,7 +95,8 @@ impl CreateBan {
         if let Some(Added::Alike(standing)) = added.first() {
             return Err(duplicate(Some(*standing)).into());
         }
-        let overlaps = work.overlapping(new.ban.ban_id).await?;
+        let key = about.keys.tenant(&about.tenant);
+        let overlaps = overlaps::of(work, &new.ban, &key, overlaps::MOST).await?;
         if !overlaps.is_empty() {
             warnings.push((0, "OVERLAPS_BAN".to_owned()));
         }
@@ -272,7 +273,7 @@ fn channels(asked: Channels, identities: &[Identity]) -> Result<Channels, Refusa
 }
 
 /// Leaves out other names of a target that are another target's own, or another name of it too.
-fn only_once(keys: &mut Vec<(u8, MatchKey, String)>) {
+pub(super) fn only_once(keys: &mut Vec<(u8, MatchKey, String)>) {
     let all: Vec<_> = keys
         .iter()
         .map(|(_, key, _)| (key.space, key.key, key.matches))

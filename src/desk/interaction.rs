@@ -8,6 +8,7 @@ use super::{
     Circumstances, Failure, Job,
     create::{CreateBan, climb, duplicate, prepare},
     lists::no_list,
+    overlaps,
     queues::at_queue,
     targets::{self, TargetGiven},
     times::End,
@@ -240,6 +241,7 @@ impl Job for BanInteraction {
             }
         }
 
+        let key = about.keys.tenant(&about.tenant);
         let added = work.add_bans(&bans).await?;
         if let Some(Added::Alike(standing)) = added.first() {
             return Err(duplicate(Some(*standing)).into());
@@ -252,7 +254,7 @@ impl Job for BanInteraction {
                 continue;
             }
             let ban = new.ban;
-            overlaps = overlaps || !work.overlapping(ban.ban_id).await?.is_empty();
+            overlaps = overlaps || !overlaps::of(work, &ban, &key, 1).await?.is_empty();
             work.note(&about.event(Some(ban.ban_id), "CREATED", &ban.reason))
                 .await?;
             made.push(ban);

@@ -29,7 +29,7 @@ pub(super) fn size(asked: i32) -> Result<i64, Refusal> {
 }
 
 /// A question that comes in pages: its tokens are good for no other.
-pub(super) struct Pages {
+pub struct Pages {
     seal: Seal,
     question: String,
     size: i64,
@@ -37,7 +37,7 @@ pub(super) struct Pages {
 
 impl Pages {
     /// The pages of a question, by a text that tells it from all others.
-    pub(super) fn of(seal: Seal, question: String, size: i64) -> Self {
+    pub fn of(seal: Seal, question: String, size: i64) -> Self {
         Self {
             seal,
             question,
@@ -46,7 +46,7 @@ impl Pages {
     }
 
     /// A token that goes on after `place`, if the page that ends there is full.
-    pub(super) fn next(&self, found: usize, place: Option<Vec<u8>>) -> String {
+    pub fn next(&self, found: usize, place: Option<Vec<u8>>) -> String {
         let full = i64::try_from(found).is_ok_and(|found| found == self.size);
         let Some(mut place) = place.filter(|_| full) else {
             return String::new();
@@ -57,7 +57,7 @@ impl Pages {
     }
 
     /// The place that a token stands for; `None` for no token.
-    pub(super) fn place(&self, token: &str) -> Result<Option<Vec<u8>>, Refusal> {
+    pub fn place(&self, token: &str) -> Result<Option<Vec<u8>>, Refusal> {
         if token.is_empty() {
             return Ok(None);
         }

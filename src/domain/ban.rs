@@ -4,7 +4,7 @@ pub use super::ids::BanId;
 use super::{
     channel::Channels,
     clock::Timestamp,
-    identity::{IdentityKind, MatchKind},
+    identity::{self, Given, Identity, IdentityKind, MatchKind},
     ids::{ListId, TenantId},
 };
 
@@ -73,6 +73,16 @@ pub struct Target {
     pub match_keys: Vec<String>,
 }
 
+impl Target {
+    /// How many leading bits of its IPv6 address the ban is on, whatever the tenant's are by now.
+    pub fn ipv6_prefix(&self) -> Option<u8> {
+        let own = self.match_keys.first()?;
+        let (address, bits) = own.rsplit_once('/')?;
+        let is_v6 = self.kind == IdentityKind::IpAddress && address.contains(':');
+        bits.parse().ok().filter(|_| is_v6)
+    }
+}
+
 /// A ban as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ban {
@@ -131,6 +141,28 @@ pub struct Ban {
 }
 
 impl Ban {
+    /// What a target of it is, read again from its canonical form; `None` once that was erased, or
+    /// where this version of the canonicaliser makes nothing of it.
+    ///
+    /// What was handed over is no help: it may have been written in a region nobody remembers.
+    pub fn identity(&self, target: &Target) -> Option<Identity> {
+        let given = Given {
+            kind: Some(target.kind),
+            value: &target.canonical,
+            issuer: &target.issuer,
+            region_hint: "",
+        };
+        // What a hidden number is spelt like on the telephone is a number elsewhere.
+        let channels = self.channels.and(target.kind.channels());
+        let read = match self.match_kind {
+            MatchKind::Exact | MatchKind::Alias => identity::read(&given, channels, None),
+            MatchKind::Cidr => identity::read_network(&given, channels),
+            MatchKind::Prefix => identity::read_prefix(&given, channels),
+            MatchKind::Domain => identity::read_domain(&given, channels),
+        };
+        read.ok().filter(|identity| identity.kind == target.kind)
+    }
+
     /// Where the ban stands at `now` (M24, D30): at `expire` itself it is over.
     pub fn state(&self, now: Timestamp) -> State {
         if self.deactivated.is_some() {

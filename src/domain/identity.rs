@@ -36,12 +36,14 @@ pub use range::{read_domain, read_network, read_prefix};
 
 /// Version of the canonicaliser, stored with every key.
 ///
-/// It grows by one whenever any input would get another canonical form than before, so that a
-/// store can tell which of its keys to make again. What an older version made of an input is looked
+/// It grows by one whenever any input would get another canonical form or other keys than before, so
+/// that a store can tell which of its keys to make again. What an older version made of an input is looked
 /// up as long as that version's keys may stand in a store ([`AliasOf::Version`]).
 ///
 /// 2: aliases, and e-mail addresses without the quotes that they do not need.
-pub const CANONICALISER_VERSION: u16 = 2;
+/// 3: keys have a place, by which a range finds what is inside it; a word spelt on a keypad hides its
+/// caller however it is spaced.
+pub const CANONICALISER_VERSION: u16 = 3;
 
 /// The longest value, and the longest issuer, that is read at all.
 pub const MAX_VALUE_BYTES: usize = 1024;
@@ -263,6 +265,10 @@ fn telephone(
         return Some(identity);
     }
     let number = phone::read(text, channels, region)?;
+    // Written with spaces, it hides its caller as well.
+    if on_telephone && phone::is_spelt(&number.canonical) {
+        return Some(withheld());
+    }
     let mut identity = Identity::plain(kind, number.canonical, Form::Text);
     let other = phone::spellings(&identity.canonical);
     // The old form of a Mexican mobile is too long for the metadata, and still somebody's.

@@ -4,6 +4,8 @@
 //! nor a memory dump tells whom a ban is on. A range is kept in the clear: it is found by its own
 //! leading bits, one probe for each width that the tenant's bans use.
 
+mod reach;
+
 use std::net::{IpAddr, Ipv6Addr};
 
 use hkdf::Hkdf;
@@ -11,6 +13,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use ipnet::IpNet;
 use sha2::Sha256;
 
+pub use self::reach::{Reach, Span, place};
 use super::{
     hex::hex,
     identity::{Alias, AliasOf, Form, Identity, IdentityKind, MatchKind, range},

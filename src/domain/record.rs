@@ -16,11 +16,14 @@ use super::{
 };
 
 /// A ban, as far as a decision needs it.
+///
+/// One whose keys were made again comes twice in a row of the feed: ended under the keys that are
+/// gone, then as it stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BanRecord {
     /// Which.
     pub ban: BanId,
-    /// All that it was ever found by, so that a view can take it out again.
+    /// All that it is found by, also once it has ended, so that a view can take it out again.
     pub keys: Vec<MatchKey>,
     /// When it begins; `None` = at once.
     pub start: Option<Timestamp>,

@@ -304,6 +304,62 @@ pub(super) async fn ban_ids(
         .collect()
 }
 
+/// Some bans, by the version of the canonicaliser that read their targets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Aged {
+    /// Those that an older version read.
+    pub bans: Vec<BanId>,
+    /// How many others of an older version cannot be read again, for their text was erased.
+    pub erased: usize,
+    /// How many were looked at.
+    pub seen: usize,
+    /// The last of them, after which to go on; `None` = there are no more.
+    pub last: Option<BanId>,
+}
+
+/// How many targets are looked at for their version in one statement.
+const AGED_AT_ONCE: i64 = 8_192;
+
+pub(super) async fn aged(
+    readers: &Pool,
+    say: &Statements,
+    tenant: &TenantId,
+    version: u16,
+    after: BanId,
+) -> Result<Aged> {
+    let found = sqlx::query(say.aged.clone())
+        .bind(tenant.as_str().to_owned())
+        .bind(after.bytes().to_vec())
+        .bind(AGED_AT_ONCE)
+        .bind(i32::from(version))
+        .fetch_all(&mut readers.lend().await?)
+        .await?;
+    let mut targets: i64 = 0;
+    for row in &found {
+        targets += row.try_get::<i64, _>("targets")?;
+    }
+    let full = targets == AGED_AT_ONCE;
+    // The last ban's other targets may be beyond the edge: it comes first the next time.
+    let whole = found.len() - usize::from(full);
+    let mut aged = Aged {
+        seen: whole,
+        ..Aged::default()
+    };
+    for row in &found[..whole] {
+        let ban = rows::ban_id(row.try_get::<&[u8], _>("ban_id")?)?;
+        match (
+            rows::number::<i32>(row, "old")? != 0,
+            rows::number::<i32>(row, "erased")? != 0,
+        ) {
+            (true, false) => aged.bans.push(ban),
+            (true, true) => aged.erased += 1,
+            (false, _) => {}
+        }
+        aged.last = full.then_some(ban);
+    }
+    Ok(aged)
+}
+
 pub(super) async fn events(
     readers: &Pool,
     say: &Statements,

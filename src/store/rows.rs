@@ -35,7 +35,7 @@ use sqlx::{Row, any::AnyRow};
 
 use self::bulk::TallyRow;
 pub(super) use self::{
-    ban::{BanRow, NewBanRow, TargetRow, ban_record, key, parts},
+    ban::{BanRow, LikenessRow, NewBanRow, TargetRow, ban_record, key, parts},
     bulk::{EventRow, RenewalRow},
     config::{ListRow, SettingsRow, list_record, tenant_record},
     queue::{PolicyRow, at_queue, ban_rights, forms, queue_record},
@@ -51,6 +51,7 @@ use crate::domain::{
     hex::{hex, unhex},
     ids::{BanId, ListId, TenantId},
     import::Tally,
+    keys::MatchKey,
     list::{BanList, Treatment},
     policy::TenantSettings,
     queue::QueuePolicy,
@@ -95,6 +96,28 @@ impl MatchRow {
             last_at: matched.last.micros(),
         }
     }
+}
+
+/// A ban to be kept, with all that it is found by.
+#[derive(Clone, Debug)]
+pub struct NewBan {
+    /// The ban.
+    pub ban: Ban,
+    /// The generation of its list; 0 without one.
+    pub generation: u32,
+    /// One digest of list, match kind, enforcement, channels and targets.
+    pub likeness: [u8; 16],
+    /// Its keys: of which target, the key, and its readable form.
+    pub keys: Vec<(u8, MatchKey, String)>,
+}
+
+/// What became of a ban that was to be added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Added {
+    /// It is kept.
+    Made,
+    /// One just like it stands (S-10).
+    Alike(BanId),
 }
 
 /// What a write answered, as it is remembered under the request's id.

@@ -7,7 +7,7 @@ use futures_util::TryStreamExt;
 use sqlx::{Row, any::AnyRow};
 
 use super::{
-    Answer, BanFilter, BanPage, BanSink, Begun, Concerning, Directory, Event, EventFilter,
+    Aged, Answer, BanFilter, BanPage, BanSink, Begun, Concerning, Directory, Event, EventFilter,
     FeedLink, Intent, LoadSink, LoadedTenant, Result, Store, StoreError, Tail, export,
     pool::{Lent, Pool},
     queues, read,
@@ -389,9 +389,13 @@ impl Store for SqlStore {
             .iter()
             .map(|row| {
                 let tenant: String = row.try_get("tenant")?;
-                Ok((rows::tenant_id(&tenant)?, number(row, "bans")?))
+                Ok((rows::tenant_id(&tenant)?, number(row, "keys")?))
             })
             .collect()
+    }
+
+    async fn aged(&self, tenant: &TenantId, version: u16, after: BanId) -> Result<Aged> {
+        read::aged(&self.readers, &self.say, tenant, version, after).await
     }
 
     async fn settings(&self, tenant: &TenantId) -> Result<Option<TenantSettings>> {

@@ -4,7 +4,15 @@
 //! a caller ever becomes part of one. Rows come in as one JSON parameter, so a chunk of a thousand
 //! bans is three statements, not three thousand.
 
+mod pieces;
+
 use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
+
+use self::pieces::{
+    BAN_COLUMNS, BAN_FILTER, BESIDE, CONFIGURATION, DROPPED, END, ENFORCED, EVENT_COLUMNS,
+    FORM_COLUMNS, KEY_COLUMNS, LIKENESS_COLUMNS, MATCH_COLUMNS, RENEWAL_COLUMNS, SHOWN,
+    TARGET_COLUMNS, WHOLE_BAN, WHOLE_LIST, WHOLE_POLICY,
+};
 
 /// The words in which two databases differ.
 #[derive(Debug)]
@@ -101,98 +109,6 @@ pub(super) static SQLITE: Dialect = Dialect {
     by_place: true,
 };
 
-const BAN_COLUMNS: &str = "ban_id text, list_id text, generation bigint, channels bigint, \
-    match_kind bigint, reason text, reason_code text, enforcement bigint, origin bigint, \
-    start_at bigint, expire_at bigint, ended bigint, created_at bigint, updated_at bigint, \
-    created_by text, source_interaction text, source_queue text, parent text, import_id text, \
-    likeness text, version bigint";
-const TARGET_COLUMNS: &str = "ban_id text, position bigint, kind bigint, input text, \
-    canonical text, issuer text, version bigint";
-const MATCH_COLUMNS: &str = "tenant text, ban_id text, matches bigint, last_at bigint";
-const KEY_COLUMNS: &str = "ban_id text, ordinal bigint, position bigint, space bigint, \
-    width bigint, match_key text, kind bigint, matches bigint, key_text text, version bigint";
-
-const RENEWAL_COLUMNS: &str =
-    "ban_id text, reason text, reason_code text, start_at bigint, expire_at bigint";
-const EVENT_COLUMNS: &str =
-    "event_id text, ban_id text, action text, actor text, at bigint, comment text";
-const FORM_COLUMNS: &str = "position bigint, space bigint, match_key text";
-
-/// A queue's policy with the lists that the queue checks, as a JSON column. Of a list that is gone
-/// nothing is told.
-const WHOLE_POLICY: &str = "q.channel, q.campaign, q.record_to, q.withheld,
-    (SELECT l.list_id FROM ban_lists l
-        WHERE l.tenant = q.tenant AND l.list_id = q.list_id AND l.deleted = 0) AS list_id";
-const ENFORCED: &str = "coalesce((SELECT CAST({gather}(c.list_id ORDER BY c.list_id) AS TEXT)
-              FROM ban_list_queues c JOIN ban_lists l ON l.tenant = c.tenant
-                  AND l.list_id = c.list_id AND l.deleted = 0
-              WHERE c.tenant = $1 AND c.queue = {of}), '[]') AS enforced";
-
-/// A ban with its targets and the readable forms of its keys, as two JSON columns, and how often it
-/// has matched.
-const WHOLE_BAN: &str = "b.*,
-    coalesce((SELECT CAST({gather}({object}('kind', t.kind, 'input', t.input,
-                  'canonical', t.canonical, 'issuer', t.issuer,
-                  'version', t.canonicaliser_version) ORDER BY t.position) AS TEXT)
-              FROM ban_targets t WHERE t.tenant = b.tenant AND t.ban_id = b.ban_id), '[]')
-        AS targets,
-    coalesce((SELECT CAST({gather}({array}(k.position, k.key_text) ORDER BY k.ordinal) AS TEXT)
-              FROM ban_keys k WHERE k.tenant = b.tenant AND k.ban_id = b.ban_id), '[]')
-        AS key_texts,
-    (SELECT m.matches FROM ban_matches m WHERE m.tenant = b.tenant AND m.ban_id = b.ban_id)
-        AS match_count,
-    (SELECT m.last_at FROM ban_matches m WHERE m.tenant = b.tenant AND m.ban_id = b.ban_id)
-        AS last_match_at,
-    (SELECT d.at FROM {dropped}) AS dropped_at, (SELECT d.actor FROM {dropped}) AS dropped_by,
-    (SELECT d.reason FROM {dropped}) AS dropped_why";
-
-/// That a ban went with its list, or with the content of one, and is not marked ended yet.
-const DROPPED: &str = "dropped_generations d WHERE d.tenant = b.tenant
-    AND d.generation = b.generation AND b.ended = 0
-    AND (b.expire_at IS NULL OR b.expire_at > d.at)";
-
-/// A list with the queues that check it, as a JSON column.
-const WHOLE_LIST: &str = "l.*,
-    coalesce((SELECT CAST({gather}(q.queue ORDER BY q.queue) AS TEXT)
-              FROM ban_list_queues q WHERE q.tenant = l.tenant AND q.list_id = l.list_id), '[]')
-        AS queues";
-
-/// What a list of bans is narrowed by; $1 to $15.
-const BAN_FILTER: &str = "b.tenant = $1
-    AND ((CASE WHEN b.deactivated_at IS NOT NULL OR EXISTS (SELECT 1 FROM {dropped}) THEN 16
-               WHEN b.ended = 1 OR b.expire_at <= $3 THEN 8
-               WHEN b.start_at > $3 THEN 2 ELSE 4 END) & $2) <> 0
-    AND ($4 = 0 OR (b.channels & $4) <> 0)
-    AND ($5 = '[]' OR b.list_id IN (SELECT r.value FROM {texts:$5}))
-    AND ($6 = 0 OR ((1 << b.origin) & $6) <> 0)
-    AND ($7 = '' OR b.import_id = $7)
-    AND ($8 = 0 OR EXISTS (SELECT 1 FROM ban_keys k WHERE k.tenant = $1
-                             AND k.ban_id = b.ban_id AND k.match_key = $9))
-    AND ($10 = '' OR EXISTS (SELECT 1 FROM ban_targets t WHERE t.tenant = $1
-                               AND t.ban_id = b.ban_id AND t.canonical LIKE $10 ESCAPE '!'))
-    AND ($11 = '' OR b.reason LIKE $11 ESCAPE '!')
-    AND ($12 = '' OR b.created_by = $12)
-    AND b.created_at >= $13 AND b.created_at < $14
-    AND ($15 < 0 OR b.expire_at < $15)
-    AND {shown}";
-
-/// Not what is staged to become the content of a list.
-const SHOWN: &str = "(b.ended = 1 OR b.list_id IS NULL OR b.generation <=
-        (SELECT l.generation FROM ban_lists l WHERE l.tenant = b.tenant AND l.list_id = b.list_id))";
-
-/// Where a permanent ban stands among ends: after all others.
-const END: &str = "coalesce(b.expire_at, 9223372036854775807)";
-
-/// The tables of a tenant's configuration, those that others refer to last; small enough to be
-/// emptied at once.
-const CONFIGURATION: [&str; 5] = [
-    "dropped_generations",
-    "ban_rights",
-    "queue_policies",
-    "ban_list_queues",
-    "ban_lists",
-];
-
 macro_rules! statements {
     ($($(#[$doc:meta])* $name:ident = $text:expr;)+) => {
         /// The statements of one store, in its own dialect.
@@ -240,9 +156,9 @@ statements! {
         SELECT $1, unhex(r.ban_id), r.position, r.kind, r.input, r.canonical, r.issuer, r.version
         FROM {targets:$2}";
     add_keys = "INSERT INTO ban_keys (tenant, ban_id, ordinal, position, space, width, match_key,
-            kind, matches, key_text, canonicaliser_version)
+            kind, matches, key_text, place, canonicaliser_version)
         SELECT $1, unhex(r.ban_id), r.ordinal, r.position, r.space, r.width, unhex(r.match_key),
-            r.kind, r.matches, r.key_text, r.version
+            r.kind, r.matches, r.key_text, r.place, r.version
         FROM {keys:$2}";
     /// Marks ended what is alike and over, but for one.
     retire = "UPDATE bans SET ended = 1
@@ -362,18 +278,43 @@ statements! {
         RETURNING ban_id";
     children = "SELECT ban_id FROM bans WHERE tenant = $1 AND parent = $2 AND ended = 0
         ORDER BY ban_id";
-    overlapping = "SELECT DISTINCT o.ban_id FROM bans b
-        JOIN ban_keys k ON k.tenant = b.tenant AND k.ban_id = b.ban_id
-        JOIN ban_keys other ON other.tenant = k.tenant AND other.match_key = k.match_key
-            AND other.space = k.space AND other.ban_id <> k.ban_id
-        JOIN bans o ON o.tenant = other.tenant AND o.ban_id = other.ban_id
-        WHERE b.tenant = $1 AND b.ban_id = $2 AND o.ended = 0
-            AND (o.expire_at IS NULL OR o.expire_at > $3)
-            AND (o.start_at IS NULL OR o.start_at <= $3) AND (o.channels & b.channels) <> 0
-            AND o.enforcement = 1 AND NOT EXISTS (SELECT 1 FROM ban_lists l
-                WHERE l.tenant = o.tenant AND l.list_id = o.list_id
-                    AND (l.enforcement <> 1 OR l.generation <> o.generation OR l.deleted = 1))
-        ORDER BY o.ban_id LIMIT 100";
+    /// Bans in force beside one, under its keys or under these.
+    overlapping = "SELECT DISTINCT o.ban_id FROM ban_keys k
+        JOIN bans o ON o.tenant = k.tenant AND o.ban_id = k.ban_id
+        WHERE k.tenant = $1 AND k.match_key IN (SELECT unhex(r.value) FROM {texts:$2}
+                UNION SELECT own.match_key FROM ban_keys own WHERE own.tenant = $1
+                    AND own.ban_id = $3 AND ($5 = 1 OR own.kind <> 3 OR own.matches <> 2))
+            AND {beside}
+        ORDER BY o.ban_id LIMIT $6";
+    /// The same among the first $8 places from $2 on and before $7.
+    inside = "SELECT DISTINCT o.ban_id FROM (SELECT i.tenant, i.ban_id, i.kind, i.matches
+                FROM ban_keys i WHERE i.tenant = $1 AND i.place >= $2 AND i.place < $7
+                ORDER BY i.place LIMIT $8) k
+        JOIN bans o ON o.tenant = k.tenant AND o.ban_id = k.ban_id
+        WHERE {beside}
+        ORDER BY o.ban_id LIMIT $6";
+    /// The first $3 targets of the bans after one: which have aged, and which nobody can read again.
+    aged = "SELECT w.ban_id, count(*) AS targets,
+            max(CASE WHEN w.canonicaliser_version < $4 THEN 1 ELSE 0 END) AS old,
+            max(CASE WHEN w.canonical = '' THEN 1 ELSE 0 END) AS erased
+        FROM (SELECT t.ban_id, t.canonicaliser_version, t.canonical FROM ban_targets t
+              WHERE t.tenant = $1 AND t.ban_id > $2
+              ORDER BY t.ban_id, t.position LIMIT $3) w
+        GROUP BY w.ban_id ORDER BY w.ban_id";
+    bans_named = "SELECT {whole_ban} FROM bans b
+        WHERE b.tenant = $1 AND b.ban_id IN (SELECT unhex(r.value) FROM {texts:$2})";
+    drop_keys = "DELETE FROM ban_keys
+        WHERE tenant = $1 AND ban_id IN (SELECT unhex(r.value) FROM {texts:$2})";
+    set_targets = "UPDATE ban_targets
+        SET canonical = r.canonical, canonicaliser_version = r.version FROM {targets:$2}
+        WHERE ban_targets.tenant = $1 AND ban_targets.ban_id = unhex(r.ban_id)
+            AND ban_targets.position = r.position";
+    /// Where another ban is like that already, both stand and this one keeps its old likeness.
+    set_likeness = "UPDATE bans SET likeness = unhex(r.likeness) FROM {likenesses:$2}
+        WHERE bans.tenant = $1 AND bans.ban_id = unhex(r.ban_id)
+            AND NOT EXISTS (SELECT 1 FROM bans o WHERE o.tenant = $1 AND o.ended = 0
+                AND o.likeness = unhex(r.likeness) AND o.generation = bans.generation
+                AND o.ban_id <> bans.ban_id)";
     /// What a view needs of these bans, a row a key.
     records = "SELECT b.ban_id, b.start_at, b.expire_at, b.generation, b.channels, b.enforcement,
             b.ended, k.space, k.width, k.match_key, k.kind, k.matches
@@ -544,8 +485,9 @@ statements! {
     set_meta_once = "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING";
     set_meta = "INSERT INTO meta (name, value) VALUES ($1, $2)
         ON CONFLICT (name) DO UPDATE SET value = excluded.value";
-    sizes = "SELECT tenant, count(*) AS bans FROM bans WHERE ended = 0
-        GROUP BY tenant ORDER BY 2 DESC, 1";
+    sizes = "SELECT b.tenant, count(*) AS keys
+        FROM bans b JOIN ban_keys k ON k.tenant = b.tenant AND k.ban_id = b.ban_id
+        WHERE b.ended = 0 GROUP BY b.tenant ORDER BY 2 DESC, 1";
     /// What the feed holds in the place of a row, and whether that is pruned already.
     at = "SELECT (SELECT nonce FROM feed WHERE rev = $1) AS nonce, min(rev) AS lowest FROM feed";
 }
@@ -562,6 +504,7 @@ impl Dialect {
             .replace("{shown}", SHOWN)
             .replace("{dropped}", DROPPED)
             .replace("{end}", END)
+            .replace("{beside}", BESIDE)
             .replace("{lock}", self.lock)
             .replace("{turn}", self.turn)
             .replace("{gather}", self.gather)
@@ -576,7 +519,8 @@ impl Dialect {
             .replace("{matches:$1}", &(self.rows)("$1", MATCH_COLUMNS))
             .replace("{renewals:$2}", &(self.rows)("$2", RENEWAL_COLUMNS))
             .replace("{events:$2}", &(self.rows)("$2", EVENT_COLUMNS))
-            .replace("{forms:$3}", &(self.rows)("$3", FORM_COLUMNS));
+            .replace("{forms:$3}", &(self.rows)("$3", FORM_COLUMNS))
+            .replace("{likenesses:$2}", &(self.rows)("$2", LIKENESS_COLUMNS));
         for parameter in ["$2", "$3", "$5"] {
             said = said.replace(&format!("{{texts:{parameter}}}"), &(self.texts)(parameter));
         }

@@ -1,5 +1,6 @@
 //! One transaction on one tenant.
 
+mod reach;
 mod time;
 
 use std::collections::HashMap;
@@ -12,7 +13,7 @@ use super::{
     payload,
     payload::Kind,
     pool::Lent,
-    queues, read,
+    queues,
     rows::{self, BanRow, ListRow, PolicyRow, SettingsRow, number},
     sql::Statements,
 };
@@ -21,10 +22,11 @@ use crate::domain::{
     clock::Timestamp,
     hex::hex,
     ids::{BanId, ListId},
-    keys::MatchKey,
+    keys::{MatchKey, Reach},
     list::BanList,
     policy::TenantSettings,
     queue::{AtQueue, BanRights, QueuePolicy},
+    record::BanRecord,
 };
 
 /// What the feed row of this transaction will be about.
@@ -47,6 +49,8 @@ pub(super) struct SqlWork {
     intent: Intent,
     settings: TenantSettings,
     touched: Touched,
+    /// Bans under keys that they are no longer found by.
+    gone: Vec<BanRecord>,
 }
 
 impl SqlWork {
@@ -62,6 +66,7 @@ impl SqlWork {
             intent,
             settings,
             touched: Touched::Nothing,
+            gone: Vec::new(),
         }
     }
 
@@ -102,8 +107,8 @@ impl SqlWork {
             Touched::Bans(mut bans) => {
                 bans.sort_unstable();
                 bans.dedup();
-                let records =
-                    read::records(&mut self.tx, &self.say, &self.intent.tenant, &bans).await?;
+                let mut records = std::mem::take(&mut self.gone);
+                records.extend(self.records(&bans).await?);
                 Some((Kind::Bans, payload::bans(&records)?))
             }
             Touched::List(list_id) => {
@@ -130,22 +135,6 @@ impl SqlWork {
                 Some((Kind::Tenant, payload::tenant(&rows::tenant_record(&row)?)?))
             }
         })
-    }
-
-    /// The bans in being that are alike one of these, by likeness and generation.
-    async fn alike(&mut self, likenesses: &str) -> Result<HashMap<(Vec<u8>, u32), BanId>> {
-        let found = sqlx::query(self.say.alike.clone())
-            .bind(self.tenant())
-            .bind(likenesses.to_owned())
-            .fetch_all(&mut self.tx)
-            .await?;
-        found
-            .iter()
-            .map(|row| {
-                let likeness = row.try_get("likeness")?;
-                Ok(((likeness, number(row, "generation")?), ban_id(row)?))
-            })
-            .collect()
     }
 }
 
@@ -332,14 +321,16 @@ impl Work for SqlWork {
         found.iter().map(ban_id).collect()
     }
 
-    async fn overlapping(&mut self, ban: BanId) -> Result<Vec<BanId>> {
-        let found = sqlx::query(self.say.overlapping.clone())
-            .bind(self.tenant())
-            .bind(ban.bytes().to_vec())
-            .bind(self.intent.now.micros())
-            .fetch_all(&mut self.tx)
-            .await?;
-        found.iter().map(ban_id).collect()
+    async fn overlapping(&mut self, ban: BanId, reach: &Reach, most: usize) -> Result<Vec<BanId>> {
+        self.within_reach(ban, reach, most).await
+    }
+
+    async fn bans_named(&mut self, bans: &[BanId]) -> Result<Vec<Ban>> {
+        self.named(bans).await
+    }
+
+    async fn rekey(&mut self, bans: &[NewBan]) -> Result<()> {
+        self.file_anew(bans).await
     }
 
     async fn times_banned(&mut self, list_id: &ListId, keys: &[(u8, MatchKey)]) -> Result<usize> {

@@ -9,6 +9,7 @@ use bancheck::{
         channel::{Channel, Channels},
         clock::Timestamp,
         ids::TenantId,
+        keys::Reach,
         record::{BanRecord, Change},
     },
     store::{Added, Answer, NewBan, StoreError},
@@ -306,7 +307,9 @@ async fn bans_that_hold_on_the_same_person_and_channel_overlap(house: House) {
     ];
     house.add(&intent(&tenant), &bans).await;
     let mut work = house.begin(&intent(&tenant)).await;
-    let overlapping = work.overlapping(asked.ban.ban_id).await.expect("an answer");
+    let none = Reach::default();
+    let overlapping = work.overlapping(asked.ban.ban_id, &none, 100).await;
+    let overlapping = overlapping.expect("an answer");
     assert_eq!(
         overlapping,
         [both.ban.ban_id],
@@ -315,7 +318,7 @@ async fn bans_that_hold_on_the_same_person_and_channel_overlap(house: House) {
     work.abandon().await.expect("undone");
     let mut later = house.begin(&intent_at(&tenant, EXPIRE)).await;
     let mut overlapping = later
-        .overlapping(asked.ban.ban_id)
+        .overlapping(asked.ban.ban_id, &none, 100)
         .await
         .expect("an answer");
     overlapping.sort_unstable();

@@ -15,7 +15,7 @@ use bancheck::{
         view::index::Key,
     },
     store::{
-        Agenda, Answer, BanFilter, BanPage, BanSink, Begun, Concerning, Directory, Event,
+        Aged, Agenda, Answer, BanFilter, BanPage, BanSink, Begun, Concerning, Directory, Event,
         EventFilter, FeedLink, Intent, LoadSink, LoadedTenant, Matched, Purged, Result, Store,
         StoreError, Sweep, Swept, Tail, Turn, Upkeep,
     },
@@ -290,6 +290,10 @@ impl Store for PodStore {
             Ok(sizes)
         })
         .await
+    }
+
+    async fn aged(&self, _tenant: &TenantId, _version: u16, _after: BanId) -> Result<Aged> {
+        unneeded("aged")
     }
 
     async fn settings(&self, _tenant: &TenantId) -> Result<Option<TenantSettings>> {

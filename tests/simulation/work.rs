@@ -12,7 +12,7 @@ use bancheck::{
         ban::Ban,
         clock::Timestamp,
         ids::{BanId, ListId},
-        keys::MatchKey,
+        keys::{MatchKey, Reach},
         list::BanList,
         policy::TenantSettings,
         queue::{AtQueue, BanRights, QueuePolicy},
@@ -323,7 +323,20 @@ impl Work for ModelWork {
         unneeded("children")
     }
 
-    async fn overlapping(&mut self, _ban: BanId) -> Result<Vec<BanId>> {
+    async fn bans_named(&mut self, _bans: &[BanId]) -> Result<Vec<Ban>> {
+        unneeded("bans_named")
+    }
+
+    async fn rekey(&mut self, _bans: &[NewBan]) -> Result<()> {
+        unneeded("rekey")
+    }
+
+    async fn overlapping(
+        &mut self,
+        _ban: BanId,
+        _reach: &Reach,
+        _most: usize,
+    ) -> Result<Vec<BanId>> {
         // It calls for a warning only, and no answer is judged by its warnings.
         self.statement().await?;
         Ok(Vec::new())

@@ -13,7 +13,7 @@ use unicode_normalization::{UnicodeNormalization, is_nfc};
 mod fold;
 mod reserved;
 
-pub(super) use self::fold::{domains, fold, home};
+pub(super) use self::fold::{domains, fold, home, kin};
 pub use self::reserved::{is_freemail, is_public_suffix};
 
 /// An address as it is compared.

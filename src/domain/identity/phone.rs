@@ -133,6 +133,13 @@ pub(super) fn is_withheld(text: &str, region: Option<Region>) -> bool {
         .any(|spelling| text.eq_ignore_ascii_case(spelling))
 }
 
+/// Whether a number in E.164 is a word spelt on a keypad.
+pub(super) fn is_spelt(canonical: &str) -> bool {
+    canonical
+        .strip_prefix('+')
+        .is_some_and(|digits| SPELT_ON_A_KEYPAD.contains(&digits))
+}
+
 /// The host that RFC 3323 has for a caller who hides.
 fn is_anonymous_host(host: &str) -> bool {
     let end = host.find([';', '?', ':']).unwrap_or(host.len());

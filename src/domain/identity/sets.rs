@@ -136,6 +136,42 @@ fn ways(prefix: &str) -> Vec<String> {
     ways
 }
 
+/// The beginnings under which numbers are filed that begin so, in any of their spellings.
+///
+/// Beyond [`meets`]'s ways, which it compares from both sides: the one with a 0 too much.
+pub(in crate::domain) fn beginnings(prefix: &str) -> Vec<String> {
+    let mut all = ways(prefix);
+    all.extend(with_zero(prefix));
+    all
+}
+
+/// The beginning of the same numbers with a 0 dialled too much.
+pub(in crate::domain) fn with_zero(prefix: &str) -> Option<String> {
+    let digits = prefix.strip_prefix('+')?;
+    let (code, national) = digits.split_at_checked(phone::country_code_length(digits)?)?;
+    Some(format!("+{code}0{national}"))
+}
+
+/// The domains that a ban of `domain` shares addresses with, themselves or below them, and the
+/// mailbox that a domain of one customer stands for.
+pub(in crate::domain) fn homes(domain: &str, reading: Reading) -> (Vec<String>, Option<String>) {
+    if !reading.email_fold {
+        return (vec![domain.to_owned()], None);
+    }
+    let mut homes = vec![domain.to_owned()];
+    homes.extend(email::kin(domain).map(str::to_owned));
+    (homes, email::fold(&format!("x@{domain}")))
+}
+
+/// The domains that the mail of an address can be written under.
+pub(in crate::domain) fn written_domains(address: &str, reading: Reading) -> Vec<String> {
+    let mut all = vec![domain_of(address).to_owned()];
+    if reading.email_fold {
+        all.extend(email::domains(address));
+    }
+    all
+}
+
 /// The beginning of the same numbers without a 0 that was dialled too much.
 fn without_zero(prefix: &str) -> Option<String> {
     let digits = prefix.strip_prefix('+')?;

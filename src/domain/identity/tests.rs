@@ -121,6 +121,8 @@ fn a_caller_who_hides_the_number_is_withheld_however_it_is_spelt() {
         (None, "Anonymous"),
         (None, " - "),
         (Some(IdentityKind::PhoneNumber), "+266696687"),
+        (Some(IdentityKind::PhoneNumber), "+266 696-687"),
+        (Some(IdentityKind::PhoneNumber), "00266696687"),
         (
             Some(IdentityKind::SipUri),
             "sip:anonymous@anonymous.invalid",

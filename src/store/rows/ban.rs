@@ -10,9 +10,9 @@ use crate::{
         channel::Channels,
         clock::Timestamp,
         hex::hex,
-        identity::{CANONICALISER_VERSION, IdentityKind, MatchKind},
+        identity::{IdentityKind, MatchKind},
         ids::TenantId,
-        keys::{MatchKey, Space},
+        keys::{self, MatchKey, Space},
         record::BanRecord,
         view::index::Key,
     },
@@ -110,7 +110,23 @@ entering! {
         kind: u8,
         matches: u8,
         key_text: String,
+        place: Option<String>,
         version: u16,
+    }
+
+    /// What a ban is like now, in the one JSON parameter of a chunk.
+    pub(in crate::store) struct LikenessRow {
+        ban_id: String,
+        likeness: String,
+    }
+}
+
+impl LikenessRow {
+    pub(in crate::store) fn of(new: &NewBan) -> Self {
+        Self {
+            ban_id: hex(new.ban.ban_id.bytes()),
+            likeness: hex(&new.likeness),
+        }
     }
 }
 
@@ -340,6 +356,10 @@ pub(in crate::store) fn parts(new: &NewBan) -> (Vec<NewTargetRow>, Vec<KeyRow>) 
             issuer: target.issuer.clone(),
             version: target.canonicaliser_version,
         });
+    let version_of = |position: u8| {
+        let target = new.ban.targets.get(usize::from(position));
+        target.map_or(0, |target| target.canonicaliser_version)
+    };
     let keys = new
         .keys
         .iter()
@@ -354,7 +374,8 @@ pub(in crate::store) fn parts(new: &NewBan) -> (Vec<NewTargetRow>, Vec<KeyRow>) 
             kind: key.kind as u8,
             matches: key.matches as u8,
             key_text: text.clone(),
-            version: CANONICALISER_VERSION,
+            place: keys::place(key.kind, text),
+            version: version_of(*position),
         });
     (targets.collect(), keys.collect())
 }

@@ -74,6 +74,15 @@ pub(in crate::domain::identity) fn home(domain: &str) -> Option<&'static str> {
     (home != domain).then_some(home)
 }
 
+/// The domains whose addresses are told by the same domain as those of `domain`, and that one.
+pub(in crate::domain::identity) fn kin(domain: &str) -> impl Iterator<Item = &'static str> {
+    let home = PROVIDERS.get(domain).map(|provider| provider.home);
+    PROVIDERS
+        .iter()
+        .filter(move |(_, provider)| Some(provider.home) == home)
+        .map(|(domain, _)| *domain)
+}
+
 /// The domains under which addresses of the mailbox `folded` can be written.
 pub(in crate::domain::identity) fn domains(folded: &str) -> Vec<String> {
     let Some((local, home)) = folded.rsplit_once('@') else {

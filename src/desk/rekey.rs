@@ -1,0 +1,42 @@
+//! Filing bans anew that an older version of the canonicaliser has read.
+//!
+//! A newer one looks under the older one's keys as well, so nothing is lost until this has been
+//! done; but only then are customers met whom the older one took for others. Pods of the older
+//! version look under its own keys alone: it is done once none of them is left.
+
+use super::create::{likeness, only_once};
+use crate::{
+    domain::{
+        ban::Ban,
+        identity::CANONICALISER_VERSION,
+        keys::{MatchKey, TenantKey},
+        policy::TenantSettings,
+    },
+    store::NewBan,
+};
+
+/// The ban as this version would file it; `None` where one of its targets cannot be read again.
+///
+/// An IPv6 address goes on standing for the network that it stood for.
+pub fn refiled(mut ban: Ban, key: &TenantKey, settings: &TenantSettings) -> Option<NewBan> {
+    let mut keys: Vec<(u8, MatchKey, String)> = Vec::new();
+    let identities: Vec<_> = ban
+        .targets
+        .iter()
+        .map(|target| ban.identity(target))
+        .collect::<Option<_>>()?;
+    for (at, (target, identity)) in (0u8..).zip(ban.targets.iter_mut().zip(identities)) {
+        let ipv6_prefix = target.ipv6_prefix().unwrap_or(settings.ipv6_prefix);
+        let its_keys = key.keys(&identity, ipv6_prefix).into_iter();
+        keys.extend(its_keys.map(|(key, text)| (at, key, text)));
+        target.canonical = identity.canonical;
+        target.canonicaliser_version = CANONICALISER_VERSION;
+    }
+    only_once(&mut keys);
+    Some(NewBan {
+        likeness: likeness(&ban, key),
+        generation: 0,
+        ban,
+        keys,
+    })
+}

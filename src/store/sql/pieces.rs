@@ -1,0 +1,106 @@
+//! What several statements have in common.
+
+pub(super) const BAN_COLUMNS: &str = "ban_id text, list_id text, generation bigint, channels bigint, \
+    match_kind bigint, reason text, reason_code text, enforcement bigint, origin bigint, \
+    start_at bigint, expire_at bigint, ended bigint, created_at bigint, updated_at bigint, \
+    created_by text, source_interaction text, source_queue text, parent text, import_id text, \
+    likeness text, version bigint";
+pub(super) const TARGET_COLUMNS: &str = "ban_id text, position bigint, kind bigint, input text, \
+    canonical text, issuer text, version bigint";
+pub(super) const MATCH_COLUMNS: &str = "tenant text, ban_id text, matches bigint, last_at bigint";
+pub(super) const KEY_COLUMNS: &str = "ban_id text, ordinal bigint, position bigint, space bigint, \
+    width bigint, match_key text, kind bigint, matches bigint, key_text text, place text, \
+    version bigint";
+pub(super) const LIKENESS_COLUMNS: &str = "ban_id text, likeness text";
+
+pub(super) const RENEWAL_COLUMNS: &str =
+    "ban_id text, reason text, reason_code text, start_at bigint, expire_at bigint";
+pub(super) const EVENT_COLUMNS: &str =
+    "event_id text, ban_id text, action text, actor text, at bigint, comment text";
+pub(super) const FORM_COLUMNS: &str = "position bigint, space bigint, match_key text";
+
+/// A queue's policy with the lists that the queue checks, as a JSON column. Of a list that is gone
+/// nothing is told.
+pub(super) const WHOLE_POLICY: &str = "q.channel, q.campaign, q.record_to, q.withheld,
+    (SELECT l.list_id FROM ban_lists l
+        WHERE l.tenant = q.tenant AND l.list_id = q.list_id AND l.deleted = 0) AS list_id";
+pub(super) const ENFORCED: &str =
+    "coalesce((SELECT CAST({gather}(c.list_id ORDER BY c.list_id) AS TEXT)
+              FROM ban_list_queues c JOIN ban_lists l ON l.tenant = c.tenant
+                  AND l.list_id = c.list_id AND l.deleted = 0
+              WHERE c.tenant = $1 AND c.queue = {of}), '[]') AS enforced";
+
+/// A ban with its targets and the readable forms of its keys, as two JSON columns, and how often it
+/// has matched.
+pub(super) const WHOLE_BAN: &str = "b.*,
+    coalesce((SELECT CAST({gather}({object}('kind', t.kind, 'input', t.input,
+                  'canonical', t.canonical, 'issuer', t.issuer,
+                  'version', t.canonicaliser_version) ORDER BY t.position) AS TEXT)
+              FROM ban_targets t WHERE t.tenant = b.tenant AND t.ban_id = b.ban_id), '[]')
+        AS targets,
+    coalesce((SELECT CAST({gather}({array}(k.position, k.key_text) ORDER BY k.ordinal) AS TEXT)
+              FROM ban_keys k WHERE k.tenant = b.tenant AND k.ban_id = b.ban_id), '[]')
+        AS key_texts,
+    (SELECT m.matches FROM ban_matches m WHERE m.tenant = b.tenant AND m.ban_id = b.ban_id)
+        AS match_count,
+    (SELECT m.last_at FROM ban_matches m WHERE m.tenant = b.tenant AND m.ban_id = b.ban_id)
+        AS last_match_at,
+    (SELECT d.at FROM {dropped}) AS dropped_at, (SELECT d.actor FROM {dropped}) AS dropped_by,
+    (SELECT d.reason FROM {dropped}) AS dropped_why";
+
+/// That a ban went with its list, or with the content of one, and is not marked ended yet.
+pub(super) const DROPPED: &str = "dropped_generations d WHERE d.tenant = b.tenant
+    AND d.generation = b.generation AND b.ended = 0
+    AND (b.expire_at IS NULL OR b.expire_at > d.at)";
+
+/// A list with the queues that check it, as a JSON column.
+pub(super) const WHOLE_LIST: &str = "l.*,
+    coalesce((SELECT CAST({gather}(q.queue ORDER BY q.queue) AS TEXT)
+              FROM ban_list_queues q WHERE q.tenant = l.tenant AND q.list_id = l.list_id), '[]')
+        AS queues";
+
+/// What a list of bans is narrowed by; $1 to $15.
+pub(super) const BAN_FILTER: &str = "b.tenant = $1
+    AND ((CASE WHEN b.deactivated_at IS NOT NULL OR EXISTS (SELECT 1 FROM {dropped}) THEN 16
+               WHEN b.ended = 1 OR b.expire_at <= $3 THEN 8
+               WHEN b.start_at > $3 THEN 2 ELSE 4 END) & $2) <> 0
+    AND ($4 = 0 OR (b.channels & $4) <> 0)
+    AND ($5 = '[]' OR b.list_id IN (SELECT r.value FROM {texts:$5}))
+    AND ($6 = 0 OR ((1 << b.origin) & $6) <> 0)
+    AND ($7 = '' OR b.import_id = $7)
+    AND ($8 = 0 OR EXISTS (SELECT 1 FROM ban_keys k WHERE k.tenant = $1
+                             AND k.ban_id = b.ban_id AND k.match_key = $9))
+    AND ($10 = '' OR EXISTS (SELECT 1 FROM ban_targets t WHERE t.tenant = $1
+                               AND t.ban_id = b.ban_id AND t.canonical LIKE $10 ESCAPE '!'))
+    AND ($11 = '' OR b.reason LIKE $11 ESCAPE '!')
+    AND ($12 = '' OR b.created_by = $12)
+    AND b.created_at >= $13 AND b.created_at < $14
+    AND ($15 < 0 OR b.expire_at < $15)
+    AND {shown}";
+
+/// Not what is staged to become the content of a list.
+pub(super) const SHOWN: &str = "(b.ended = 1 OR b.list_id IS NULL OR b.generation <=
+        (SELECT l.generation FROM ban_lists l WHERE l.tenant = b.tenant AND l.list_id = b.list_id))";
+
+/// A ban `o` that holds, found by a key `k`, beside the ban $3 on one of its channels at $4; other
+/// names of mail addresses count where $5 is 1.
+pub(super) const BESIDE: &str = "k.ban_id <> $3 AND ($5 = 1 OR k.kind <> 3 OR k.matches <> 2)
+    AND o.ended = 0 AND (o.expire_at IS NULL OR o.expire_at > $4)
+    AND (o.start_at IS NULL OR o.start_at <= $4)
+    AND (o.channels & (SELECT b.channels FROM bans b WHERE b.tenant = $1 AND b.ban_id = $3)) <> 0
+    AND o.enforcement = 1 AND NOT EXISTS (SELECT 1 FROM ban_lists l
+        WHERE l.tenant = o.tenant AND l.list_id = o.list_id
+            AND (l.enforcement <> 1 OR l.generation <> o.generation OR l.deleted = 1))";
+
+/// Where a permanent ban stands among ends: after all others.
+pub(super) const END: &str = "coalesce(b.expire_at, 9223372036854775807)";
+
+/// The tables of a tenant's configuration, those that others refer to last; small enough to be
+/// emptied at once.
+pub(super) const CONFIGURATION: [&str; 5] = [
+    "dropped_generations",
+    "ban_rights",
+    "queue_policies",
+    "ban_list_queues",
+    "ban_lists",
+];

@@ -1,0 +1,165 @@
+//! Finding bans by where their keys lie, and filing them under other keys.
+
+use std::collections::{BTreeSet, HashMap};
+
+use sqlx::Row;
+
+use super::{SqlWork, ban_id};
+use crate::{
+    domain::{
+        ban::Ban,
+        hex::hex,
+        ids::BanId,
+        keys::{MatchKey, Reach},
+        record::BanRecord,
+    },
+    store::{
+        MAX_CHUNK, NewBan, Result, read,
+        rows::{self, BanRow, LikenessRow, number},
+    },
+};
+
+/// How many keys inside a range are looked at for other bans; many may be of bans that have ended.
+const PLACES_AT_ONCE: i64 = 10_000;
+
+impl SqlWork {
+    /// See [`crate::store::Work::overlapping`].
+    pub(super) async fn within_reach(
+        &mut self,
+        ban: BanId,
+        reach: &Reach,
+        most: usize,
+    ) -> Result<Vec<BanId>> {
+        let keys: Vec<_> = reach
+            .keys
+            .iter()
+            .map(|key| hex(&key.bits().to_be_bytes()))
+            .collect();
+        let limit = i64::try_from(most).unwrap_or(i64::MAX);
+        let fold = i32::from(self.settings.email_fold);
+        let beside = |statement: &sqlx::SqlStr, second: String| {
+            sqlx::query(statement.clone())
+                .bind(self.intent.tenant.as_str().to_owned())
+                .bind(second)
+                .bind(ban.bytes().to_vec())
+                .bind(self.intent.now.micros())
+                .bind(fold)
+                .bind(limit)
+        };
+        let found = beside(&self.say.overlapping, rows::to_json(&keys)?)
+            .fetch_all(&mut self.tx)
+            .await?;
+        let mut others: BTreeSet<BanId> = found.iter().map(ban_id).collect::<Result<_>>()?;
+        for span in &reach.spans {
+            if others.len() >= most {
+                break;
+            }
+            let found = beside(&self.say.inside, span.from.clone())
+                .bind(span.to.clone())
+                .bind(PLACES_AT_ONCE)
+                .fetch_all(&mut self.tx)
+                .await?;
+            for row in &found {
+                others.insert(ban_id(row)?);
+            }
+        }
+        Ok(others.into_iter().take(most).collect())
+    }
+
+    /// See [`crate::store::Work::rekey`].
+    pub(super) async fn file_anew(&mut self, bans: &[NewBan]) -> Result<()> {
+        debug_assert!(
+            bans.len() <= MAX_CHUNK,
+            "a chunk holds at most {MAX_CHUNK} bans"
+        );
+        let ids: Vec<BanId> = bans.iter().map(|new| new.ban.ban_id).collect();
+        let before = self.records(&ids).await?;
+        let (mut targets, mut keys, mut likenesses) = (Vec::new(), Vec::new(), Vec::new());
+        let mut seen = BTreeSet::new();
+        for new in bans {
+            let (its_targets, its_keys) = rows::parts(new);
+            targets.extend(its_targets);
+            keys.extend(its_keys);
+            // Of those that have become alike among themselves the first is the one.
+            if new.ban.ended || seen.insert(new.likeness) {
+                likenesses.push(LikenessRow::of(new));
+            }
+        }
+        let by_place = self.say.by_place;
+        let ids_text: Vec<_> = ids.iter().map(|ban| hex(ban.bytes())).collect();
+        for (statement, rows) in [
+            (&self.say.drop_keys, rows::to_json(&ids_text)?),
+            (&self.say.add_keys, rows::entering(&keys, by_place)?),
+            (&self.say.set_targets, rows::entering(&targets, by_place)?),
+            (
+                &self.say.set_likeness,
+                rows::entering(&likenesses, by_place)?,
+            ),
+        ] {
+            sqlx::query(statement.clone())
+                .bind(self.intent.tenant.as_str().to_owned())
+                .bind(rows)
+                .execute(&mut self.tx)
+                .await?;
+        }
+        let mut now: HashMap<BanId, Vec<MatchKey>> = HashMap::new();
+        for new in bans {
+            let its_keys = new.keys.iter().map(|(_, key, _)| key.clone());
+            now.insert(new.ban.ban_id, its_keys.collect());
+        }
+        for mut gone in before {
+            let stays = now.get(&gone.ban).map_or(&[][..], Vec::as_slice);
+            gone.keys.retain(|key| {
+                stays
+                    .iter()
+                    .all(|one| (one.space, one.key) != (key.space, key.key))
+            });
+            gone.ended = true;
+            if !gone.keys.is_empty() {
+                self.gone.push(gone);
+            }
+        }
+        for ban in ids {
+            self.touch_ban(ban);
+        }
+        Ok(())
+    }
+
+    /// See [`crate::store::Work::bans_named`].
+    pub(super) async fn named(&mut self, bans: &[BanId]) -> Result<Vec<Ban>> {
+        let ids: Vec<_> = bans.iter().map(|ban| hex(ban.bytes())).collect();
+        let found = sqlx::query(self.say.bans_named.clone())
+            .bind(self.tenant())
+            .bind(rows::to_json(&ids)?)
+            .fetch_all(&mut self.tx)
+            .await?;
+        found
+            .iter()
+            .map(|row| BanRow::read(row)?.into_ban(&self.intent.tenant))
+            .collect()
+    }
+
+    /// What a view needs of these bans, as they stand.
+    pub(super) async fn records(&mut self, bans: &[BanId]) -> Result<Vec<BanRecord>> {
+        read::records(&mut self.tx, &self.say, &self.intent.tenant, bans).await
+    }
+
+    /// The bans in being that are alike one of these, by likeness and generation.
+    pub(super) async fn alike(
+        &mut self,
+        likenesses: &str,
+    ) -> Result<HashMap<(Vec<u8>, u32), BanId>> {
+        let found = sqlx::query(self.say.alike.clone())
+            .bind(self.tenant())
+            .bind(likenesses.to_owned())
+            .fetch_all(&mut self.tx)
+            .await?;
+        found
+            .iter()
+            .map(|row| {
+                let likeness = row.try_get("likeness")?;
+                Ok(((likeness, number(row, "generation")?), ban_id(row)?))
+            })
+            .collect()
+    }
+}
