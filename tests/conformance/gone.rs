@@ -6,6 +6,7 @@ use bancheck::{
         ban::{Ban, State},
         clock::Timestamp,
         ids::TenantId,
+        keys::Reach,
         list::BanList,
         record::Change,
     },
@@ -247,7 +248,10 @@ async fn a_ban_of_a_list_that_went_holds_nobody(house: House) {
     let holds = async |at: i64| {
         let mut work = house.begin(&intent_at(&tenant, second(at))).await;
         let holds = work.list_holds_bans(&list).await.expect("a look");
-        let others = work.overlapping(outside.ban_id).await.expect("a look");
+        let others = work
+            .overlapping(outside.ban_id, &Reach::default(), 100)
+            .await;
+        let others = others.expect("a look");
         (holds, others.len())
     };
     assert_eq!(holds(4).await, (true, 1));
