@@ -31,13 +31,15 @@ pub use self::{
     follow::{Follower, Heard, Loaded, Shelf, Tenants},
     task::{Options, run},
 };
-use crate::domain::{
-    clock::Clock,
-    ids::TenantId,
-    keys::MasterKey,
-    keys::Seal,
-    revision::{Anchor, Nonce, Position},
-    view::TenantView,
+use crate::{
+    domain::{
+        clock::Clock,
+        ids::TenantId,
+        keys::{MasterKey, Seal},
+        revision::{Anchor, Nonce, Position},
+        view::TenantView,
+    },
+    teeth::{Bug, bites},
 };
 
 /// For how long after a complete tail was sent the pod may call itself fresh, in microseconds.
@@ -67,7 +69,8 @@ impl Standing {
     /// only a later look at the store can tell.
     ///
     /// `known` is the row that was applied in the place of the position's, if that is remembered:
-    /// one epoch may be of two histories until whoever has lost something finds out.
+    /// one epoch may be of two histories until whoever has lost something finds out. Where it is
+    /// not, what the store says after the position was told must bear our history out.
     fn includes(&self, position: Position, told: i64, known: Option<Anchor>) -> Option<bool> {
         let here = self.position;
         let (rows, heard) = (position.anchor, self.heard_at >= told);
@@ -77,7 +80,9 @@ impl Standing {
         ) {
             // The newer history may lack it, but has all that there is.
             (Cmp::Greater, _) => heard.then_some(true),
-            (Cmp::Equal, Cmp::Greater) if known.is_none_or(|known| known == rows) => Some(true),
+            (Cmp::Equal, Cmp::Greater) if bites(Bug::TokenByItsPlaceAlone) => Some(true),
+            (Cmp::Equal, Cmp::Greater) if known == Some(rows) => Some(true),
+            (Cmp::Equal, Cmp::Greater) if known.is_none() => heard.then_some(true),
             (Cmp::Equal, Cmp::Equal) if here.anchor.nonce == rows.nonce => Some(true),
             // A complete look that began later would have brought it, had it been there.
             _ => heard.then_some(false),
@@ -286,5 +291,57 @@ impl Feed {
     pub fn committed(&self) {
         self.shared.nudge.notify_one();
         self.shared.bell.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::revision::{Epoch, Revision};
+
+    const fn row(revision: u64, nonce: u32) -> Anchor {
+        Anchor {
+            revision: Revision(revision),
+            nonce: Nonce(nonce),
+        }
+    }
+
+    const fn at(epoch: u32, anchor: Anchor) -> Position {
+        Position {
+            epoch: Epoch(epoch),
+            anchor,
+        }
+    }
+
+    #[test]
+    fn a_position_is_included_where_memory_or_a_later_look_bears_it_out() {
+        let standing = Standing {
+            position: at(5, row(100, 1)),
+            token: "".into(),
+            heard_at: 1_000,
+        };
+        // Told before the last complete look, and after it.
+        let (before, after) = (999, 1_001);
+        let old = at(5, row(90, 9));
+        for (position, known, told, included) in [
+            (old, Some(row(90, 9)), after, Some(true)),
+            // The same place of a history that began unnoticed: only a look can tell.
+            (old, Some(row(90, 8)), after, None),
+            (old, Some(row(90, 8)), before, Some(false)),
+            // Older than all that is remembered: it may be of that history as well.
+            (old, None, after, None),
+            (old, None, before, Some(true)),
+            (at(5, row(100, 1)), None, after, Some(true)),
+            (at(5, row(100, 2)), None, after, None),
+            (at(5, row(100, 2)), None, before, Some(false)),
+            (at(5, row(101, 1)), None, after, None),
+            (at(4, row(200, 1)), None, after, None),
+            (at(4, row(200, 1)), None, before, Some(true)),
+            (at(6, row(1, 1)), None, after, None),
+            (at(6, row(1, 1)), None, before, Some(false)),
+        ] {
+            let found = standing.includes(position, told, known);
+            assert_eq!(found, included, "{position:?} {known:?} {told}");
+        }
     }
 }

@@ -401,11 +401,16 @@ pub struct Tail {
     pub clock: Timestamp,
 }
 
+/// How many of the newest rows of the feed a pod remembers by their marks.
+pub const REMEMBERED: usize = 65_536;
+
 /// Every tenant, at one place in the feed.
 #[derive(Clone, Debug)]
 pub struct Directory {
     /// The newest row of the snapshot.
     pub head: Anchor,
+    /// The newest rows that are still kept, at most [`REMEMBERED`], one after another, the head last.
+    pub rows: Vec<Anchor>,
     /// The history it belongs to.
     pub epoch: Epoch,
     /// What the database's clock said.

@@ -37,11 +37,13 @@ pub enum Bug {
     WrongIdentityKey,
     /// A write is acknowledged before the pod itself has applied it.
     AcknowledgedBeforeApplied,
+    /// A token is honoured by whatever row has its place, of whichever history that is.
+    TokenByItsPlaceAlone,
 }
 
 impl Bug {
     /// All there are.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::SequenceTail,
         Self::BellWithoutPoll,
         Self::TailWithoutAnchor,
@@ -57,6 +59,7 @@ impl Bug {
         Self::EpochFromTheRowAlone,
         Self::WrongIdentityKey,
         Self::AcknowledgedBeforeApplied,
+        Self::TokenByItsPlaceAlone,
     ];
 }
 

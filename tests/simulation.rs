@@ -4,6 +4,8 @@
 //! By hand: `BANCHECK_SIMULATION_SCHEDULES=100000` plays that many, `BANCHECK_SIMULATION_SEED=7`
 //! that one and tells all of it.
 
+#[path = "simulation/seeds.rs"]
+mod seeds;
 #[path = "simulation/simulate.rs"]
 mod simulate;
 #[path = "simulation/wrong.rs"]
@@ -11,6 +13,7 @@ mod wrong;
 
 use std::ops::Range;
 
+use seeds::SEEDS;
 use simulate::{Flaw, Plan, Trace, Violation, simulate};
 use tokio::time::Instant;
 
@@ -104,6 +107,15 @@ fn a_seed_is_played_the_same_way_every_time() {
         if one.digest != other.digest {
             let differs = one.differs(&other);
             panic!("seed {seed} was played in two ways:\n{differs}");
+        }
+    }
+}
+
+#[test]
+fn the_schedules_that_each_brought_a_bug_to_light_break_no_promise() {
+    for (bug, seed, _) in SEEDS {
+        if let Err(violation) = simulate(seed, Plan::default()) {
+            panic!("the schedule kept for {bug:?}: {violation}");
         }
     }
 }

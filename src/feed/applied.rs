@@ -3,10 +3,11 @@
 
 use std::collections::VecDeque;
 
-use crate::domain::revision::{Anchor, Epoch, Nonce, Revision};
+use crate::{
+    domain::revision::{Anchor, Epoch, Nonce, Revision},
+    store::REMEMBERED,
+};
 
-/// How many rows are remembered.
-const REMEMBERED: usize = 65_536;
 /// How many of them a write looks for its own among: more than are under way at any time.
 const LATELY: usize = 4_096;
 

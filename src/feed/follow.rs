@@ -14,15 +14,13 @@ use crate::{
         revision::{Anchor, Position, Revision},
         view::{Behind, TenantView},
     },
-    store::{Directory, Tail},
+    store::{Directory, REMEMBERED, Tail},
     teeth::{Bug, bites},
 };
 
 /// The most bans in the news kept aside for one tenant while it loads, some 64 MiB; beyond, the
 /// load starts again.
 const MAX_KEPT: usize = 1 << 18;
-/// How many applied rows are remembered, to recognise the one a load was read at.
-const REMEMBERED: usize = 65_536;
 
 /// Where views are put.
 pub trait Shelf: Send + Sync {
@@ -117,6 +115,7 @@ pub struct Follower<S> {
     loading: BTreeMap<TenantId, Loading>,
     /// Tenants of which there is news that only a load can bring.
     behind: BTreeSet<TenantId>,
+    /// The newest rows, to recognise the one a load was read at.
     recent: VecDeque<Anchor>,
     /// Those of them that nobody has been told of yet.
     applied: Vec<Anchor>,
@@ -127,6 +126,7 @@ impl<S: Shelf> Follower<S> {
     pub fn begin(shelf: S, directory: Directory, asked_at: i64) -> Self {
         let Directory {
             head,
+            rows,
             epoch,
             clock: _,
             tenants,
@@ -143,8 +143,8 @@ impl<S: Shelf> Follower<S> {
             tenants: Arc::new(tenants.into_iter().collect()),
             loading: BTreeMap::new(),
             behind: BTreeSet::new(),
-            recent: VecDeque::from([head]),
-            applied: vec![head],
+            recent: rows.iter().copied().collect(),
+            applied: rows,
         }
     }
 

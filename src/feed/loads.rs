@@ -2,10 +2,19 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
-use tokio::{sync::oneshot, task::JoinSet};
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use tokio::{
+    sync::oneshot,
+    task::JoinSet,
+    time::{Instant, sleep_until},
+};
 
 use super::LoadEnd;
 use crate::{
@@ -22,6 +31,10 @@ use crate::{
 
 /// How many loads nobody waits for run at once, so that those somebody waits for find a connection.
 const IN_BACKGROUND: usize = 2;
+/// How long a load may give no sign of life before the tenant is read once more beside it, and how
+/// many such reads there are at once: one that is only slow is to win in the end.
+const SILENCE: Duration = Duration::from_secs(2);
+const BESIDE: usize = 2;
 /// For how long a tenant whose view is too heavy is not read again, in microseconds.
 const REFUSED_FOR: i64 = 30_000_000;
 
@@ -170,12 +183,30 @@ impl Loads {
 }
 
 /// Builds a view while its pages come in.
-struct Building {
+struct Building<'a> {
     key: TenantKey,
     view: Option<(Anchor, TenantView)>,
+    sign: &'a Sign,
 }
 
-impl LoadSink for Building {
+/// When a read of a tenant last gave a sign of life.
+struct Sign {
+    begun: Instant,
+    millis: AtomicU64,
+}
+
+impl Sign {
+    fn now(&self) {
+        let millis = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.millis.fetch_max(millis, Ordering::Relaxed);
+    }
+
+    fn last(&self) -> Instant {
+        self.begun + Duration::from_millis(self.millis.load(Ordering::Relaxed))
+    }
+}
+
+impl LoadSink for Building<'_> {
     fn open(&mut self, loaded: LoadedTenant) {
         let LoadedTenant {
             head,
@@ -183,6 +214,7 @@ impl LoadSink for Building {
             lists,
             queues,
         } = loaded;
+        self.sign.now();
         if !tenant.default_region.is_empty() {
             phone::warm(&tenant.default_region);
         }
@@ -193,14 +225,43 @@ impl LoadSink for Building {
     }
 
     fn page(&mut self, bans: &[BanRecord]) {
+        self.sign.now();
         if let Some((_, view)) = &mut self.view {
             view.file(bans);
         }
     }
 }
 
-async fn read(store: &dyn Store, key: TenantKey, tenant: &TenantId) -> Read {
-    let mut building = Building { key, view: None };
+async fn attempt(store: &dyn Store, key: TenantKey, tenant: &TenantId, sign: &Sign) -> Read {
+    let view = None;
+    let mut building = Building { key, view, sign };
     let found = store.load(tenant, &mut building).await?;
     Ok(building.view.filter(|_| found))
+}
+
+/// Reads a tenant, and where nothing comes for a while reads it again beside that: a connection
+/// that has lost its other end without a word is not waited for until it is known to be dead.
+async fn read(store: &dyn Store, key: TenantKey, tenant: &TenantId) -> Read {
+    let sign = Sign {
+        begun: Instant::now(),
+        millis: AtomicU64::new(0),
+    };
+    let begin = || attempt(store, key.clone(), tenant, &sign);
+    let mut attempts = FuturesUnordered::from_iter([begin()]);
+    loop {
+        let last = sign.last();
+        tokio::select! {
+            biased;
+            Some(end) = attempts.next() => match end {
+                Err(_) if !attempts.is_empty() => {}
+                end => return end,
+            },
+            () = sleep_until(last + SILENCE), if attempts.len() < BESIDE => {
+                if sign.last() == last {
+                    attempts.push(begin());
+                    sign.now();
+                }
+            }
+        }
+    }
 }

@@ -8,7 +8,7 @@ use sqlx::{Row, any::AnyRow};
 
 use super::{
     Aged, Answer, BanFilter, BanPage, BanSink, Begun, Concerning, Directory, Event, EventFilter,
-    FeedLink, Intent, LoadSink, LoadedTenant, Result, Store, StoreError, Tail, export,
+    FeedLink, Intent, LoadSink, LoadedTenant, REMEMBERED, Result, Store, StoreError, Tail, export,
     pool::{Lent, Pool},
     queues, read,
     rows::{self, BanRow, ListRow, SettingsRow, ban_record, number},
@@ -252,7 +252,12 @@ impl Store for SqlStore {
 
     async fn directory(&self) -> Result<Directory> {
         let mut tx = self.readers.begin(self.dialect.begin_read).await?;
-        let (head, clock) = self.primary_head(&mut tx).await?;
+        let (newest, clock) = self.primary_head(&mut tx).await?;
+        let before = newest.revision.0.saturating_sub(REMEMBERED as u64);
+        let marks = sqlx::query(self.say.marks.clone())
+            .bind(i64::try_from(before).unwrap_or(i64::MAX))
+            .fetch_all(&mut tx)
+            .await?;
         let found = sqlx::query(self.say.tenants.clone())
             .bind("")
             .bind(i64::MAX)
@@ -272,7 +277,8 @@ impl Store for SqlStore {
             })
             .collect::<Result<_>>()?;
         Ok(Directory {
-            head,
+            head: newest,
+            rows: marks.iter().map(head).collect::<Result<_>>()?,
             epoch: epoch_of(&epoch)?,
             clock,
             tenants,

@@ -463,6 +463,7 @@ statements! {
     tell = "INSERT INTO feed_intents (nonce, tenant, kind, payload) VALUES ($1, $2, $3, $4)";
     head = "SELECT rev, nonce, {recovery} AS in_recovery, {clock} AS clock
         FROM feed ORDER BY rev DESC LIMIT 1";
+    marks = "SELECT rev, nonce FROM feed WHERE rev > $1 ORDER BY rev";
     /// Floor, head, the server's state and the rows from $1 on, all of one instant.
     tail = "SELECT h.lowest, h.highest, {recovery} AS in_recovery, {agreed} AS agreed,
             {clock} AS clock, (SELECT value FROM meta WHERE name = 'epoch') AS epoch,

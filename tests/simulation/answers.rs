@@ -1,6 +1,6 @@
 //! Judging one answer: it is the right one at a single revision, within its own bounds.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use bancheck::domain::{
     clock::Timestamp, decide::Basis, ids::TenantId, record::Change, refusal::Reason,
@@ -138,7 +138,9 @@ impl Judge {
                 ))
             };
         }
-        let bounds = self.bounds(opened, wish, said.basis, &last)?;
+        let mut bounds = self.bounds(opened, wish, said.basis, [since.first(), Some(&last)])?;
+        // However long it was held up: where the pod stands is looked at first, and then the view.
+        bounds.push(("C-1", Arc::clone(&row)));
         let candidates = self.candidates(&row, &last, &since);
         let equal: Vec<&Row> = candidates
             .iter()
@@ -181,6 +183,75 @@ impl Judge {
         Ok(())
     }
 
+    /// A batch ends in answers: besides what holds of each, those of one tenant are of one state and
+    /// one instant.
+    pub(crate) fn answered_together(
+        &self,
+        opened: &Opened,
+        batch: &[(Asked, Said)],
+        wish: &Wish,
+        now: Timestamp,
+    ) {
+        for (asked, said) in batch {
+            self.answered(opened, asked, wish, now, said);
+        }
+        let tenants: BTreeSet<&str> = batch.iter().map(|(it, _)| it.tenant.as_str()).collect();
+        for tenant in tenants {
+            let of_it = batch.iter().filter(|(asked, _)| asked.tenant == tenant);
+            let of_it: Vec<&(Asked, Said)> = of_it.collect();
+            if let Err((clause, what)) = self.are_one(opened, tenant, &of_it, now) {
+                let pod = opened.pod;
+                self.accuse(clause, format!("pod {pod}, a batch about {tenant}: {what}"));
+            }
+        }
+    }
+
+    fn are_one(
+        &self,
+        opened: &Opened,
+        tenant: &str,
+        batch: &[&(Asked, Said)],
+        now: Timestamp,
+    ) -> Result<(), Wrong> {
+        let (_, first) = batch[0];
+        let same = |said: &Said| {
+            (said.basis, &said.token, said.stale_for)
+                == (first.basis, &first.token, first.stale_for)
+        };
+        if !batch.iter().all(|(_, said)| same(said)) {
+            let what = "its answers do not all rest on the same".to_owned();
+            return Err(("C-5", what));
+        }
+        if first.basis == Basis::FailureMode {
+            return Ok(());
+        }
+        let (last, since) = {
+            let book = self.book();
+            let pod = &book.pods[opened.pod];
+            let since = opened.first.unwrap_or(pod.since);
+            (pod.seen.last().cloned(), pod.seen[since..].to_vec())
+        };
+        let Some(last) = last else { return Ok(()) };
+        let (_, row) = self.read(&first.token)?;
+        let tenant = TenantId::parse(tenant).expect("a tenant id");
+        let explains = |row: &Row| {
+            let rows = &row.tenants[&tenant];
+            turns(rows, opened.now, now).into_iter().any(|at| {
+                let mut all = batch.iter();
+                all.all(|(asked, said)| right(rows, asked, at) == said.outcome)
+            })
+        };
+        if self
+            .candidates(&row, &last, &since)
+            .iter()
+            .any(|row| explains(row))
+        {
+            return Ok(());
+        }
+        let what = "no state at any instant gives all of its answers".to_owned();
+        Err(("C-5", what))
+    }
+
     /// Whether a pod's clock tells about the database's time: else a ban would decide outside its
     /// own, and an answer be used for who knows how long.
     fn agree(&self, now: Timestamp) -> Result<(), Wrong> {
@@ -214,13 +285,14 @@ impl Judge {
         since.iter().map(|seen| Arc::clone(&seen.row)).collect()
     }
 
-    /// The rows that an answer has to include, each with the clause that says so.
+    /// The rows that an answer has to include, each with the clause that says so; `stood` is where the
+    /// pod stood when it was asked, and when it answered.
     fn bounds(
         &self,
         opened: &Opened,
         wish: &Wish,
         basis: Basis,
-        last: &Seen,
+        stood: [Option<&Seen>; 2],
     ) -> Result<Vec<(&'static str, Arc<Row>)>, Wrong> {
         let head = self.database.head();
         let stands = |row: &Row| opened.head.includes(row) && head.includes(row);
@@ -232,15 +304,17 @@ impl Judge {
             bounds.push(("C-4", back_until(&opened.head, old)));
         }
         let mut fully = *wish == Wish::Fully;
+        let [began, ended] = stood.map(|seen| seen.map(|seen| seen.position.epoch));
         if let Wish::Token(token) = wish {
             let (position, row) = self.read(token)?;
-            if position.epoch > last.position.epoch {
+            if Some(position.epoch) > ended {
                 let what = "the token is of an epoch that the pod has not come to".to_owned();
                 return Err(("C-4", what));
             }
-            fully |= position.epoch < last.position.epoch;
+            // How fresh it has to be is judged at once; the epoch may grow while it waits for a load.
+            fully |= Some(position.epoch) < began;
             // Held up, it may be answered by what came after the history that lost the row.
-            let same = position.epoch == last.position.epoch && !self.stumbles;
+            let same = Some(position.epoch) == ended && !self.stumbles;
             if same || stands(&row) {
                 bounds.push(("C-4", row));
             }

@@ -100,6 +100,45 @@ pub(crate) fn about(tenant: &TenantId, who: u64, random: &mut Random) -> Asked {
     }
 }
 
+/// The identities of a question, as they are handed over.
+fn given(asked: &Asked) -> Vec<Given<'_>> {
+    asked
+        .identities
+        .iter()
+        .map(|(kind, value)| Given {
+            kind: Some(*kind),
+            value,
+            issuer: "",
+            region_hint: "",
+        })
+        .collect()
+}
+
+fn consistency(wish: &Wish) -> Consistency<'_> {
+    match wish {
+        Wish::Whatever => Consistency::MinimizeLatency,
+        Wish::Token(token) => Consistency::AtLeastAsFresh(token),
+        Wish::Fully => Consistency::Fully,
+    }
+}
+
+fn question<'a>(
+    asked: &'a Asked,
+    identities: &'a [Given<'a>],
+    consistency: Consistency<'a>,
+    deadline: Duration,
+) -> Question<'a> {
+    Question {
+        tenant: &asked.tenant,
+        channel: asked.channel,
+        stage: None,
+        queue: asked.queue,
+        identities,
+        consistency,
+        deadline,
+    }
+}
+
 /// Asks a pod, and has the judge look at what it says.
 pub(crate) async fn check(
     world: &World,
@@ -111,29 +150,8 @@ pub(crate) async fn check(
     let asking = async {
         world.judge.look(pod);
         let opened = world.judge.open(pod.name, pod.feed.clock().read().now);
-        let identities: Vec<Given<'_>> = asked
-            .identities
-            .iter()
-            .map(|(kind, value)| Given {
-                kind: Some(*kind),
-                value,
-                issuer: "",
-                region_hint: "",
-            })
-            .collect();
-        let question = Question {
-            tenant: &asked.tenant,
-            channel: asked.channel,
-            stage: None,
-            queue: asked.queue,
-            identities: &identities,
-            consistency: match wish {
-                Wish::Whatever => Consistency::MinimizeLatency,
-                Wish::Token(token) => Consistency::AtLeastAsFresh(token),
-                Wish::Fully => Consistency::Fully,
-            },
-            deadline,
-        };
+        let identities = given(asked);
+        let question = question(asked, &identities, consistency(wish), deadline);
         let answer = pod.checker.check(&Caller::anonymous(), &question).await;
         // The answer stands; from here on it is looked at in the same instant.
         world.judge.look(pod);
@@ -152,4 +170,47 @@ pub(crate) async fn check(
         }
     };
     Pausable::new(&pod.network, asking).await
+}
+
+/// Asks a pod about many at once, and has the judge look at what it says.
+pub(crate) async fn check_all(
+    world: &World,
+    pod: &Arc<Pod>,
+    batch: Vec<Asked>,
+    wish: &Wish,
+    deadline: Duration,
+) {
+    let asking = async {
+        world.judge.look(pod);
+        let opened = world.judge.open(pod.name, pod.feed.clock().read().now);
+        let tenants = batch.iter().map(|asked| asked.tenant.as_str());
+        let caller = Caller::anonymous();
+        let glance = pod
+            .checker
+            .glance(&caller, tenants, consistency(wish), deadline);
+        match glance.await {
+            Ok(glance) => {
+                let said = |asked: &Asked| {
+                    let identities = given(asked);
+                    let question =
+                        question(asked, &identities, Consistency::MinimizeLatency, deadline);
+                    let answer = glance.check(&question);
+                    Said::of(&answer.expect("what is well formed is answered"))
+                };
+                let said: Vec<Said> = batch.iter().map(said).collect();
+                world.judge.look(pod);
+                let now = pod.feed.clock().read().now;
+                let batch: Vec<(Asked, Said)> = batch.iter().cloned().zip(said).collect();
+                world.judge.answered_together(&opened, &batch, wish, now);
+                for (_, said) in &batch {
+                    world.keep(&said.token);
+                }
+            }
+            Err(refusal) => {
+                world.judge.look(pod);
+                world.judge.refused(&opened, wish, refusal.reason);
+            }
+        }
+    };
+    Pausable::new(&pod.network, asking).await;
 }

@@ -243,8 +243,13 @@ impl Database {
     pub(crate) fn directory(&self) -> Directory {
         let ground = self.ground();
         let tenants = ground.head.tenants.iter();
+        let kept = |anchor: &Anchor| anchor.revision >= ground.meta.floor;
+        let newest_first = ground.head.back().map(|row| row.anchor);
+        let mut rows: Vec<_> = newest_first.take_while(kept).collect();
+        rows.reverse();
         Directory {
             head: ground.head.anchor,
+            rows,
             epoch: ground.meta.epoch,
             clock: Timestamp::from_micros(unix_micros(self.start.elapsed()) + ground.clock_off),
             tenants: tenants

@@ -49,16 +49,15 @@ pub(crate) struct Schedule {
     pub(crate) tenants: usize,
     /// When the last thing happens.
     pub(crate) length: Duration,
-    /// How long after that everything is as if nothing had happened.
-    pub(crate) calm: Duration,
     /// In the order of time.
     pub(crate) actions: Vec<(Duration, Action)>,
 }
 
 /// Within this of the end of all trouble, everything is as if there had been none.
-const CALM: Duration = Duration::from_secs(4);
-/// For so long a load waits whose connection lost its other end without a word.
-const HALF_OPEN: Duration = Duration::from_secs(11);
+pub(crate) const CALM: Duration = Duration::from_secs(4);
+
+/// So long is between two forks at least.
+const APART: Duration = Duration::from_secs(2);
 
 struct Draft {
     random: Random,
@@ -90,15 +89,22 @@ impl Schedule {
             ..
         } = draft;
         actions.sort_by_key(|(at, _)| *at);
-        let length = Duration::from_millis(length);
-        let half_open = actions.iter().any(|(at, action)| {
-            matches!(action, Action::Wires(_, _, Fault::LostAnswers)) && *at + HALF_OPEN > length
+        let mut forked = None;
+        actions.retain(|(at, action)| {
+            if !matches!(action, Action::Fork(..)) {
+                return true;
+            }
+            // Nobody puts two backups back within moments, and an epoch counts seconds.
+            let apart = forked.is_none_or(|before| *at >= before + APART);
+            if apart {
+                forked = Some(*at);
+            }
+            apart
         });
         Self {
             pods,
             tenants,
-            length,
-            calm: if half_open { CALM + HALF_OPEN } else { CALM },
+            length: Duration::from_millis(length),
             actions,
         }
     }
@@ -314,8 +320,74 @@ impl Draft {
                     .pick(&[-5_000_000, -800_000, 700_000, 30_000_000]);
                 let at = self.moment();
                 self.at(at, Action::StepWall(pod, step));
+                if self.random.chance(50) {
+                    // Just when nothing is heard: who counts on that clock is fresh for longer.
+                    self.spell_at(at, 5_000, Action::Wires(pod, None, Fault::Stalled), pod);
+                }
             }
-            _ => self.hung_up_on(pod),
+            14 => self.hung_up_on(pod),
+            15 => self.left_behind(pod),
+            _ => self.born_before_a_fork(pod),
+        }
+    }
+
+    /// The wires of a pod are like this from a moment on.
+    fn spell_at(&mut self, from: u64, longest: u64, begins: Action, pod: usize) {
+        let healed = from + self.random.between(200, longest);
+        self.at(from, begins);
+        self.at(healed, Action::Wires(pod, None, Fault::None));
+    }
+
+    /// Cut off while others go on and what it misses is pruned.
+    fn left_behind(&mut self, pod: usize) {
+        let (from, keep) = (self.moment(), self.random.below(2));
+        let healed = from + self.random.between(800, 3_000);
+        self.at(from, Action::Wires(pod, None, Fault::Cut));
+        self.at(healed - 1, Action::Prune(keep));
+        self.at(healed, Action::Wires(pod, None, Fault::None));
+    }
+
+    /// Begins anew while another pod hears nothing; then a copy takes the database's place in which the
+    /// other's last row still stands, and who is cut off changes. What the other tells now bears
+    /// revisions from before this one was there, and neither knows that there was a fork.
+    fn born_before_a_fork(&mut self, pod: usize) {
+        let other = (pod + 1) % self.pods;
+        if other == pod {
+            return;
+        }
+        let (from, rows) = (self.moment(), self.random.place(4) + 1);
+        let born = from + self.random.between(500, 1_500);
+        let forks = born + self.random.between(20, 200);
+        let healed = forks + self.random.between(500, 2_500);
+        for (at, whose, fault) in [
+            (from, other, Fault::Cut),
+            (forks, pod, Fault::Cut),
+            (forks, other, Fault::None),
+            (healed, pod, Fault::None),
+        ] {
+            self.at(at, Action::Wires(whose, None, fault));
+        }
+        self.at(born, Action::Kill(pod));
+        self.at(forks, Action::Fork(rows, 0));
+        // Something to be lost, and something to be told of.
+        for step in 0..4 {
+            for (at, by) in [(from + step * 100, pod), (forks + 50 + step * 200, other)] {
+                let errand = Errand {
+                    pod: by,
+                    twin: None,
+                    hangs_up: None,
+                    deed: Deed::Ban {
+                        who: self.random.below(PEOPLE),
+                        in_list: false,
+                        on: Vec::new(),
+                        starts: None,
+                        ends: None,
+                        shadow: false,
+                    },
+                    ..self.errand()
+                };
+                self.at(at, Action::Write(errand));
+            }
         }
     }
 
@@ -348,4 +420,4 @@ impl Draft {
 }
 
 /// How many kinds of trouble there are.
-const KINDS: u64 = 15;
+const KINDS: u64 = 17;

@@ -46,7 +46,7 @@ use self::{
     network::{Fault, Life, Path},
     pod::{ModelMachine, Pod},
     random::Random,
-    schedule::{Action, Schedule},
+    schedule::{Action, CALM, Schedule},
 };
 pub(crate) use self::{
     database::Flaw,
@@ -188,7 +188,7 @@ impl Run {
         }
         sleep_until(start.after(schedule.length)).await;
         self.heal();
-        quiet::settle(&self.world, schedule.length + schedule.calm).await;
+        quiet::settle(&self.world, schedule.length + CALM).await;
         self.world.judge.close();
     }
 
@@ -282,5 +282,20 @@ async fn ask(world: &World, pod: usize, tenant: usize, draw: u64) {
         _ => Wish::Whatever,
     };
     let deadline = Duration::from_millis(*random.pick(&[50, 300, 3_000]));
-    client::check(world, &world.pod(pod), &asked, &wish, deadline).await;
+    let pod = world.pod(pod);
+    if !random.chance(20) {
+        client::check(world, &pod, &asked, &wish, deadline).await;
+        return;
+    }
+    let mut batch = vec![asked];
+    for _ in 0..random.between(1, 4) {
+        let other = if random.chance(70) {
+            tenant
+        } else {
+            random.place(world.tenants.len())
+        };
+        let who = random.below(PEOPLE);
+        batch.push(about(&world.tenants[other], who, &mut random));
+    }
+    client::check_all(world, &pod, batch, &wish, deadline).await;
 }
