@@ -17,13 +17,18 @@ use std::{
 };
 
 use bancheck::api::v1::{
-    CheckInteractionRequest, CheckInteractionResponse, ConsistencyToken, Decision, DecisionBasis,
+    BatchCheckInteractionsRequest, BatchCheckInteractionsResponse, CheckInteractionRequest,
+    CheckInteractionResponse, ConsistencyToken, Decision, DecisionBasis,
+    StreamCheckInteractionsRequest, StreamCheckInteractionsResponse,
+    batch_check_interactions_response::{Result as Item, result},
     check_service_server::{CheckService, CheckServiceServer},
+    stream_check_interactions_response as streamed,
 };
+use futures_util::{StreamExt, TryStreamExt, stream::BoxStream};
 use prost_types::Timestamp;
 use socket2::{Domain, Protocol, Socket, Type};
 use tonic::{
-    Request, Response, Status,
+    Request, Response, Status, Streaming,
     service::Routes,
     transport::{Server, server::TcpIncoming},
 };
@@ -31,6 +36,7 @@ use tonic::{
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+type Answers = BoxStream<'static, Result<StreamCheckInteractionsResponse, Status>>;
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 struct Echo;
@@ -41,19 +47,51 @@ impl CheckService for Echo {
         &self,
         _: Request<CheckInteractionRequest>,
     ) -> Result<Response<CheckInteractionResponse>, Status> {
-        Ok(Response::new(CheckInteractionResponse {
-            decision: Decision::Allow.into(),
-            reuse_until: Some(Timestamp {
-                seconds: 1_800_000_000,
-                nanos: 123_456_000,
-            }),
-            checked_at: Some(ConsistencyToken {
-                token: "0000000100000000000003e9c0ffee000123456789abcdef".to_owned(),
-            }),
-            basis: DecisionBasis::Fresh.into(),
-            decision_id: "0badcafe-1e8480".to_owned(),
-            ..CheckInteractionResponse::default()
+        Ok(Response::new(answer()))
+    }
+
+    async fn batch_check_interactions(
+        &self,
+        request: Request<BatchCheckInteractionsRequest>,
+    ) -> Result<Response<BatchCheckInteractionsResponse>, Status> {
+        let item = |_| Item {
+            outcome: Some(result::Outcome::Response(answer())),
+        };
+        let results = request.into_inner().requests.into_iter().map(item);
+        Ok(Response::new(BatchCheckInteractionsResponse {
+            results: results.collect(),
         }))
+    }
+
+    type StreamCheckInteractionsStream = Answers;
+
+    async fn stream_check_interactions(
+        &self,
+        request: Request<Streaming<StreamCheckInteractionsRequest>>,
+    ) -> Result<Response<Answers>, Status> {
+        let answers = request
+            .into_inner()
+            .map_ok(|asked| StreamCheckInteractionsResponse {
+                correlation_id: asked.correlation_id,
+                outcome: Some(streamed::Outcome::Response(answer())),
+            });
+        Ok(Response::new(answers.boxed()))
+    }
+}
+
+fn answer() -> CheckInteractionResponse {
+    CheckInteractionResponse {
+        decision: Decision::Allow.into(),
+        reuse_until: Some(Timestamp {
+            seconds: 1_800_000_000,
+            nanos: 123_456_000,
+        }),
+        checked_at: Some(ConsistencyToken {
+            token: "0000000100000000000003e9c0ffee000123456789abcdef".to_owned(),
+        }),
+        basis: DecisionBasis::Fresh.into(),
+        decision_id: "0badcafe-1e8480".to_owned(),
+        ..CheckInteractionResponse::default()
     }
 }
 
@@ -89,7 +127,7 @@ fn serve(listener: TcpListener) -> Outcome<()> {
         .build()?;
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        let service = CheckServiceServer::new(Echo).max_decoding_message_size(64 << 10);
+        let service = CheckServiceServer::new(Echo).max_decoding_message_size(4 << 20);
         Server::builder()
             .max_concurrent_streams(256)
             .http2_max_header_list_size(16 << 10)

@@ -33,6 +33,7 @@ mod config;
 mod convert;
 mod diagnostic;
 mod export;
+mod size;
 mod spool;
 mod status;
 mod unknown;
@@ -43,7 +44,7 @@ use std::time::Duration;
 use tonic::metadata::MetadataMap;
 
 pub use self::{
-    admin::AdminApi, check::CheckApi, config::ConfigApi, diagnostic::DiagnosticApi,
+    admin::AdminApi, check::CheckApi, config::ConfigApi, diagnostic::DiagnosticApi, size::Bounded,
     status::to_status, unknown::Elsewhere, watch::WatchApi,
 };
 use crate::{

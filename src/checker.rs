@@ -4,6 +4,7 @@
 //! then the view. A check that starts more than two seconds after a write was acknowledged and says
 //! it is fresh includes that write, on any pod.
 
+mod glance;
 mod samples;
 
 use std::{
@@ -17,6 +18,7 @@ use std::{
 use smallvec::SmallVec;
 use tokio::time::timeout;
 
+pub use self::glance::Glance;
 use self::samples::Samples;
 use crate::{
     domain::{
@@ -81,7 +83,11 @@ pub struct Question<'a> {
 impl Question<'_> {
     /// The tenant and the stage of a question that is well formed.
     pub fn read(&self) -> Result<(TenantId, Stage), Refusal> {
-        let tenant = fields::tenant(self.tenant)?;
+        Ok((fields::tenant(self.tenant)?, self.read_form()?))
+    }
+
+    /// The stage of a question that is well formed, its tenant apart.
+    fn read_form(&self) -> Result<Stage, Refusal> {
         fields::callers_id("queue", self.queue)?;
         let stage = match self.stage {
             None if self.queue.is_empty() => Stage::Connect,
@@ -113,7 +119,7 @@ impl Question<'_> {
                 )?;
             }
         }
-        Ok((tenant, stage))
+        Ok(stage)
     }
 }
 
@@ -151,6 +157,15 @@ pub struct Judged {
     pub view: Option<Arc<TenantView>>,
     /// The instant at which it was judged.
     pub now: Timestamp,
+}
+
+/// What the questions about one tenant are judged by.
+struct Ground {
+    reading: Reading,
+    standing: Arc<Standing>,
+    /// `None` = there is nothing to judge by, so the failure mode decides.
+    view: Option<Arc<TenantView>>,
+    failure_mode: FailureMode,
 }
 
 impl Answer {
@@ -196,15 +211,27 @@ impl Checker {
     pub async fn check(&self, caller: &Caller, question: &Question<'_>) -> Result<Answer, Refusal> {
         let (tenant, stage) = question.read()?;
         caller.needs(Scope::Check, Reach::Tenant(&tenant))?;
-        let Judged { answer, view, now } = self.judged(&tenant, stage, question).await?;
+        let judged = self.judged(&tenant, stage, question).await?;
+        Ok(self.told(&tenant, stage, question, judged))
+    }
+
+    /// An answer that somebody gets: counted, and a denial logged.
+    fn told(
+        &self,
+        tenant: &TenantId,
+        stage: Stage,
+        question: &Question<'_>,
+        judged: Judged,
+    ) -> Answer {
+        let Judged { answer, view, now } = judged;
         if self.samples.are_due(now)
             && let Some(view) = view
         {
-            self.samples.take(&tenant, &view, question, now);
+            self.samples.take(tenant, &view, question, now);
         }
         self.counters
             .checked(question.channel, answer.denied, answer.basis);
-        self.tally.mark(&tenant, &answer.verdict, now);
+        self.tally.mark(tenant, &answer.verdict, now);
         if answer.denied {
             tracing::info!(
                 decision_id = answer.decision_id,
@@ -216,7 +243,7 @@ impl Checker {
                 "denied"
             );
         }
-        Ok(answer)
+        answer
     }
 
     /// The answer that a check gets, with what it was made of; nobody counts it.
@@ -226,48 +253,87 @@ impl Checker {
         stage: Stage,
         question: &Question<'_>,
     ) -> Result<Judged, Refusal> {
-        self.await_freshness(question).await?;
+        let wish = question.consistency;
+        self.await_freshness(wish, question.deadline).await?;
+        let (reading, standing, view) = self.at_once(|| self.look(tenant, wish)).await?;
+        let failure_mode = self.failure_mode(tenant)?;
+        let mut ground = Ground {
+            reading,
+            standing,
+            view,
+            failure_mode,
+        };
+        if ground.view.is_none() {
+            if let Some((view, standing)) = self.load(tenant, question.deadline).await {
+                (ground.view, ground.standing) = (Some(view), standing);
+            }
+            // Time has passed since.
+            ground.reading = self.feed.clock().read();
+        }
+        Ok(self.judge_by(&ground, question, stage))
+    }
 
-        let (reading, standing, view) = loop {
+    /// Looks at the clock, then at where the pod stands, then at views, all of one history.
+    async fn at_once<T>(
+        &self,
+        look: impl Fn() -> T,
+    ) -> Result<(Reading, Arc<Standing>, T), Refusal> {
+        loop {
             let history = self.feed.history();
             let reading = self.feed.clock().read();
             let mut standing = self.feed.standing().ok_or_else(not_ready)?;
             stumble().await;
-            let view = self.look(tenant, question.consistency);
+            let seen = look();
             if bites(Bug::LeaseAfterView) {
                 stumble().await;
                 standing = self.feed.standing().ok_or_else(not_ready)?;
             }
             if history.is_some() && history == self.feed.history() {
-                break (reading, standing, view);
+                return Ok((reading, standing, seen));
             }
             // One history was taking the place of another.
             self.feed.one_history().await;
-        };
-        let Some(failure_mode) = self.feed.tenants().get(tenant).map(|t| t.failure_mode) else {
-            let message = "there is no tenant of this id; tenants are made with CreateTenant";
-            return Err(Refusal::of_field(Reason::TenantNotFound, "tenant", message));
-        };
-        let judged = |view: Arc<TenantView>, reading: Reading, standing: &Standing| Judged {
-            answer: self.judge(&view, question, stage, reading, standing),
-            view: Some(view),
-            now: reading.now,
-        };
-        if let Some(view) = view {
-            return Ok(judged(view, reading, &standing));
         }
-        let patience = LOAD_PATIENCE.min(question.deadline / 2);
-        let end = timeout(patience, self.feed.load(tenant)).await;
-        // Time has passed since.
-        let reading = self.feed.clock().read();
-        Ok(match end {
-            Ok(LoadEnd::Done(view, standing)) => judged(view, reading, &standing),
-            Ok(LoadEnd::NoTenant | LoadEnd::Failed) | Err(_) => Judged {
-                answer: self.fail(failure_mode, reading, &standing),
-                view: None,
-                now: reading.now,
-            },
+    }
+
+    fn failure_mode(&self, tenant: &TenantId) -> Result<FailureMode, Refusal> {
+        let mode = self.feed.tenants().get(tenant).map(|t| t.failure_mode);
+        mode.ok_or_else(|| {
+            let message = "there is no tenant of this id; tenants are made with CreateTenant";
+            Refusal::of_field(Reason::TenantNotFound, "tenant", message)
         })
+    }
+
+    /// A view that is not in memory, with where the pod stood when it was loaded; `None` = it did
+    /// not come in time.
+    async fn load(
+        &self,
+        tenant: &TenantId,
+        deadline: Duration,
+    ) -> Option<(Arc<TenantView>, Arc<Standing>)> {
+        let patience = LOAD_PATIENCE.min(deadline / 2);
+        match timeout(patience, self.feed.load(tenant)).await {
+            Ok(LoadEnd::Done(view, standing)) => Some((view, standing)),
+            Ok(LoadEnd::NoTenant | LoadEnd::Failed) | Err(_) => None,
+        }
+    }
+
+    fn judge_by(&self, ground: &Ground, question: &Question<'_>, stage: Stage) -> Judged {
+        let Ground {
+            reading,
+            standing,
+            view,
+            failure_mode,
+        } = ground;
+        let answer = match view {
+            Some(view) => self.judge(view, question, stage, *reading, standing),
+            None => self.fail(*failure_mode, *reading, standing),
+        };
+        Judged {
+            answer,
+            view: view.clone(),
+            now: reading.now,
+        }
     }
 
     /// How many of the last hour's sampled checks on these channels looked under one of these keys.
@@ -304,15 +370,19 @@ impl Checker {
         }
     }
 
-    /// Waits for the news that the question's token, or its wish for all, asks for.
-    async fn await_freshness(&self, question: &Question<'_>) -> Result<(), Refusal> {
-        let patience = NEWS_PATIENCE.min(question.deadline / 2);
+    /// Waits for the news that a token, or the wish for all, asks for.
+    async fn await_freshness(
+        &self,
+        wish: Consistency<'_>,
+        deadline: Duration,
+    ) -> Result<(), Refusal> {
+        let patience = NEWS_PATIENCE.min(deadline / 2);
         let late = |_| {
             let message = "the news that was asked for did not arrive in time; ask again, or with \
                            minimize_latency";
             Refusal::new(Reason::StoreUnavailable, message)
         };
-        match question.consistency {
+        match wish {
             Consistency::MinimizeLatency => Ok(()),
             Consistency::Fully => {
                 let asked = self.feed.clock().read().boot;

@@ -122,6 +122,7 @@ impl Server {
             feed.clone(),
             counters,
             views.clone(),
+            ending.close.clone(),
         )?;
 
         let (fail, failed) = oneshot::channel();

@@ -32,6 +32,8 @@ macro_rules! on_both_stores {
 mod agreement;
 #[path = "it/bans.rs"]
 mod bans;
+#[path = "it/batch.rs"]
+mod batch;
 #[path = "it/button.rs"]
 mod button;
 #[path = "it/cascade.rs"]
@@ -94,10 +96,14 @@ mod requests;
 mod restart;
 #[path = "it/rights.rs"]
 mod rights;
+#[path = "it/roads.rs"]
+mod roads;
 #[path = "stage/server.rs"]
 mod server;
 #[path = "it/spellings.rs"]
 mod spellings;
+#[path = "it/streams.rs"]
+mod streams;
 #[path = "it/terms.rs"]
 mod terms;
 #[path = "it/times.rs"]

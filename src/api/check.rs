@@ -1,32 +1,51 @@
 //! `CheckService`.
 
+mod stream;
+
 use std::sync::Arc;
 
 use smallvec::SmallVec;
-use tonic::{Request, Response, Status};
+use tokio::{task::yield_now, time::Instant};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
 
-use super::{Asked, CHECK_DEADLINE, convert, to_status, v1};
+use self::stream::Answers;
+use super::{
+    Asked, CHECK_DEADLINE, convert,
+    status::{to_rpc_status, to_status},
+    v1::{
+        self,
+        batch_check_interactions_response::{Result as BatchResult, result::Outcome},
+    },
+};
 use crate::{
-    checker::{Answer, Checker, Question},
+    checker::{Answer, Checker, Glance, Question},
     domain::{
         ban::MAX_IDENTITIES,
         decide::{Match, Stage},
         fields,
         identity::Given,
-        refusal::Refusal,
+        refusal::{Reason, Refusal},
     },
 };
+
+/// The most items of a batch.
+const MAX_BATCH: usize = 1_000;
+/// After so many items of a batch others on the same thread have their turn.
+const STRETCH: usize = 64;
 
 /// Answers checks over the wire.
 #[derive(Clone)]
 pub struct CheckApi {
     checker: Arc<Checker>,
+    /// Told when streams are to end.
+    closing: CancellationToken,
 }
 
 impl CheckApi {
-    /// The service of a checker.
-    pub const fn new(checker: Arc<Checker>) -> Self {
-        Self { checker }
+    /// The service of a checker, whose streams end when the server does.
+    pub const fn new(checker: Arc<Checker>, closing: CancellationToken) -> Self {
+        Self { checker, closing }
     }
 
     async fn check(
@@ -38,6 +57,60 @@ impl CheckApi {
         let question = question(asked, request, &identities)?;
         Ok(message(self.checker.check(&asked.caller, &question).await?))
     }
+
+    async fn check_batch(
+        &self,
+        asked: &Asked,
+        request: &v1::BatchCheckInteractionsRequest,
+    ) -> Result<v1::BatchCheckInteractionsResponse, Refusal> {
+        let v1::BatchCheckInteractionsRequest {
+            requests,
+            consistency,
+        } = request;
+        if requests.is_empty() {
+            return Err(Refusal::required("requests"));
+        }
+        fields::items("requests", requests, MAX_BATCH)?;
+        let tenants = requests.iter().map(|request| request.tenant.as_str());
+        let wish = convert::consistency(consistency.as_ref());
+        let glance = self
+            .checker
+            .glance(&asked.caller, tenants, wish, asked.deadline)
+            .await?;
+        let mut results = Vec::with_capacity(requests.len());
+        for (at, request) in requests.iter().enumerate() {
+            if at % STRETCH == STRETCH - 1 {
+                // Others are answered on this thread as well.
+                yield_now().await;
+            }
+            let outcome = match item(&glance, asked, request) {
+                Ok(answer) => Outcome::Response(message(answer)),
+                Err(refusal) => Outcome::Error(to_rpc_status(&refusal)),
+            };
+            results.push(BatchResult {
+                outcome: Some(outcome),
+            });
+        }
+        Ok(v1::BatchCheckInteractionsResponse { results })
+    }
+}
+
+/// One item of a batch.
+fn item(
+    glance: &Glance<'_>,
+    asked: &Asked,
+    request: &v1::CheckInteractionRequest,
+) -> Result<Answer, Refusal> {
+    if request.consistency.is_some() {
+        let message = "how fresh a batch is, is said once for all of its items";
+        return Err(Refusal::of_field(
+            Reason::FieldInvalid,
+            "consistency",
+            message,
+        ));
+    }
+    let identities = identities(request)?;
+    glance.check(&question(asked, request, &identities)?)
 }
 
 #[tonic::async_trait]
@@ -51,6 +124,29 @@ impl v1::check_service_server::CheckService for CheckApi {
         answer
             .map(Response::new)
             .map_err(|refusal| to_status(&refusal))
+    }
+
+    async fn batch_check_interactions(
+        &self,
+        request: Request<v1::BatchCheckInteractionsRequest>,
+    ) -> Result<Response<v1::BatchCheckInteractionsResponse>, Status> {
+        let asked = Asked::of(request.metadata(), CHECK_DEADLINE)?;
+        let answers = self.check_batch(&asked, request.get_ref()).await;
+        answers
+            .map(Response::new)
+            .map_err(|refusal| to_status(&refusal))
+    }
+
+    type StreamCheckInteractionsStream = Answers;
+
+    async fn stream_check_interactions(
+        &self,
+        request: Request<Streaming<v1::StreamCheckInteractionsRequest>>,
+    ) -> Result<Response<Answers>, Status> {
+        let until = super::deadline(request.metadata()).map(|deadline| Instant::now() + deadline);
+        let asked = Asked::of(request.metadata(), CHECK_DEADLINE)?;
+        let answers = Answers::new(self.clone(), asked.caller, request.into_inner(), until);
+        Ok(Response::new(answers))
     }
 }
 

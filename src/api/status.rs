@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use prost::Message as _;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
@@ -27,6 +28,31 @@ const fn code(class: Class) -> Code {
         Class::Unknown => Code::Unimplemented,
         Class::Fault => Code::Internal,
     }
+}
+
+/// What the transport says of a message that is too large.
+const TOO_LARGE: &str = "Error, decoded message length too large: ";
+
+/// A status of the transport, in the contract's words where it has some.
+pub(super) fn in_our_words(status: Status) -> Status {
+    match status.message().strip_prefix(TOO_LARGE) {
+        Some(sizes) if status.code() == Code::OutOfRange => {
+            let message = format!("the message is too large, split it: {sizes}");
+            to_status(&Refusal::new(Reason::MessageTooLarge, message))
+        }
+        _ => status,
+    }
+}
+
+/// What the caller of one thing among many is told, within a message.
+pub(super) fn to_rpc_status(refusal: &Refusal) -> tonic_types::Status {
+    let status = to_status(refusal);
+    // The details of a status are this very message: its code and text are in them as well.
+    tonic_types::Status::decode(status.details()).unwrap_or_else(|_| tonic_types::Status {
+        code: status.code() as i32,
+        message: status.message().to_owned(),
+        details: Vec::new(),
+    })
 }
 
 /// What a caller is told.

@@ -16,15 +16,7 @@ use tonic_reflection::server::Builder as Reflection;
 
 use super::resident;
 use crate::{
-    api::{
-        AdminApi, CheckApi, ConfigApi, DESCRIPTORS, DiagnosticApi, Elsewhere, WatchApi,
-        v1::{
-            admin_service_server::AdminServiceServer, check_service_server::CheckServiceServer,
-            config_service_server::ConfigServiceServer,
-            diagnostic_service_server::DiagnosticServiceServer,
-            watch_service_server::WatchServiceServer,
-        },
-    },
+    api::{AdminApi, Bounded, CheckApi, ConfigApi, DESCRIPTORS, DiagnosticApi, Elsewhere, WatchApi},
     checker::Checker,
     desk::Desk,
     feed::Feed,
@@ -33,9 +25,6 @@ use crate::{
     watcher::Watcher,
 };
 
-/// The largest message, in bytes; a check's is smaller.
-const MAX_MESSAGE: usize = 4 << 20;
-const MAX_CHECK_MESSAGE: usize = 64 << 10;
 /// How often health and gauges are brought up to date.
 const BEAT: Duration = Duration::from_millis(250);
 
@@ -57,6 +46,8 @@ pub(super) struct Services {
     counters: Arc<Counters>,
     pub(super) views: Views,
     health: HealthReporter,
+    /// Told when what never ends by itself is to end.
+    closing: CancellationToken,
 }
 
 impl Services {
@@ -67,6 +58,7 @@ impl Services {
         feed: Feed,
         counters: Arc<Counters>,
         views: Views,
+        closing: CancellationToken,
     ) -> anyhow::Result<Self> {
         // Built once here so that a broken contract stops the start, not a request.
         reflection(Routes::default()).context("the contract's descriptors cannot be served")?;
@@ -79,6 +71,7 @@ impl Services {
             counters,
             views,
             health,
+            closing,
         })
     }
 
@@ -89,9 +82,8 @@ impl Services {
     }
 
     fn with_check(&self, routes: Routes) -> Routes {
-        let api = CheckApi::new(Arc::clone(&self.checker));
-        routes
-            .add_service(CheckServiceServer::new(api).max_decoding_message_size(MAX_CHECK_MESSAGE))
+        let api = CheckApi::new(Arc::clone(&self.checker), self.closing.clone());
+        routes.add_service(Bounded::check(api))
     }
 
     fn with_admin(&self, routes: Routes) -> Routes {
@@ -104,12 +96,10 @@ impl Services {
         let diagnostic = DiagnosticApi::new(self.desk.clone(), Arc::clone(&self.checker));
         let watch = WatchApi::new(self.watcher.clone(), self.desk.clone(), self.feed.clone());
         routes
-            .add_service(AdminServiceServer::new(admin).max_decoding_message_size(MAX_MESSAGE))
-            .add_service(ConfigServiceServer::new(config).max_decoding_message_size(MAX_MESSAGE))
-            .add_service(
-                DiagnosticServiceServer::new(diagnostic).max_decoding_message_size(MAX_MESSAGE),
-            )
-            .add_service(WatchServiceServer::new(watch).max_decoding_message_size(MAX_MESSAGE))
+            .add_service(Bounded::admin(admin))
+            .add_service(Bounded::config(config))
+            .add_service(Bounded::diagnostic(diagnostic))
+            .add_service(Bounded::watch(watch))
     }
 
     /// What the check listener serves.

@@ -1,0 +1,143 @@
+//! Many questions, one look: at the clock, at where the pod stands, and at each tenant's view.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use futures_util::future::join_all;
+
+use super::{Answer, Checker, Consistency, Ground, Question};
+use crate::domain::{
+    caller::{Caller, Reach, Scope},
+    fields,
+    ids::TenantId,
+    refusal::{Reason, Refusal},
+};
+
+/// What came of the look at one tenant.
+enum Place {
+    /// This is no tenant's id.
+    Malformed(Refusal),
+    /// There is no such tenant, or the caller may not ask about it.
+    Refused(Refusal),
+    /// Questions are judged by this.
+    There(TenantId, Ground),
+}
+
+/// A look at all that some questions are about. Whatever is asked by it is judged as of one instant,
+/// and of each tenant by one state (C-5).
+pub struct Glance<'a> {
+    checker: &'a Checker,
+    places: HashMap<&'a str, Place>,
+}
+
+impl Checker {
+    /// Looks at these tenants once, as fresh as is asked for; each may be named many times.
+    ///
+    /// Refused are only a token that cannot be honoured, and a pod that has heard of nothing yet:
+    /// what is wrong with one tenant is told where that one is asked about.
+    pub async fn glance<'a>(
+        &'a self,
+        caller: &Caller,
+        tenants: impl Iterator<Item = &'a str>,
+        wish: Consistency<'_>,
+        deadline: Duration,
+    ) -> Result<Glance<'a>, Refusal> {
+        self.await_freshness(wish, deadline).await?;
+        let (mut places, mut asked) = (HashMap::new(), Vec::new());
+        let mut named = HashSet::new();
+        for text in tenants.filter(|text| named.insert(*text)) {
+            let allowed = |tenant: &TenantId| caller.needs(Scope::Check, Reach::Tenant(tenant));
+            match fields::tenant(text) {
+                Err(refusal) => {
+                    places.insert(text, Place::Malformed(refusal));
+                }
+                Ok(tenant) => match allowed(&tenant) {
+                    Err(refusal) => {
+                        places.insert(text, Place::Refused(refusal));
+                    }
+                    Ok(()) => asked.push((text, tenant)),
+                },
+            }
+        }
+        places.extend(self.look_at(asked, wish, deadline).await?);
+        Ok(Glance {
+            checker: self,
+            places,
+        })
+    }
+
+    async fn look_at<'a>(
+        &self,
+        asked: Vec<(&'a str, TenantId)>,
+        wish: Consistency<'_>,
+        deadline: Duration,
+    ) -> Result<Vec<(&'a str, Place)>, Refusal> {
+        let look = || {
+            let views = asked.iter().map(|(_, tenant)| self.look(tenant, wish));
+            views.collect::<Vec<_>>()
+        };
+        let (mut reading, mut standing, mut views) = self.at_once(look).await?;
+        let mut loaded: Vec<Option<_>> = asked.iter().map(|_| None).collect();
+        let modes: Vec<_> = asked.iter().map(|(_, it)| self.failure_mode(it)).collect();
+        let absent = |at: &usize| views[*at].is_none() && modes[*at].is_ok();
+        let absent: Vec<usize> = (0..asked.len()).filter(absent).collect();
+        if !absent.is_empty() {
+            let loads = absent.iter().map(|at| self.load(&asked[*at].1, deadline));
+            for (at, end) in absent.iter().zip(join_all(loads).await) {
+                loaded[*at] = end;
+            }
+            // Time has passed since: everything is judged as of now.
+            (reading, standing, views) = self.at_once(look).await?;
+        }
+        let parts = asked.into_iter().zip(views).zip(loaded).zip(modes);
+        let place = |((((text, tenant), view), loaded), mode)| {
+            let place = match mode {
+                Err(refusal) => Place::Refused(refusal),
+                Ok(failure_mode) => {
+                    let standing = Arc::clone(&standing);
+                    // Memory may be so short that what was loaded is gone again.
+                    let (view, standing) = match (view, loaded) {
+                        (Some(view), _) => (Some(view), standing),
+                        (None, Some((view, standing))) => (Some(view), standing),
+                        (None, None) => (None, standing),
+                    };
+                    let ground = Ground {
+                        reading,
+                        standing,
+                        view,
+                        failure_mode,
+                    };
+                    Place::There(tenant, ground)
+                }
+            };
+            (text, place)
+        };
+        Ok(parts.map(place).collect())
+    }
+}
+
+impl Glance<'_> {
+    /// Answers a question about one of the tenants, as [`Checker::check`] would at that moment.
+    ///
+    /// How fresh it is, has been decided for all of them.
+    pub fn check(&self, question: &Question<'_>) -> Result<Answer, Refusal> {
+        let place = self.places.get(question.tenant).ok_or_else(|| {
+            let message = "a tenant was asked about that was not looked at";
+            Refusal::new(Reason::Internal, message)
+        })?;
+        if let Place::Malformed(refusal) = place {
+            return Err(refusal.clone());
+        }
+        let stage = question.read_form()?;
+        match place {
+            Place::Malformed(refusal) | Place::Refused(refusal) => Err(refusal.clone()),
+            Place::There(tenant, ground) => {
+                let judged = self.checker.judge_by(ground, question, stage);
+                Ok(self.checker.told(tenant, stage, question, judged))
+            }
+        }
+    }
+}
