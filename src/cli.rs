@@ -73,7 +73,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Ask whether an interaction may go on; exits with 3 when it may not
-    Check(Box<check::Check>),
+    Check(Box<check::CheckCommand>),
     /// Tell why an interaction may go on or may not
     Explain(Box<explain::Explain>),
     /// Make, find, change and end bans

@@ -40,6 +40,8 @@ mod proxy;
 mod record;
 #[path = "torture/report.rs"]
 mod report;
+#[path = "torture/roads.rs"]
+mod roads;
 #[path = "torture/run.rs"]
 mod run;
 #[path = "torture/witness.rs"]
@@ -55,6 +57,11 @@ use run::{Plan, torture};
 
 /// Who does what in which order, unless told otherwise.
 const SEED: u64 = 20_260_101;
+
+/// What a whole run does and asks at least. Where a machine is too slow for that it goes on for up to
+/// thrice its time.
+const FAULTS: usize = 20;
+const CHECKS: u64 = 100_000;
 
 /// A number from the environment.
 #[expect(
@@ -72,17 +79,23 @@ fn told(name: &str, otherwise: u64) -> u64 {
 #[test]
 fn every_answer_is_that_of_one_revision_within_its_bounds_whatever_is_done_to_pods_and_database() {
     let seconds = told("BANCHECK_TORTURE_SECONDS", 60);
+    // A shorter one is for whoever looks at something.
+    let whole = seconds >= 60;
     let report = torture(Plan {
         seed: told("BANCHECK_TORTURE_SEED", SEED),
         pods: u8::try_from(told("BANCHECK_TORTURE_PODS", 4)).expect("a few pods"),
         time: Duration::from_secs(seconds),
+        least: if whole { CHECKS } else { 0 },
         faults: None,
         variables: Vec::new(),
     });
     println!("{report}");
     assert!(report.violations.is_empty(), "{report}");
-    if seconds >= 60 {
-        assert!(report.faults >= 20, "too little was done: {report}");
-        assert!(report.checks >= 60_000, "too little was asked: {report}");
+    if whole {
+        assert!(report.faults >= FAULTS, "too little was done: {report}");
+        assert!(
+            u64::try_from(report.checks).expect("a number") >= CHECKS,
+            "too little was asked, in thrice the time: {report}"
+        );
     }
 }

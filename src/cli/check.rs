@@ -1,5 +1,7 @@
 //! `bancheck check`: may this interaction go on?
 
+mod batch;
+
 use anyhow::bail;
 use chrono::{DateTime, Utc};
 use clap::Args;
@@ -22,6 +24,27 @@ use crate::api::v1::{
 ///
 /// The exit code is the answer: 0 allowed, 3 banned, 1 no answer. An answer given by the tenant's
 /// failure mode, because no usable data was at hand, counts as any other and says so in its basis.
+#[derive(Args)]
+pub(crate) struct CheckCommand {
+    #[command(flatten)]
+    check: Check,
+    /// Ask about every line of a file instead, `-` for standard input: one customer to a line, the
+    /// identities of one parted by tabs; empty lines and those that begin with # are left out. Exits
+    /// with 1 if any has no answer, else with 3 if any is banned [default: none]
+    #[arg(long, value_name = "FILE", conflicts_with = "identities")]
+    batch: Option<String>,
+}
+
+impl CheckCommand {
+    pub(crate) async fn run(self, session: &Session<'_>) -> anyhow::Result<Outcome> {
+        match self.batch {
+            Some(path) => batch::run(self.check, &path, session).await,
+            None => self.check.run(session).await,
+        }
+    }
+}
+
+/// What a check asks.
 #[derive(Args)]
 pub(crate) struct Check {
     /// Channel of the interaction
@@ -52,7 +75,7 @@ pub(crate) struct Check {
 }
 
 impl Check {
-    pub(crate) async fn run(self, session: &Session<'_>) -> anyhow::Result<Outcome> {
+    async fn run(self, session: &Session<'_>) -> anyhow::Result<Outcome> {
         let request = self.request(&session.connection.tenant);
         let asked = request.identities.clone();
         let mut client = session.connection.checks().await?;
@@ -69,23 +92,29 @@ impl Check {
         Ok(outcome)
     }
 
-    pub(super) fn request(self, tenant: &str) -> CheckInteractionRequest {
-        let requirement = match self.at_least_as_fresh {
-            Some(token) => Some(Requirement::AtLeastAsFresh(ConsistencyToken { token })),
+    fn consistency(&self) -> Option<Consistency> {
+        let requirement = match &self.at_least_as_fresh {
+            Some(token) => Some(Requirement::AtLeastAsFresh(ConsistencyToken {
+                token: token.clone(),
+            })),
             None => self
                 .fully_consistent
                 .then_some(Requirement::FullyConsistent(true)),
         };
+        requirement.map(|some| Consistency {
+            requirement: Some(some),
+        })
+    }
+
+    pub(super) fn request(self, tenant: &str) -> CheckInteractionRequest {
         CheckInteractionRequest {
             tenant: tenant.to_owned(),
             channel: self.channel.into(),
             stage: self.stage.unwrap_or_default().into(),
+            consistency: self.consistency(),
             queue: self.queue.unwrap_or_default(),
             identities: self.reading.identities(&self.identities),
             interaction_id: self.interaction_id.unwrap_or_default(),
-            consistency: requirement.map(|some| Consistency {
-                requirement: Some(some),
-            }),
         }
     }
 }

@@ -6,7 +6,7 @@ use super::{output::clean, vocabulary::Spoken};
 use crate::api::v1::{self, IdentityKind};
 
 /// The flags that say how to read the identities of a command; they hold for all of them.
-#[derive(Args)]
+#[derive(Args, Default)]
 pub(crate) struct IdentityFlags {
     /// What the identities are [default: what the channel usually carries; needed when not exactly
     /// one channel is named]

@@ -59,9 +59,9 @@ mod ending {
 /// Within this anything that is awaited here has happened.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn question(id: impl ToString, request: CheckInteractionRequest) -> StreamCheckInteractionsRequest {
+fn question(id: &str, request: CheckInteractionRequest) -> StreamCheckInteractionsRequest {
     StreamCheckInteractionsRequest {
-        correlation_id: id.to_string(),
+        correlation_id: id.to_owned(),
         request: Some(request),
     }
 }
@@ -101,7 +101,7 @@ async fn each_answer_bears_the_id_of_its_question(client: Client) {
     let (questions, mut answers) = client.line().await;
     for at in 0..20 {
         let number = if at % 2 == 0 { NUMBER } else { OTHER_NUMBER };
-        let asked = question(at, connect(Channel::Call, phone(number)));
+        let asked = question(&at.to_string(), connect(Channel::Call, phone(number)));
         questions.send(asked).await.expect("somebody listens");
         // Each is answered before the next is asked: nothing waits for more to come.
         let answer = next(&mut answers).await;
@@ -112,7 +112,8 @@ async fn each_answer_bears_the_id_of_its_question(client: Client) {
 
 async fn what_was_asked_before_the_caller_closed_its_side_is_answered(client: Client) {
     client.ban(add(phone(NUMBER))).await;
-    let asked = (0..2_000).map(|at| question(at, connect(Channel::Call, phone(NUMBER))));
+    let asked =
+        (0..2_000).map(|at| question(&at.to_string(), connect(Channel::Call, phone(NUMBER))));
     let asked: Vec<_> = asked.collect();
     let answers = client.check().stream_check_interactions(iter(asked)).await;
     let mut answers = answers.expect("a stream").into_inner();
@@ -227,7 +228,7 @@ async fn of_a_caller_who_takes_no_answers_no_more_questions_are_read(client: Cli
         counts.store(at + 1, Ordering::SeqCst);
         // One who watches need not see every step.
         let _ = step.try_send(());
-        question(at, connect(Channel::Call, phone(NUMBER)))
+        question(&at.to_string(), connect(Channel::Call, phone(NUMBER)))
     });
     let answers = client.check().stream_check_interactions(asked).await;
     let mut answers = answers.expect("a stream").into_inner();
@@ -267,7 +268,7 @@ async fn a_stream_ends_when_its_deadline_has_passed(client: Client) {
         .insert("grpc-timeout", "400m".parse().expect("a value"));
     let answers = client.check().stream_check_interactions(request).await;
     let mut answers = answers.expect("a stream").into_inner();
-    let asked = question(1, connect(Channel::Call, phone(NUMBER)));
+    let asked = question("1", connect(Channel::Call, phone(NUMBER)));
     questions.send(asked).await.expect("somebody listens");
     assert!(!denied(&next(&mut answers).await));
     let end = timeout(PATIENCE, answers.message()).await.expect("in time");
@@ -281,7 +282,7 @@ async fn a_caller_who_hangs_up_midway_harms_nobody(client: Client) {
         let (questions, answers) = client.line().await;
         for at in 0..16 {
             questions
-                .send(question(at, waits.clone()))
+                .send(question(&at.to_string(), waits.clone()))
                 .await
                 .expect("somebody listens");
         }
@@ -298,7 +299,7 @@ fn a_stream_ends_when_the_server_does(kind: Kind) {
         let client = server.client();
         client.make_tenant(TENANT).await;
         let (questions, mut answers) = client.line().await;
-        let asked = question(1, connect(Channel::Call, phone(NUMBER)));
+        let asked = question("1", connect(Channel::Call, phone(NUMBER)));
         questions.send(asked).await.expect("somebody listens");
         assert!(!denied(&next(&mut answers).await));
         (questions, answers)

@@ -195,8 +195,8 @@ impl Lane {
     }
 }
 
-/// Does things until it is time to stop; everything is as before when this ends.
-pub(crate) async fn play(world: Arc<World>, until: Instant) {
+/// Does things until so long before the run is over; everything is as before when this ends.
+pub(crate) async fn play(world: Arc<World>, before: Duration) {
     let (even, odd): (Vec<_>, Vec<_>) = world
         .seats
         .iter()
@@ -215,7 +215,7 @@ pub(crate) async fn play(world: Arc<World>, until: Instant) {
                 let lasts = millis(planned.lasts);
                 // Time itself: what comes between two faults.
                 sleep_until(Instant::now() + millis(planned.rest)).await;
-                if Instant::now() + lasts > until {
+                if world.is_over(lasts + before) {
                     return;
                 }
                 let begun = boot();

@@ -7,7 +7,10 @@
 //! been committed when the answer arrived. Of instants, those between question and answer count,
 //! and [`TOLERANCE`] to both sides, since a pod's clock follows the database's by a round trip.
 
-use std::{collections::HashMap, fmt};
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt,
+};
 
 use bancheck::domain::{
     decide::Basis,
@@ -16,7 +19,7 @@ use bancheck::domain::{
 
 use crate::{
     model::Model,
-    record::{Answer, Check, End, Fault, Record, Trouble, Wish},
+    record::{Answer, Check, End, Fault, Record, Road, Trouble, Wish},
     witness::History,
 };
 
@@ -160,6 +163,7 @@ impl<'a> Judge<'a> {
         forgive(&mut sleepy, STALE, checks.len());
         found.extend(sleepy);
         found.extend(self.tokens_never_go_back(checks));
+        found.extend(self.batches_are_of_one_state(checks));
         found.extend(self.one_epoch_a_fork(checks));
         found
     }
@@ -342,6 +346,8 @@ impl<'a> Judge<'a> {
                     clause = LATE;
                     self.touched(check)
                 }
+                // A stream ends with its pod, and says so.
+                "NOT_READY" if check.road == Road::Stream => !awake || self.touched(check),
                 "NOT_READY" | "TENANT_NOT_FOUND" => !awake,
                 "TOKEN_HISTORY_LOST" => match check.question.wish {
                     Wish::AtLeast(token) => !self.lives_on(token),
@@ -418,6 +424,65 @@ impl<'a> Judge<'a> {
             }
         }
         found
+    }
+
+    /// C-5 of a batch: its answers about one tenant are those of one revision and one instant.
+    fn batches_are_of_one_state(&self, checks: &[Check]) -> Vec<Violation> {
+        let mut batches: HashMap<(u64, u8), Vec<(&Check, &Answer)>> = HashMap::new();
+        for check in checks {
+            if let (Road::Batch(number), Ok(answer)) = (check.road, &check.outcome) {
+                let batch = batches.entry((number, check.question.tenant)).or_default();
+                batch.push((check, answer));
+            }
+        }
+        let mut found = Vec::new();
+        for batch in batches.values().filter(|batch| batch.len() > 1) {
+            let (check, first) = batch[0];
+            let rests = |answer: &Answer| (answer.token, answer.basis, answer.stale_for);
+            let same = batch.iter().all(|(_, one)| rests(one) == rests(first));
+            let why = if !same {
+                "the answers of a batch do not all rest on the same"
+            } else if first.basis != Basis::FailureMode && !self.is_one_state(batch) {
+                "no revision at any instant explains all answers of a batch"
+            } else {
+                continue;
+            };
+            let why = why.to_owned();
+            found.push(self.told(check, &Misfit { clause: "C-5", why }));
+        }
+        found
+    }
+
+    fn is_one_state(&self, batch: &[(&Check, &Answer)]) -> bool {
+        let (check, first) = batch[0];
+        let asked = check.sent + self.to_wall - TOLERANCE;
+        let got = check.received + self.to_wall + TOLERANCE;
+        let homes = self
+            .pasts
+            .iter()
+            .filter(|past| could(past.history, check, first));
+        homes.into_iter().any(|past| {
+            let from = first.token.anchor.revision.0;
+            let to = past
+                .history
+                .committed_by(check.received + self.to_wall + 1_000);
+            let questions = || batch.iter().map(|(check, _)| &check.question);
+            let revisions: BTreeSet<u64> = questions()
+                .flat_map(|question| past.model.turns(question, from, to))
+                .collect();
+            let instants: BTreeSet<i64> = questions()
+                .flat_map(|question| past.model.instants(question, asked, got))
+                .collect();
+            let explains = |revision: u64, now: i64| {
+                batch.iter().all(|(check, answer)| {
+                    past.model.verdict(&check.question, revision, now) == answer.verdict
+                })
+            };
+            revisions
+                .iter()
+                .rev()
+                .any(|revision| instants.iter().any(|now| explains(*revision, *now)))
+        })
     }
 
     /// After a fork, pods that know of it agree on one new epoch.

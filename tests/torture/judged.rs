@@ -16,7 +16,9 @@ use crate::{
     audit,
     cast::NOBODY,
     judge::Judge,
-    record::{Answer, Check, Deed, End, Fault, Question, Record, Trouble, Verdict, Wish, Write},
+    record::{
+        Answer, Check, Deed, End, Fault, Question, Record, Road, Trouble, Verdict, Wish, Write,
+    },
     witness::{History, Row},
 };
 
@@ -125,6 +127,7 @@ fn check(
         sent,
         received,
         question,
+        road: Road::Alone,
         outcome: Ok(Answer {
             verdict: says,
             basis: Basis::Fresh,
@@ -333,6 +336,39 @@ fn each_wrong_answer_is_found_for_what_it_is() {
         let found = broken(vec![check.clone()], always());
         assert_eq!(found, [clause], "{check:?}");
     }
+}
+
+#[test]
+fn c5_a_batch_of_two_states_is_found() {
+    let at_once = |caller, batch, says| Check {
+        road: Road::Batch(batch),
+        ..check(question(caller), (101 * S, 104 * S), at(1, 5, 1), says)
+    };
+    let (before, after) = (Verdict::default, || deny(LATER, i64::MAX));
+    // Each is right at some moment: caller 4 is banned at 103 s.
+    let none = [""; 0];
+    let one = |batch| broken(batch, always());
+    assert_eq!(
+        one(vec![at_once(4, 1, before()), at_once(4, 1, before())]),
+        none
+    );
+    assert_eq!(
+        one(vec![at_once(4, 1, after()), at_once(4, 1, after())]),
+        none
+    );
+    assert_eq!(
+        one(vec![at_once(4, 1, before()), at_once(4, 2, after())]),
+        none
+    );
+    assert_eq!(
+        one(vec![at_once(4, 1, before()), at_once(4, 1, after())]),
+        ["C-5"]
+    );
+    let mut other = at_once(9, 1, before());
+    if let Ok(answer) = &mut other.outcome {
+        answer.token = at(1, 4, 1);
+    }
+    assert_eq!(one(vec![at_once(4, 1, before()), other]), ["C-5"]);
 }
 
 #[test]

@@ -25,23 +25,31 @@ use tonic_types::StatusExt as _;
 use crate::{
     cast::{self, Dice, NOBODY, QUEUES, Reader, boot},
     pods::Life,
-    record::{Answer, Check, Question, Trouble, Verdict, Wish},
+    record::{Answer, Check, Question, Road, Trouble, Verdict, Wish},
     world::{World, lives},
 };
 
 /// What everybody hopes for.
 pub(crate) const FRESH: Basis = Basis::Fresh;
 /// How long an answer is waited for: a pod may stand still for a while and answer then.
-const PATIENCE: Duration = Duration::from_secs(12);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(12);
+
+/// How somebody asks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Manner {
+    Alone,
+    InBatches,
+    OnAStream,
+}
 
 /// Asks one pod, in all of its lives.
 pub(crate) struct Asker {
-    world: Arc<World>,
+    pub(crate) world: Arc<World>,
     seat: usize,
     life: watch::Receiver<Option<Life>>,
     client: Option<(u16, CheckServiceClient<Channel>)>,
-    reader: Reader,
-    dice: Dice,
+    pub(crate) reader: Reader,
+    pub(crate) dice: Dice,
     /// What was asked and answered.
     pub(crate) checks: Vec<Check>,
 }
@@ -62,14 +70,25 @@ impl Asker {
         }
     }
 
-    /// Asks until everybody is to stop, no faster than this.
-    pub(crate) async fn ask_on(mut self, pace: Duration) -> Vec<Check> {
+    /// Asks in one manner until everybody is to stop, no faster than this.
+    pub(crate) async fn ask_on(mut self, manner: Manner, pace: Duration) -> Vec<Check> {
         // Not all at once.
-        let mut next = Instant::now() + pace * u32::try_from(self.dice.below(200)).expect("few");
+        let some = u32::try_from(self.dice.below(200)).expect("few");
+        let mut next = Instant::now() + Duration::from_millis(3) * some;
         sleep_until(next).await;
+        let mut line = None;
         while self.world.asking.load(Ordering::SeqCst) {
-            let question = self.any_question();
-            let answered = self.ask(question).await.is_some();
+            let before = self.checks.len();
+            let answered = match manner {
+                Manner::Alone => {
+                    let question = self.any_question();
+                    self.ask(question).await.is_some()
+                }
+                Manner::InBatches => self.ask_a_batch().await,
+                Manner::OnAStream => self.ask_on_a_stream(&mut line).await,
+            };
+            let asked = (self.checks.len() - before) as u64;
+            self.world.asked.fetch_add(asked, Ordering::Relaxed);
             next = (next + pace).max(Instant::now() - pace * 20);
             if !answered {
                 next = next.max(Instant::now() + Duration::from_millis(5));
@@ -80,7 +99,7 @@ impl Asker {
         self.checks
     }
 
-    fn any_question(&mut self) -> Question {
+    pub(crate) fn any_question(&mut self) -> Question {
         let dice = &mut self.dice;
         let (mut tenant, mut first) = (dice.tenant(), dice.caller());
         if dice.chance(50) {
@@ -115,40 +134,58 @@ impl Asker {
         }
     }
 
-    /// Asks one question; the basis of the answer, if there was one.
-    pub(crate) async fn ask(&mut self, question: Question) -> Option<Basis> {
+    /// A client of the pod as it lives now, and which of its lives that is.
+    pub(crate) async fn client(&mut self) -> Option<(u16, CheckServiceClient<Channel>)> {
         // A pod that is dead cannot be asked; the run may end meanwhile.
         let found = timeout(Duration::from_millis(200), lives(&mut self.life)).await;
         let life = found.ok()?;
-        let (number, client) = match self.client.take() {
-            Some((number, client)) if number == life.number => (number, client),
-            _ => (life.number, CheckServiceClient::new(life.check)),
-        };
-        let (_, client) = self.client.insert((number, client));
+        let kept = self
+            .client
+            .take()
+            .filter(|(number, _)| *number == life.number);
+        let client = kept.unwrap_or_else(|| (life.number, CheckServiceClient::new(life.check)));
+        Some(self.client.insert(client).clone())
+    }
+
+    /// Notes what came of a question.
+    pub(crate) fn note(
+        &mut self,
+        life: u16,
+        road: Road,
+        sent: i64,
+        question: Question,
+        outcome: Result<Answer, Trouble>,
+    ) {
+        self.checks.push(Check {
+            pod: self.world.seats[self.seat].number,
+            life,
+            sent,
+            received: boot(),
+            question,
+            road,
+            outcome,
+        });
+    }
+
+    /// Asks one question; the basis of the answer, if there was one.
+    pub(crate) async fn ask(&mut self, question: Question) -> Option<Basis> {
+        let (number, mut client) = self.client().await?;
         let request = self.reader.request(question);
         let sent = boot();
         let answered = timeout(PATIENCE, client.check_interaction(request)).await;
-        let received = boot();
         let outcome = match answered {
             Ok(Ok(answer)) => self.reader.answer(&answer.into_inner()),
             Ok(Err(status)) => Err(trouble(&status)),
             Err(_) => Err(Trouble::Silent),
         };
         let basis = outcome.as_ref().ok().map(|answer| answer.basis);
-        self.checks.push(Check {
-            pod: self.world.seats[self.seat].number,
-            life: number,
-            sent,
-            received,
-            question,
-            outcome,
-        });
+        self.note(number, Road::Alone, sent, question, outcome);
         basis
     }
 }
 
 impl Reader {
-    fn request(&self, question: Question) -> CheckInteractionRequest {
+    pub(crate) fn request(&self, question: Question) -> CheckInteractionRequest {
         let Question {
             tenant,
             callers,
@@ -191,7 +228,7 @@ impl Reader {
         }
     }
 
-    fn answer(&mut self, answer: &CheckInteractionResponse) -> Result<Answer, Trouble> {
+    pub(crate) fn answer(&mut self, answer: &CheckInteractionResponse) -> Result<Answer, Trouble> {
         let odd = || Trouble::Odd(format!("{answer:?}"));
         let ban = |found: &v1::BanMatch| BanId::parse(&found.ban_id).ok_or_else(odd);
         let basis = match answer.basis() {

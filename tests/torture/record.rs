@@ -73,6 +73,17 @@ pub(crate) enum Trouble {
     Odd(String),
 }
 
+/// How a question was put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Road {
+    /// In a call of its own.
+    Alone,
+    /// In a batch, each with a number of its own.
+    Batch(u64),
+    /// On a stream.
+    Stream,
+}
+
 /// A question that was asked.
 #[derive(Clone, Debug)]
 pub(crate) struct Check {
@@ -82,6 +93,7 @@ pub(crate) struct Check {
     pub(crate) sent: i64,
     pub(crate) received: i64,
     pub(crate) question: Question,
+    pub(crate) road: Road,
     pub(crate) outcome: Result<Answer, Trouble>,
 }
 

@@ -6,7 +6,7 @@ use bancheck::domain::decide::Basis;
 
 use crate::{
     judge::Violation,
-    record::{Answer, Check, End, Fault, Record, Trouble, Wish},
+    record::{Answer, Check, End, Fault, Record, Road, Trouble, Wish},
     witness::History,
 };
 
@@ -72,6 +72,14 @@ fn wish(wish: Wish) -> &'static str {
     }
 }
 
+fn road(road: Road) -> &'static str {
+    match road {
+        Road::Alone => "alone",
+        Road::Batch(_) => "in batches",
+        Road::Stream => "on streams",
+    }
+}
+
 fn outcome(check: &Check) -> String {
     match &check.outcome {
         Ok(answer) => match answer.basis {
@@ -111,6 +119,10 @@ impl Report {
                 "checks {}: {}",
                 checks.len(),
                 counted(checks.iter().map(|one| wish(one.question.wish)))
+            ),
+            format!(
+                "asked: {}",
+                counted(checks.iter().map(|one| road(one.road)))
             ),
             format!("answered: {}", counted(checks.iter().map(outcome))),
             format!(

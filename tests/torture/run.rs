@@ -15,7 +15,7 @@ use crate::{
     cast::{self, CALLERS, NOBODY, TENANTS},
     faults::{self, Kind},
     judge::{Judge, Violation},
-    load::{Asker, FRESH},
+    load::{Asker, FRESH, Manner},
     record::{Question, Record, Wish},
     report::Report,
     world::World,
@@ -26,13 +26,17 @@ use crate::{
 const RECOVERY: Duration = Duration::from_secs(3);
 /// How long one who asks rests between two questions.
 const PACE: Duration = Duration::from_millis(3);
-/// How many ask each pod.
-const ASKERS: u64 = 5;
+/// How many ask each pod one question a call; one more asks many at once, and one on a stream.
+const ASKERS: u64 = 3;
+/// How long these two rest.
+const PACE_OF_MANY: Duration = Duration::from_millis(50);
 /// How long one who writes rests.
 const WRITE_PACE: Duration = Duration::from_millis(120);
 /// How many write.
 const WRITERS: u64 = 20;
 
+/// How often it is looked whether the run is over.
+const LOOK: Duration = Duration::from_millis(100);
 /// After so many last questions without a good answer a pod is asked no more.
 const ENOUGH: u32 = 20;
 
@@ -42,6 +46,8 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) pods: u8,
     pub(crate) time: Duration,
+    /// How much is to be asked at least, for as long as thrice the time.
+    pub(crate) least: u64,
     /// The faults there may be; `None` = all.
     pub(crate) faults: Option<&'static [Kind]>,
     /// Variables for the pods that are processes.
@@ -60,16 +66,19 @@ pub(crate) fn torture(plan: Plan) -> Report {
 
 async fn run(plan: Plan) -> Report {
     let world = World::build(plan).await;
-    let Plan {
-        seed, pods, time, ..
-    } = world.plan.clone();
+    let Plan { seed, pods, .. } = world.plan.clone();
     let to_wall = cast::to_wall();
     let mut watching = JoinSet::new();
     watching.spawn(Arc::clone(&world).watch());
     let mut asking = JoinSet::new();
     for seat in 0..world.seats.len() {
         for number in 1..=ASKERS {
-            asking.spawn(Asker::new(Arc::clone(&world), seat, number).ask_on(PACE));
+            let asker = Asker::new(Arc::clone(&world), seat, number);
+            asking.spawn(asker.ask_on(Manner::Alone, PACE));
+        }
+        for (number, manner) in [(4, Manner::InBatches), (5, Manner::OnAStream)] {
+            let asker = Asker::new(Arc::clone(&world), seat, number);
+            asking.spawn(asker.ask_on(manner, PACE_OF_MANY));
         }
     }
     let mut writing = JoinSet::new();
@@ -77,12 +86,8 @@ async fn run(plan: Plan) -> Report {
         writing.spawn(Writer::new(Arc::clone(&world), number).write_on(WRITE_PACE));
     }
 
-    let until = Instant::now() + time;
-    faults::play(
-        Arc::clone(&world),
-        until.checked_sub(RECOVERY).unwrap_or(until),
-    )
-    .await;
+    let began = *world.began.get_or_init(Instant::now);
+    faults::play(Arc::clone(&world), RECOVERY).await;
     let mut violations = std::mem::take(&mut *world.doubts.lock().expect("the doubts"));
     let back = match world.all_fresh(RECOVERY).await {
         Ok(took) => format!("all pods were FRESH within {} ms", took.as_millis()),
@@ -107,8 +112,11 @@ async fn run(plan: Plan) -> Report {
             told
         }
     };
-    // Time itself: the run lasts so long.
-    sleep_until(until).await;
+    while !world.is_over(Duration::ZERO) {
+        // Time itself: the run lasts so long.
+        sleep_until(Instant::now() + LOOK).await;
+    }
+    let lasted = began.elapsed().as_secs();
     world.writing.store(false, Ordering::SeqCst);
     let writes = writing.join_all().await.concat();
     world.asking.store(false, Ordering::SeqCst);
@@ -131,7 +139,7 @@ async fn run(plan: Plan) -> Report {
         writes,
         faults,
     };
-    let begun = Instant::now();
+    let judging = Instant::now();
     let judge = Judge::new(&witness.histories, &witness.targets, &record, to_wall);
     violations.extend(judge.judge(&record.checks));
     let acknowledged = audit::acknowledged(&record, &witness.histories, to_wall);
@@ -140,12 +148,12 @@ async fn run(plan: Plan) -> Report {
     violations.extend(acknowledged.violations);
     violations.extend(rows.violations);
     let report = Report::of(
-        (seed, pods, time.as_secs()),
+        (seed, pods, lasted),
         &record,
         &witness.histories,
         violations,
         acknowledged.lost_by_restore,
-        &format!("{back}; judged in {:.1} s", begun.elapsed().as_secs_f32()),
+        &format!("{back}; judged in {:.1} s", judging.elapsed().as_secs_f32()),
     );
     if !report.violations.is_empty() {
         for seat in &world.seats {

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -53,6 +53,11 @@ pub(crate) struct World {
     pub(crate) standing: Mutex<Vec<(u8, BanId)>>,
     /// Whom writers were about lately: tenants and callers, packed.
     pub(crate) lately: [AtomicU64; 64],
+    /// How many questions have been asked, and how many batches.
+    pub(crate) asked: AtomicU64,
+    pub(crate) batches: AtomicU64,
+    /// When the run began.
+    pub(crate) began: OnceLock<Instant>,
     /// Writers and askers go on.
     pub(crate) writing: AtomicBool,
     pub(crate) asking: AtomicBool,
@@ -93,6 +98,9 @@ impl World {
             newest: Mutex::default(),
             standing: Mutex::default(),
             lately: [const { AtomicU64::new(0) }; 64],
+            asked: AtomicU64::new(0),
+            batches: AtomicU64::new(0),
+            began: OnceLock::new(),
             writing: AtomicBool::new(true),
             asking: AtomicBool::new(true),
         });
@@ -204,6 +212,15 @@ impl World {
             // A database that is away is looked at again.
             let _ = self.witness.lock().await.catch_up().await;
         }
+    }
+
+    /// Whether the run is over so long from now: its time has passed and enough has been asked, or,
+    /// where the machine is slow, thrice its time has.
+    pub(crate) fn is_over(&self, in_a_while: Duration) -> bool {
+        let Plan { time, least, .. } = self.plan;
+        let begun = *self.began.get_or_init(Instant::now);
+        let passed = begun.elapsed() + in_a_while;
+        passed >= time && (self.asked.load(Ordering::Relaxed) >= least || passed >= 3 * time)
     }
 
     /// Ends all pods; the database goes with the world.
