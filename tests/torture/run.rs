@@ -123,6 +123,10 @@ async fn run(plan: Plan) -> Report {
     let mut checks = asking.join_all().await.concat();
     watching.join_all().await;
     checks.extend(last_questions(&world, &mut violations).await);
+    // Time itself makes pods write, so they end before the rows are looked at.
+    let seats = world.seats.iter();
+    let logs: Vec<_> = seats.map(|seat| (seat.number, seat.log())).collect();
+    Arc::clone(&world).end().await;
 
     let mut witness = world.witness.lock().await;
     assert!(witness.read_again().await, "the database answers");
@@ -156,14 +160,12 @@ async fn run(plan: Plan) -> Report {
         &format!("{back}; judged in {:.1} s", judging.elapsed().as_secs_f32()),
     );
     if !report.violations.is_empty() {
-        for seat in &world.seats {
-            for line in seat.log() {
-                eprintln!("pod {}: {line}", seat.number);
+        for (pod, log) in logs {
+            for line in log {
+                eprintln!("pod {pod}: {line}");
             }
         }
     }
-    drop(witness);
-    world.end().await;
     report
 }
 

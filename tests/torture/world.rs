@@ -223,7 +223,7 @@ impl World {
         passed >= time && (self.asked.load(Ordering::Relaxed) >= least || passed >= 3 * time)
     }
 
-    /// Ends all pods; the database goes with the world.
+    /// Ends all pods; the database goes on until the world is dropped.
     pub(crate) async fn end(self: Arc<Self>) {
         let ended = spawn_blocking(move || {
             for seat in &self.seats {
