@@ -20,7 +20,8 @@ use super::{
     v1::{
         admin_service_server::AdminServiceServer, check_service_server::CheckServiceServer,
         config_service_server::ConfigServiceServer,
-        diagnostic_service_server::DiagnosticServiceServer, watch_service_server::WatchServiceServer,
+        diagnostic_service_server::DiagnosticServiceServer,
+        watch_service_server::WatchServiceServer,
     },
 };
 

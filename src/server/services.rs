@@ -16,7 +16,9 @@ use tonic_reflection::server::Builder as Reflection;
 
 use super::resident;
 use crate::{
-    api::{AdminApi, Bounded, CheckApi, ConfigApi, DESCRIPTORS, DiagnosticApi, Elsewhere, WatchApi},
+    api::{
+        AdminApi, Bounded, CheckApi, ConfigApi, DESCRIPTORS, DiagnosticApi, Elsewhere, WatchApi,
+    },
     checker::Checker,
     desk::Desk,
     feed::Feed,
