@@ -102,6 +102,8 @@ mod roads;
 mod server;
 #[path = "it/spellings.rs"]
 mod spellings;
+#[path = "it/standstill.rs"]
+mod standstill;
 #[path = "it/streams.rs"]
 mod streams;
 #[path = "it/terms.rs"]

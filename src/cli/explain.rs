@@ -198,8 +198,8 @@ impl Story<'_> {
         let known = !ban.ban_id.is_empty();
         let until = || match (known, ban.expire_time.as_ref()) {
             (false, _) => String::new(),
-            (true, None) => ", and has no end".to_owned(),
-            (true, time) => format!(", and ends {}", told(time)),
+            (true, None) => "; it has no end".to_owned(),
+            (true, time) => format!("; it ends {}", told(time)),
         };
         let when = |what: &str, time: Option<&Timestamp>| match time {
             None => what.to_owned(),
@@ -215,7 +215,7 @@ impl Story<'_> {
                 "An exception fits as well, and overrides nothing more.".to_owned()
             }
             "ALSO_MATCHED" => format!(
-                "Banned a second time{}{}: lifting the first alone changes nothing.",
+                "Banned once more{}{}: lifting the first alone changes nothing.",
                 list_of(&ban),
                 until()
             ),
@@ -247,7 +247,7 @@ impl Story<'_> {
                 };
                 let because = match clean(&ban.deactivate_reason) {
                     reason if reason.is_empty() => String::new(),
-                    reason => format!(", since \u{201c}{reason}\u{201d}"),
+                    reason => format!(": \u{201c}{reason}\u{201d}"),
                 };
                 format!("{lifted}{by}{because}.")
             }
@@ -302,8 +302,8 @@ impl Story<'_> {
 fn list_of(ban: &Ban) -> String {
     match (ban.ban_id.as_str(), clean(&ban.list_id)) {
         ("", _) => String::new(),
-        (_, list) if list.is_empty() => ", in the whole tenant".to_owned(),
-        (_, list) => format!(", in list {list}"),
+        (_, list) if list.is_empty() => " in the whole tenant".to_owned(),
+        (_, list) => format!(" in list {list}"),
     }
 }
 

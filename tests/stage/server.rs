@@ -1,6 +1,6 @@
 //! A server in this process, on free ports, and a client that comes in by the front door.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bancheck::{
     api::v1::{
@@ -11,6 +11,7 @@ use bancheck::{
         diagnostic_service_client::DiagnosticServiceClient,
     },
     config::Config,
+    feed::{Machine, ThisMachine},
     store::Place,
     telemetry::LogFormat,
 };
@@ -49,7 +50,13 @@ pub(crate) struct Server(Option<bancheck::server::Server>);
 impl Server {
     /// Starts one and waits until it is ready.
     pub(crate) fn start(config: &Config) -> anyhow::Result<Self> {
-        let mut server = Self(Some(bancheck::server::Server::start(config)?));
+        Self::start_on(config, Arc::new(ThisMachine))
+    }
+
+    /// The same, timed by the clocks of some machine.
+    pub(crate) fn start_on(config: &Config, machine: Arc<dyn Machine>) -> anyhow::Result<Self> {
+        let server = bancheck::server::Server::start_on(config, machine)?;
+        let mut server = Self(Some(server));
         server.0.as_mut().expect("a server just started").ready()?;
         Ok(server)
     }
