@@ -181,6 +181,14 @@ impl Desk {
         let mut rulings =
             view.map_or_else(Vec::new, |view| asked.rulings(&view, now, &answer.verdict));
         let bans: HashMap<BanId, &Ban> = by_id(known);
+        for ruling in &mut rulings {
+            // Gone with its list, which is more than the view can tell.
+            if let (Why::ListNotEnforcedHere, Some(ban)) = (ruling.why, bans.get(&ruling.ban))
+                && ban.ended
+            {
+                ruling.why = ended(ban);
+            }
+        }
         for ruling in asked.rulings(rows, now, &Verdict::default()) {
             if rulings.iter().any(|told| told.ban == ruling.ban) {
                 continue;

@@ -2,9 +2,9 @@
 
 use bancheck::api::v1::{
     BanList, Channel, CheckInteractionRequest, CheckInteractionResponse, Consistency,
-    CreateBanRequest, ExplainInteractionRequest, ExplainInteractionResponse, Identity,
-    IdentityKind, MatchKind, SetBanListQueuesRequest, ban::Enforcement, consistency::Requirement,
-    explain_interaction_response::rule,
+    CreateBanRequest, DeleteBanListRequest, ExplainInteractionRequest, ExplainInteractionResponse,
+    Identity, IdentityKind, MatchKind, SetBanListQueuesRequest, ban::Enforcement,
+    consistency::Requirement, explain_interaction_response::rule,
 };
 use prost_types::Timestamp;
 use tonic::Code;
@@ -27,6 +27,7 @@ on_both_stores!(
     a_ban_on_another_channel_is_told,
     a_ban_in_a_list_that_is_not_checked_here_is_told,
     a_shadow_ban_is_told,
+    a_ban_of_a_deleted_list_was_lifted_with_it,
     a_range_that_has_ended_is_found_by_whoever_is_in_it,
     a_lifted_ban_was_in_force_before_it_was_lifted,
     a_ban_was_not_there_before_it_was_made,
@@ -207,6 +208,24 @@ async fn a_shadow_ban_is_told(client: Client) {
     let expected = [(listed.ban_id, "SHADOW"), (ban.ban_id, "SHADOW")];
     assert_eq!(rules(&explained), expected);
     assert_eq!(answer(&explained).shadow_matches.len(), 2);
+}
+
+async fn a_ban_of_a_deleted_list_was_lifted_with_it(client: Client) {
+    client.make_list(list("debtors")).await;
+    client.relate("debtors", &["sales"]).await;
+    let ban = client.ban(add_to("debtors", phone(NUMBER))).await;
+    let request = DeleteBanListRequest {
+        tenant: TENANT.to_owned(),
+        list_id: "debtors".to_owned(),
+        force: true,
+        ..Default::default()
+    };
+    client.config().delete_ban_list(request).await.unwrap();
+    for check in [call(), enter("sales", Channel::Call, phone(NUMBER))] {
+        let explained = explain(&client, check).await;
+        assert!(!denies(answer(&explained)));
+        assert_eq!(rules(&explained), [(ban.ban_id.clone(), "DEACTIVATED")]);
+    }
 }
 
 async fn a_range_that_has_ended_is_found_by_whoever_is_in_it(client: Client) {
