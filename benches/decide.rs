@@ -178,14 +178,14 @@ fn judge(criterion: &mut Criterion, view: &TenantView, count: u32) {
         (
             "CIDR hit",
             (0..ASKED)
-                .map(|at| chat(format!("10.{}.0.{}", at % 96, at % 256)))
+                .map(|at| chat(format!("100.{}.0.{}", at % 96, at % 256)))
                 .collect(),
             true,
         ),
         (
             "CIDR miss",
             (0..ASKED)
-                .map(|at| chat(format!("172.16.{}.{}", at / 256, at % 256)))
+                .map(|at| chat(format!("203.0.{}.{}", at / 256, at % 256)))
                 .collect(),
             false,
         ),

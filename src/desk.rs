@@ -6,6 +6,7 @@
 
 mod change;
 mod create;
+mod exceptions;
 mod explain;
 mod export;
 mod import;
@@ -19,6 +20,7 @@ mod pages;
 mod preview;
 mod queues;
 mod rekey;
+mod spared;
 mod targets;
 mod tenants;
 mod times;
@@ -39,6 +41,10 @@ use uuid::Uuid;
 pub use self::{
     change::{BanEdit, DeactivateBan, UpdateBan},
     create::{CreateBan, prepare},
+    exceptions::{
+        CreateException, DeactivateException, ExceptionQuery, Named, RestoreProtection,
+        ShownException,
+    },
     explain::Explanation,
     export::{ExportPlace, ExportSink},
     import::{Import, ImportRow, ImportTerms},

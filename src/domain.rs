@@ -8,6 +8,7 @@ pub mod channel;
 pub mod clock;
 pub mod decide;
 pub mod digest;
+pub mod exception;
 pub mod fields;
 pub mod hex;
 pub mod identity;

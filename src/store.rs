@@ -22,6 +22,7 @@
 //! the connections; `postgres` and `sqlite` add what only they can do: migrate, ring and hear the bell.
 //! **Invariant:** `sqlx` lives on this floor only.
 
+mod error;
 mod export;
 mod payload;
 mod pool;
@@ -42,102 +43,31 @@ use std::{
 };
 
 use async_trait::async_trait;
-use thiserror::Error;
 use uuid::{ContextV7, Uuid};
 
 pub use self::{
+    error::StoreError,
     export::BanSink,
-    read::{Aged, BanFilter, BanOrder, BanPage, Cursor, EventFilter},
+    read::{Aged, BanFilter, BanOrder, BanPage, Cursor, EventFilter, ExceptionFilter},
     rows::{Added, Answer, NewBan},
     upkeep::{Agenda, Matched, Purged, Sweep, Swept, Turn, Upkeep},
 };
 use crate::domain::{
     ban::Ban,
     clock::Timestamp,
-    ids::{BanId, ListId, TenantId},
+    exception::{Exception, Lifted},
+    ids::{BanId, ExceptionId, ListId, TenantId},
     keys::{MatchKey, Reach},
     list::BanList,
     policy::TenantSettings,
     queue::{AtQueue, BanRights, QueuePolicy},
-    record::{BanRecord, ListRecord, News, QueueRecord, TenantRecord},
+    record::{BanRecord, ExceptionNews, ListRecord, News, QueueRecord, TenantRecord},
     revision::{Anchor, Epoch, Nonce, Revision},
     view::index::Key,
 };
 
 /// The most bans of one transaction, and of one feed row.
 pub const MAX_CHUNK: usize = 1_000;
-
-/// What can go wrong with a store.
-#[derive(Debug, Error)]
-pub enum StoreError {
-    /// The database cannot be reached, or did not answer as one that works.
-    #[error("the database is not available")]
-    Unavailable(#[source] sqlx::Error),
-    /// The server only follows another one, and may lag behind what was acknowledged.
-    #[error("this database server only follows another one (it is in recovery)")]
-    Following,
-    /// A unique constraint stood in the way.
-    #[error("something alike exists already")]
-    Taken,
-    /// A row holds what no version of this program writes.
-    #[error("the database holds something unreadable: {0}")]
-    Corrupt(&'static str),
-    /// The schema could not be brought up to date.
-    #[error("the database schema could not be migrated")]
-    Migration(#[source] sqlx::migrate::MigrateError),
-    /// The database was filled under another master key.
-    #[error(
-        "this database was filled under another master key: with this one nobody would be found \
-         banned; start with the key it was made with"
-    )]
-    WrongKey,
-}
-
-impl StoreError {
-    /// The error and what caused it, on one line.
-    pub fn with_causes(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            text = format!("{text}: {error}");
-            cause = error.source();
-        }
-        text
-    }
-}
-
-impl From<sqlx::migrate::MigrateError> for StoreError {
-    fn from(error: sqlx::migrate::MigrateError) -> Self {
-        use sqlx::migrate::MigrateError;
-        match error {
-            // A server that is away or starting up; what a script says is of class 42 and others.
-            MigrateError::Execute(cause) if passes(&cause) => Self::Unavailable(cause),
-            error => Self::Migration(error),
-        }
-    }
-}
-
-/// Whether a failure is one of reaching the server rather than of what it was told.
-fn passes(error: &sqlx::Error) -> bool {
-    match error {
-        // Class 57: shutting down or starting up; 53: out of connections; 08: connection; 55: a lock.
-        sqlx::Error::Database(cause) => cause.code().is_some_and(|code| {
-            ["57", "53", "08", "55"]
-                .iter()
-                .any(|class| code.starts_with(class))
-        }),
-        _ => true,
-    }
-}
-
-impl From<sqlx::Error> for StoreError {
-    fn from(error: sqlx::Error) -> Self {
-        match &error {
-            sqlx::Error::Database(cause) if cause.is_unique_violation() => Self::Taken,
-            _ => Self::Unavailable(error),
-        }
-    }
-}
 
 /// Shorthand of this floor.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
@@ -204,6 +134,15 @@ pub enum Begun {
     Reused,
     /// There is no such tenant.
     NoTenant,
+}
+
+/// An exception to be kept, with all that it is found by.
+#[derive(Clone, Debug)]
+pub struct NewException {
+    /// The exception.
+    pub exception: Exception,
+    /// Its keys, as a ban's whose only target it is.
+    pub keys: Vec<(u8, MatchKey, String)>,
 }
 
 /// A `UUIDv7` of an instant, so that ids sort by the clock that all pods share, and those of one pod
@@ -339,6 +278,43 @@ pub trait Work: Send {
     /// Writes the whole set of queues that a profile may ban from. No check asks for it, so the feed
     /// is told nothing.
     async fn set_ban_rights(&mut self, rights: &BanRights) -> Result<()>;
+    /// What views know of the bans whose time is not over that are found by one of these keys, a
+    /// record for each such key of a ban.
+    async fn found_by(&mut self, keys: &[Key]) -> Result<Vec<BanRecord>>;
+
+    /// Writes a ban that has one target more, its last, which is found by these keys.
+    /// [`StoreError::Taken`]: it became like another.
+    async fn extend_ban(
+        &mut self,
+        ban: &Ban,
+        likeness: [u8; 16],
+        keys: &[(u8, MatchKey, String)],
+    ) -> Result<()>;
+
+    /// An exception.
+    async fn exception(&mut self, id: ExceptionId) -> Result<Option<Exception>>;
+
+    /// The exceptions whose time is not over: all, or those found by one of these keys.
+    async fn standing_exceptions(&mut self, keys: Option<&[Key]>) -> Result<Vec<Exception>>;
+
+    /// How many exceptions there are whose time is not over.
+    async fn exception_count(&mut self) -> Result<i64>;
+
+    /// Keeps an exception. Some of those whose time is over are marked ended, so that views do not
+    /// grow with what is past.
+    async fn add_exception(&mut self, new: &NewException) -> Result<()>;
+
+    /// Writes that an exception was ended, by whom and why.
+    async fn set_exception(&mut self, exception: &Exception) -> Result<()>;
+
+    /// The built-in protections that are lifted, in the order of their names.
+    async fn lifted(&mut self) -> Result<Vec<Lifted>>;
+
+    /// Lifts a built-in protection; one that is lifted stays as it is.
+    async fn lift(&mut self, lifted: &Lifted) -> Result<()>;
+
+    /// Puts a built-in protection back.
+    async fn put_back(&mut self, name: &str) -> Result<()>;
 
     /// Writes the tenant's settings.
     async fn set_settings(&mut self, settings: &TenantSettings) -> Result<()>;
@@ -439,6 +415,8 @@ pub struct LoadedTenant {
     pub lists: Vec<ListRecord>,
     /// The policies of its queues.
     pub queues: Vec<QueueRecord>,
+    /// Its exceptions, and the protections that it has lifted.
+    pub exceptions: ExceptionNews,
 }
 
 /// Who takes the pages of a load.
@@ -548,6 +526,16 @@ pub trait Store: Upkeep + Send + Sync + 'static {
 
     /// A ban.
     async fn ban(&self, tenant: &TenantId, ban: BanId) -> Result<Option<Ban>>;
+
+    /// Some exceptions, in the order in which they were made.
+    async fn exceptions(
+        &self,
+        tenant: &TenantId,
+        filter: &ExceptionFilter,
+    ) -> Result<Vec<Exception>>;
+
+    /// The built-in protections that a tenant has lifted, in the order of their names.
+    async fn lifted(&self, tenant: &TenantId) -> Result<Vec<Lifted>>;
 
     /// The ban in being that is alike.
     async fn alike(&self, tenant: &TenantId, likeness: [u8; 16]) -> Result<Option<BanId>>;

@@ -176,6 +176,7 @@ mod tests {
         };
         Verdict {
             deny: deciding.map(|ban| (found(ban), Treatment::EndInteraction)),
+            exempt: None,
             shadows: shadows.iter().map(|ban| found(*ban)).collect(),
             withheld: false,
             flips: None,

@@ -45,6 +45,8 @@ mod database;
 mod desk;
 #[path = "conformance/events.rs"]
 mod events;
+#[path = "conformance/exceptions.rs"]
+mod exceptions;
 #[path = "conformance/faults.rs"]
 mod faults;
 #[path = "conformance/feed.rs"]

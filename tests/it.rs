@@ -50,6 +50,8 @@ mod counts;
 mod database;
 #[path = "it/entries.rs"]
 mod entries;
+#[path = "it/exceptions.rs"]
+mod exceptions;
 #[path = "it/explain.rs"]
 mod explain;
 #[path = "it/exports.rs"]
@@ -82,6 +84,8 @@ mod overlaps;
 mod passing;
 #[path = "it/previews.rs"]
 mod previews;
+#[path = "it/protections.rs"]
+mod protections;
 #[path = "it/queues.rs"]
 mod queues;
 #[path = "it/ranges.rs"]

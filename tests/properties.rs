@@ -10,12 +10,13 @@ use bancheck::domain::{
     channel::{Channel, Channels},
     clock::Timestamp,
     decide::{Query, Stage, Verdict, decide},
+    exception::Exempt,
     identity::{Given, Identity, IdentityKind, MatchKind, read, read_network},
-    ids::{ListId, TenantId},
-    keys::{MasterKey, TenantKey},
+    ids::{ExceptionId, ListId, TenantId},
+    keys::{MasterKey, MatchKey, TenantKey},
     list::Treatment,
     policy::FailureMode,
-    record::{BanRecord, Change, ListRecord, News, TenantRecord},
+    record::{BanRecord, Change, ExceptionNews, ExceptionRecord, ListRecord, News, TenantRecord},
     revision::{Anchor, Nonce, Revision},
     view::TenantView,
 };
@@ -35,6 +36,18 @@ struct Ban {
     ended: bool,
 }
 
+/// An exception of the small world.
+#[derive(Clone, Debug)]
+struct Exception {
+    id: u8,
+    who: u8,
+    cidr: bool,
+    channels: u16,
+    expire: Option<i64>,
+    protected: bool,
+    ended: bool,
+}
+
 #[derive(Clone, Debug)]
 struct List {
     queues: BTreeSet<u8>,
@@ -46,6 +59,7 @@ struct List {
 struct World {
     bans: Vec<Ban>,
     lists: Vec<List>,
+    exceptions: Vec<Exception>,
 }
 
 #[derive(Clone, Debug)]
@@ -116,6 +130,39 @@ fn enforcement(shadow: bool) -> Enforcement {
     }
 }
 
+/// Whether somebody is one person, or in the network of one.
+fn is_on(of: u8, wide: bool, who: u8) -> bool {
+    let half = |who: u8| u32::from(who / 3) * 64 / 128;
+    if wide {
+        who % 3 == 2 && half(of) == half(who)
+    } else {
+        of == who
+    }
+}
+
+fn keys_of(who: u8, wide: bool) -> Vec<MatchKey> {
+    let target = if wide { network(who) } else { identity(who) };
+    let keys = key().keys(&target, 64).into_iter();
+    keys.map(|(key, _)| key).collect()
+}
+
+impl Exception {
+    const fn is_wide(&self) -> bool {
+        self.cidr && self.who % 3 == 2
+    }
+
+    fn record(&self) -> ExceptionRecord {
+        ExceptionRecord {
+            exception: ExceptionId::from_bytes([self.id; 16]),
+            keys: keys_of(self.who, self.is_wide()),
+            expire: self.expire.map(Timestamp::from_micros),
+            channels: Channels::from_bits(self.channels),
+            protected: self.protected,
+            ended: self.ended,
+        }
+    }
+}
+
 impl Ban {
     /// Whether it is on a network rather than on one address.
     const fn is_wide(&self) -> bool {
@@ -123,18 +170,9 @@ impl Ban {
     }
 
     fn record(&self) -> BanRecord {
-        let target = if self.is_wide() {
-            network(self.who)
-        } else {
-            identity(self.who)
-        };
         BanRecord {
             ban: ban_id(self.id),
-            keys: key()
-                .keys(&target, 64)
-                .into_iter()
-                .map(|(key, _)| key)
-                .collect(),
+            keys: keys_of(self.who, self.is_wide()),
             start: self.start.map(Timestamp::from_micros),
             expire: self.expire.map(Timestamp::from_micros),
             generation: self.list,
@@ -146,12 +184,7 @@ impl Ban {
 
     /// Whether it is on this person.
     fn is_on(&self, who: u8) -> bool {
-        let half = |who: u8| u32::from(who / 3) * 64 / 128;
-        if self.is_wide() {
-            who % 3 == 2 && half(self.who) == half(who)
-        } else {
-            self.who == who
-        }
+        is_on(self.who, self.is_wide(), who)
     }
 
     fn is_in_time(&self, now: i64) -> bool {
@@ -185,7 +218,13 @@ impl World {
                 .map(|queue| format!("queue-{queue}"))
                 .collect(),
         });
-        let empty = TenantView::empty(Revision(1), tenant, key()).with_lists(lists.collect());
+        let exceptions = ExceptionNews {
+            exceptions: self.exceptions.iter().map(Exception::record).collect(),
+            protections: Vec::new(),
+        };
+        let empty = TenantView::empty(Revision(1), tenant, key())
+            .with_lists(lists.collect())
+            .with_exceptions(&exceptions);
         let change = Change::Bans(self.bans.iter().map(Ban::record).collect());
         let anchor = Anchor {
             revision: Revision(2),
@@ -229,9 +268,38 @@ impl World {
             && asked.who.iter().any(|who| ban.is_on(*who))
     }
 
+    /// The exception that spares somebody a ban, and lasts longest: one that names him as closely,
+    /// or is protected.
+    fn spared(&self, ban: &Ban, who: u8, asked: &Asked) -> Option<&Exception> {
+        let overrides = |one: &&Exception| {
+            !one.ended
+                && one.channels & (1 << asked.channel as u16) != 0
+                && one.expire.is_none_or(|end| asked.now < end)
+                && is_on(one.who, one.is_wide(), who)
+                && (one.protected || ban.is_wide() || !one.is_wide())
+        };
+        let longest =
+            |one: &&Exception| (one.expire.unwrap_or(i64::MAX), std::cmp::Reverse(one.id));
+        self.exceptions.iter().filter(overrides).max_by_key(longest)
+    }
+
+    /// Where in the request the first is whom a ban is on and nothing spares him.
+    fn first_left(&self, ban: &Ban, asked: &Asked) -> Option<usize> {
+        let left = |who: &u8| ban.is_on(*who) && self.spared(ban, *who, asked).is_none();
+        asked.who.iter().position(left)
+    }
+
     fn is_shadow(&self, ban: &Ban) -> bool {
         ban.shadow || self.list(ban.list).is_some_and(|list| list.shadow)
     }
+}
+
+fn channels(mask: usize) -> u16 {
+    CHANNELS
+        .iter()
+        .enumerate()
+        .filter(|(at, _)| mask & (1 << at) != 0)
+        .fold(0, |bits, (_, channel)| bits | 1 << *channel as u16)
 }
 
 fn worlds() -> impl Strategy<Value = World> {
@@ -250,11 +318,7 @@ fn worlds() -> impl Strategy<Value = World> {
         who,
         cidr,
         list,
-        channels: CHANNELS
-            .iter()
-            .enumerate()
-            .filter(|(at, _)| mask & (1 << at) != 0)
-            .fold(0, |bits, (_, channel)| bits | 1 << *channel as u16),
+        channels: channels(mask),
         start,
         expire,
         shadow: odd == 0,
@@ -266,12 +330,31 @@ fn worlds() -> impl Strategy<Value = World> {
         outbound,
         shadow: odd == 0,
     });
+    let parts = (0u8..12, any::<bool>(), 0usize..8, instant(), 0u8..8, 0u8..8);
+    let exception = parts.prop_map(|(who, cidr, mask, expire, odd, gone)| Exception {
+        id: 0,
+        who,
+        cidr,
+        channels: channels(mask),
+        expire,
+        protected: odd == 0,
+        ended: gone == 0,
+    });
     let bans = proptest::collection::vec(ban, 0..24);
-    (bans, proptest::collection::vec(list, 0..4)).prop_map(|(mut bans, lists)| {
+    let exceptions = proptest::collection::vec(exception, 0..8);
+    let lists = proptest::collection::vec(list, 0..4);
+    (bans, lists, exceptions).prop_map(|(mut bans, lists, mut exceptions)| {
         for (id, ban) in (1..).zip(&mut bans) {
             ban.id = id;
         }
-        World { bans, lists }
+        for (id, exception) in (1..).zip(&mut exceptions) {
+            exception.id = id;
+        }
+        World {
+            bans,
+            lists,
+            exceptions,
+        }
     })
 }
 
@@ -306,14 +389,16 @@ proptest! {
             let held = world.bans.iter().filter(|ban| world.holds(ban, &asked));
             held.filter(|ban| ban.is_in_time(asked.now))
         };
-        let mut enforced: Vec<_> = in_time().filter(|ban| !world.is_shadow(ban)).collect();
+        let left = |ban: &&Ban| world.first_left(ban, &asked).is_some();
+        let mut enforced: Vec<_> =
+            in_time().filter(|ban| !world.is_shadow(ban)).filter(left).collect();
         // The one that ends last, then the smallest id: lifting any other would change nothing.
         enforced.sort_by_key(|ban| (std::cmp::Reverse(ban.expire.unwrap_or(i64::MAX)), ban.id));
         let reported = verdict.deny.as_ref().map(|(found, _)| found.ban);
         prop_assert_eq!(reported, enforced.first().map(|ban| ban_id(ban.id)));
 
         let shadows: BTreeSet<BanId> =
-            in_time().filter(|ban| world.is_shadow(ban)).map(|ban| ban_id(ban.id)).collect();
+            in_time().filter(|ban| world.is_shadow(ban)).filter(left).map(|ban| ban_id(ban.id)).collect();
         let reported: Vec<BanId> = verdict.shadows.iter().map(|found| found.ban).collect();
         prop_assert_eq!(reported.len(), shadows.len());
         prop_assert_eq!(reported.into_iter().collect::<BTreeSet<_>>(), shadows);
@@ -324,11 +409,23 @@ proptest! {
             let expected =
                 if on_token { Treatment::DisableWidget } else { Treatment::EndInteraction };
             prop_assert_eq!(*treatment, expected);
-            let first = asked.who.iter().position(|who| ban.is_on(*who));
+            let first = world.first_left(ban, &asked);
             prop_assert_eq!(Some(usize::from(found.identity)), first);
             let kind = if wide { MatchKind::Cidr } else { MatchKind::Exact };
             prop_assert_eq!(found.match_kind, kind);
         }
+
+        let spares = |ban: &Ban| {
+            let on = asked.who.iter().filter(|who| ban.is_on(**who));
+            { on }.find_map(|who| world.spared(ban, *who, &asked))
+        };
+        let mut overridden: Vec<_> = in_time()
+            .filter(|ban| !world.is_shadow(ban) && !left(ban) && spares(ban).is_some())
+            .collect();
+        overridden.sort_by_key(|ban| (std::cmp::Reverse(ban.expire.unwrap_or(i64::MAX)), ban.id));
+        let by = overridden.first().and_then(|ban| spares(ban));
+        let by = by.map(|one| Exempt::Exception(ExceptionId::from_bytes([one.id; 16])));
+        prop_assert_eq!(verdict.exempt, by);
     }
 
     #[test]
@@ -364,6 +461,22 @@ proptest! {
         let Some((_, fewer)) = world.bans.split_last() else { return Ok(()) };
         let less = World { bans: fewer.to_vec(), ..world.clone() };
         prop_assert!(less.judge(&asked).deny.is_none() || world.judge(&asked).deny.is_some());
+    }
+
+    #[test]
+    fn v3_one_exception_more_never_turns_an_allowance_into_a_denial(
+        world in worlds(),
+        asked in questions(),
+    ) {
+        let Some((_, fewer)) = world.exceptions.split_last() else { return Ok(()) };
+        let less = World { exceptions: fewer.to_vec(), ..world.clone() };
+        prop_assert!(less.judge(&asked).deny.is_some() || world.judge(&asked).deny.is_none());
+    }
+
+    #[test]
+    fn v3_without_a_ban_on_him_no_exception_is_told(world in worlds(), asked in questions()) {
+        let free = World { bans: Vec::new(), ..world };
+        prop_assert_eq!(free.judge(&asked), Verdict::default());
     }
 
     #[test]

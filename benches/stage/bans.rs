@@ -62,7 +62,7 @@ pub(crate) fn view(count: u32) -> TenantView {
     };
     let mut view = TenantView::empty(Revision(1), settings, key.clone());
     let ranges = (0..RANGES).map(|at| {
-        let network = format!("10.{at}.0.0/{}", [16, 20, 24][usize::from(at % 3)]);
+        let network = format!("100.{at}.0.0/{}", [16, 20, 24][usize::from(at % 3)]);
         let network = read_network(
             &given(IdentityKind::IpAddress, &network),
             Channels::default(),

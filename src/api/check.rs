@@ -234,7 +234,7 @@ pub(super) fn message(answer: Answer) -> v1::CheckInteractionResponse {
         decision: decision as i32,
         treatment: treatment.map_or(0, |treatment| treatment as i32),
         r#match: deciding,
-        exception_id: String::new(),
+        exception_id: verdict.exempt.map(|by| by.to_string()).unwrap_or_default(),
         shadow_matches: verdict.shadows.iter().map(ban_match).collect(),
         reuse_until: reuse_until.map(convert::timestamp),
         checked_at: convert::token(Some(&token)),

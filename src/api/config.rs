@@ -4,21 +4,23 @@ mod queues;
 
 use super::{
     Asked,
-    convert::{self, config, token},
+    convert::{self, all_known, config, exception, token},
     no_answer, v1,
 };
 use crate::{
     desk::{
-        CreateList, DeleteList, DeleteTenant, Desk, SetListQueues, UpdateList, UpdateSettings,
-        Written,
+        CreateList, DeactivateException, DeleteList, DeleteTenant, Desk, ExceptionQuery, Named,
+        SetListQueues, ShownException, UpdateList, UpdateSettings, Written,
     },
     domain::{
+        ban::State,
         caller::{Reach, Scope},
         fields,
         ids::TenantId,
         list::BanList,
         refusal::{Reason, Refusal},
     },
+    store::Answer,
 };
 
 /// Configures tenants and lists over the wire.
@@ -361,6 +363,100 @@ impl ConfigApi {
             removed: answer.removed,
         })
     }
+
+    fn exception(&self, answer: Answer) -> Result<v1::Exception, Refusal> {
+        let shown = ShownException::of(answer).ok_or_else(no_answer)?;
+        Ok(exception::message(shown, self.desk.now()))
+    }
+
+    async fn create_exception(
+        &self,
+        asked: &Asked,
+        request: &v1::CreateExceptionRequest,
+    ) -> Result<v1::CreateExceptionResponse, Refusal> {
+        let v1::CreateExceptionRequest {
+            tenant,
+            actor: _,
+            request_id: _,
+            validate_only: _,
+            exception: wanted,
+            override_warnings,
+        } = request;
+        let tenant = fields::tenant(tenant)?;
+        asked.caller.needs(Scope::Admin, Reach::Tenant(&tenant))?;
+        let wanted = exception::wanted(wanted.as_ref(), *override_warnings)?;
+        let order = convert::order(asked, &tenant, request)?;
+        let Written {
+            answer,
+            token: written_at,
+        } = match wanted {
+            exception::Wanted::Made(job) => self.desk.write(order, job).await?,
+            exception::Wanted::BuiltIn(job) => self.desk.write(order, job).await?,
+        };
+        Ok(v1::CreateExceptionResponse {
+            bans_overridden: i32::try_from(answer.overridden).unwrap_or(i32::MAX),
+            warnings: convert::ban::warnings(&answer.warnings),
+            exception: Some(self.exception(answer)?),
+            written_at: token(written_at.as_deref()),
+        })
+    }
+
+    async fn exceptions(
+        &self,
+        asked: &Asked,
+        request: &v1::ListExceptionsRequest,
+    ) -> Result<v1::ListExceptionsResponse, Refusal> {
+        let v1::ListExceptionsRequest {
+            tenant,
+            page_size,
+            page_token,
+            states,
+        } = request;
+        let tenant = fields::tenant(tenant)?;
+        asked.caller.needs(Scope::Admin, Reach::Tenant(&tenant))?;
+        let query = ExceptionQuery {
+            states: all_known("states", states, State::from_number)?,
+            page_size: *page_size,
+            page_token: page_token.clone(),
+        };
+        let page = self.desk.exceptions(&tenant, query, asked.deadline).await?;
+        let now = self.desk.now();
+        let exceptions = page.items.into_iter();
+        Ok(v1::ListExceptionsResponse {
+            exceptions: exceptions.map(|one| exception::message(one, now)).collect(),
+            next_page_token: page.next,
+        })
+    }
+
+    async fn deactivate_exception(
+        &self,
+        asked: &Asked,
+        request: &v1::DeactivateExceptionRequest,
+    ) -> Result<v1::DeactivateExceptionResponse, Refusal> {
+        let v1::DeactivateExceptionRequest {
+            tenant,
+            actor: _,
+            request_id: _,
+            validate_only: _,
+            exception_id,
+            reason,
+        } = request;
+        let tenant = fields::tenant(tenant)?;
+        asked.caller.needs(Scope::Admin, Reach::Tenant(&tenant))?;
+        let job = DeactivateException {
+            which: Named::read("exception_id", exception_id)?,
+            reason: reason.clone(),
+        };
+        let order = convert::order(asked, &tenant, request)?;
+        let Written {
+            answer,
+            token: written_at,
+        } = self.desk.write(order, job).await?;
+        Ok(v1::DeactivateExceptionResponse {
+            exception: Some(self.exception(answer)?),
+            written_at: token(written_at.as_deref()),
+        })
+    }
 }
 
 serve! { ConfigApi, v1::config_service_server::ConfigService {
@@ -383,4 +479,8 @@ serve! { ConfigApi, v1::config_service_server::ConfigService {
     set_ban_rights: SetBanRightsRequest => SetBanRightsResponse by set_ban_rights;
     list_ban_rights: ListBanRightsRequest => ListBanRightsResponse by ban_rights;
     test_ban_permission: TestBanPermissionRequest => TestBanPermissionResponse by test_permission;
+    create_exception: CreateExceptionRequest => CreateExceptionResponse by create_exception;
+    list_exceptions: ListExceptionsRequest => ListExceptionsResponse by exceptions;
+    deactivate_exception: DeactivateExceptionRequest => DeactivateExceptionResponse
+        by deactivate_exception;
 } }

@@ -5,6 +5,7 @@
 pub(super) mod ban;
 pub(super) mod bulk;
 pub(super) mod config;
+pub(super) mod exception;
 pub(super) mod interaction;
 pub(super) mod queue;
 
@@ -52,6 +53,7 @@ writes! {
     CreateTenantRequest UpdateTenantSettingsRequest DeleteTenantRequest
     CreateBanListRequest UpdateBanListRequest DeleteBanListRequest SetBanListQueuesRequest
     BanInteractionRequest UpdateQueuePolicyRequest SetBanRightsRequest
+    CreateExceptionRequest DeactivateExceptionRequest
 }
 
 /// What every write brings along.

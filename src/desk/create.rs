@@ -6,6 +6,7 @@ use super::{
     Circumstances, Failure, Job,
     lists::no_list,
     new_id, overlaps,
+    spared::Spared,
     targets::{self, TargetGiven},
     times::{self, End},
 };
@@ -90,6 +91,8 @@ impl CreateBan {
             Some(list_id) => Some(work.list(list_id).await?.ok_or_else(no_list)?),
         };
         let (mut new, mut warnings) = prepare(self, work.settings(), list.as_ref(), about)?;
+        let spared = Spared::read(work, about, &[&new.ban]).await?;
+        warnings.extend(spared.judge(&new.ban)?);
         climb(&mut new, self.end, list.as_ref(), work).await?;
         let added = work.add_bans(std::slice::from_ref(&new)).await?;
         if let Some(Added::Alike(standing)) = added.first() {

@@ -88,7 +88,10 @@ impl Read<'_> {
 fn as_of_the_rows(known: &Concerning, key: TenantKey) -> TenantView {
     let loaded = known.tenant.clone();
     let mut view = TenantView::empty(loaded.head.revision, loaded.tenant, key);
-    view = view.with_lists(loaded.lists).with_queues(loaded.queues);
+    view = view
+        .with_lists(loaded.lists)
+        .with_queues(loaded.queues)
+        .with_exceptions(&loaded.exceptions);
     let records = known.bans.iter().map(|(ban, record)| {
         let ends = [record.expire, ban.deactivated].into_iter().flatten().min();
         BanRecord {

@@ -10,6 +10,7 @@ use super::{
     lists::no_list,
     overlaps,
     queues::at_queue,
+    spared::Spared,
     targets::{self, TargetGiven},
     times::End,
 };
@@ -21,7 +22,7 @@ use crate::{
         list::{BanList, Treatment, WebchatBanType},
         policy::TenantSettings,
         queue::{Recorded, may_ban},
-        refusal::Refusal,
+        refusal::{Reason, Refusal},
     },
     store::{Added, Answer, NewBan, Work},
 };
@@ -128,8 +129,11 @@ impl BanInteraction {
             ..self.ban_of(targets, list)
         };
         let field = |at: usize| format!("identities[{}]", places.get(at).copied().unwrap_or(at));
-        let (mut new, warnings) =
+        let (mut new, mut warnings) =
             prepare(&asked, &settings, list, about).map_err(|refusal| placed(refusal, field))?;
+        let spared = Spared::read(work, about, &[&new.ban]).await?;
+        let judged = spared.judge(&new.ban);
+        warnings.extend(judged.map_err(|refusal| placed(refusal, field))?);
         climb(&mut new, asked.end, list, work).await?;
         self.sign(&mut new);
         let place = |(at, code): (u32, String)| {
@@ -231,7 +235,17 @@ impl Job for BanInteraction {
         let (primary, mut warnings) = self.primary(work, list.as_ref(), about).await?;
         let mut bans = vec![primary];
         if let Some(list) = &list {
-            bans.extend(self.cascade(&bans[0], list, work.settings(), about)?);
+            let cascade = self.cascade(&bans[0], list, work.settings(), about)?;
+            let all: Vec<_> = cascade.iter().map(|new| &new.ban).collect();
+            let spared = Spared::read(work, about, &all).await?;
+            // The customer is banned though one of the contact's phones may not be.
+            let (may, may_not): (Vec<_>, Vec<_>) = cascade
+                .into_iter()
+                .partition(|new| spared.judge(&new.ban).is_ok());
+            if !may_not.is_empty() {
+                warnings.push((0, Reason::ProtectedIdentifier.word().0.to_owned()));
+            }
+            bans.extend(may);
             let nowhere = "LIST_NOT_ENFORCED_ANYWHERE";
             if bans.len() > 1
                 && !warnings.iter().any(|(_, code)| code == nowhere)

@@ -1,5 +1,7 @@
 //! Reading whom a ban is on: through the same door as a check, but strictly.
 
+use std::fmt::Display;
+
 use ipnet::IpNet;
 
 use crate::domain::{
@@ -60,37 +62,53 @@ pub(super) fn read(
         return Err(Refusal::required("targets"));
     }
     fields::items("targets", given, MAX_IDENTITIES)?;
+    given
+        .iter()
+        .enumerate()
+        .map(|(at, one)| {
+            let field = format_args!("targets[{at}]");
+            read_one(field, one, channels, match_kind, settings, insisted)
+        })
+        .collect()
+}
+
+/// The target in a field of a request.
+pub(super) fn read_one(
+    field: impl Display,
+    one: &TargetGiven,
+    channels: Channels,
+    match_kind: MatchKind,
+    settings: &TenantSettings,
+    insisted: bool,
+) -> Result<Identity, Refusal> {
     let region = Some(settings.default_region.as_str()).filter(|region| !region.is_empty());
-    let read_one = |(at, one): (usize, &TargetGiven)| {
-        for (part, text) in [("value", &one.value), ("issuer", &one.issuer)] {
-            fields::size(format_args!("targets[{at}].{part}"), text, MAX_VALUE_BYTES)?;
+    for (part, text) in [("value", &one.value), ("issuer", &one.issuer)] {
+        fields::size(format_args!("{field}.{part}"), text, MAX_VALUE_BYTES)?;
+    }
+    let found = match match_kind {
+        MatchKind::Exact => identity::read(&one.given(), channels, region),
+        MatchKind::Cidr => identity::read_network(&one.given(), channels),
+        MatchKind::Prefix => identity::read_prefix(&one.given(), channels),
+        MatchKind::Domain => identity::read_domain(&one.given(), channels),
+        MatchKind::Alias => {
+            let message = "targets are matched EXACT, which finds aliases too, or as a PREFIX, \
+                           a CIDR or a DOMAIN";
+            return Err(Refusal::of_field(
+                Reason::InvalidIdentifier,
+                "match_kind",
+                message,
+            ));
         }
-        let found = match match_kind {
-            MatchKind::Exact => identity::read(&one.given(), channels, region),
-            MatchKind::Cidr => identity::read_network(&one.given(), channels),
-            MatchKind::Prefix => identity::read_prefix(&one.given(), channels),
-            MatchKind::Domain => identity::read_domain(&one.given(), channels),
-            MatchKind::Alias => {
-                let message = "targets are matched EXACT, which finds aliases too, or as a PREFIX, \
-                               a CIDR or a DOMAIN";
-                return Err(Refusal::of_field(
-                    Reason::InvalidIdentifier,
-                    "match_kind",
-                    message,
-                ));
-            }
-        };
-        let identity = found.map_err(|unreadable| refuse(at, match_kind, unreadable))?;
-        if one.kind.is_none() && is_failed_address(&identity) {
-            let message = "this looks like an address that cannot be read; a network needs CIDR, and \
-                           a visitor token that looks like this needs its kind said";
-            let field = format!("targets[{at}].value");
-            return Err(Refusal::of_field(Reason::InvalidIdentifier, field, message));
-        }
-        bannable(at, &identity, insisted)?;
-        Ok(identity)
     };
-    given.iter().enumerate().map(read_one).collect()
+    let identity = found.map_err(|unreadable| refuse(&field, match_kind, unreadable))?;
+    if one.kind.is_none() && is_failed_address(&identity) {
+        let message = "this looks like an address that cannot be read; a network needs CIDR, and \
+                       a visitor token that looks like this needs its kind said";
+        let field = format!("{field}.value");
+        return Err(Refusal::of_field(Reason::InvalidIdentifier, field, message));
+    }
+    bannable(&field, &identity, insisted)?;
+    Ok(identity)
 }
 
 /// One of the identities of an interaction that a ban is put on.
@@ -118,9 +136,8 @@ pub(super) fn of_customer(
         let kind = match (wanted, read) {
             (None, Ok(identity)) => identity.kind,
             (None, Err(unreadable)) => {
-                let refusal = refuse(place, MatchKind::Exact, unreadable);
-                let field = refusal.field.replacen("targets", "identities", 1);
-                return Err(Refusal { field, ..refusal });
+                let field = format_args!("identities[{place}]");
+                return Err(refuse(&field, MatchKind::Exact, unreadable));
             }
             (Some(wanted), read) => {
                 let kind = read.map_or_else(|unreadable| unreadable.kind, |read| Some(read.kind));
@@ -150,23 +167,19 @@ pub(super) fn of_customer(
     Ok(found)
 }
 
-fn refuse(at: usize, match_kind: MatchKind, unreadable: Unreadable) -> Refusal {
+fn refuse(field: &impl Display, match_kind: MatchKind, unreadable: Unreadable) -> Refusal {
     match (unreadable.caution, unreadable.kind) {
         (Caution::KindChannelMismatch, _) => {
             let message = "an identity of this kind is not met on these channels";
             Refusal::of_field(
                 Reason::KindChannelMismatch,
-                format!("targets[{at}].kind"),
+                format!("{field}.kind"),
                 message,
             )
         }
         (_, None) => {
             let message = "say of what kind it is, or name exactly one channel";
-            Refusal::of_field(
-                Reason::InvalidIdentifier,
-                format!("targets[{at}].kind"),
-                message,
-            )
+            Refusal::of_field(Reason::InvalidIdentifier, format!("{field}.kind"), message)
         }
         (_, Some(_)) => {
             let message = match match_kind {
@@ -177,11 +190,7 @@ fn refuse(at: usize, match_kind: MatchKind, unreadable: Unreadable) -> Refusal {
                     "this cannot be read as an identity of its kind; a range needs its match kind"
                 }
             };
-            Refusal::of_field(
-                Reason::InvalidIdentifier,
-                format!("targets[{at}].value"),
-                message,
-            )
+            Refusal::of_field(Reason::InvalidIdentifier, format!("{field}.value"), message)
         }
     }
 }
@@ -195,11 +204,11 @@ fn is_failed_address(identity: &Identity) -> bool {
         && identity.canonical.chars().all(of_addresses)
 }
 
-/// What may be matched at a check may still be no target of a ban.
-fn bannable(at: usize, identity: &Identity, insisted: bool) -> Result<(), Refusal> {
-    let value = || format!("targets[{at}].value");
+/// What may be matched at a check may still be no target of a ban, or of an exception.
+fn bannable(field: &impl Display, identity: &Identity, insisted: bool) -> Result<(), Refusal> {
+    let value = || format!("{field}.value");
     if identity.kind == IdentityKind::Withheld {
-        let message = "a withheld number names nobody, so nobody can be banned by it";
+        let message = "a withheld number names nobody, so nobody can be banned or spared by it";
         return Err(Refusal::of_field(
             Reason::InvalidIdentifier,
             value(),
@@ -216,7 +225,7 @@ fn bannable(at: usize, identity: &Identity, insisted: bool) -> Result<(), Refusa
     }
     let chat = |id: i64| id >= FIRST_VK_CHAT;
     if identity.kind == IdentityKind::VkPeerId && identity.canonical.parse().is_ok_and(chat) {
-        let message = "this is a chat of many people; ban the one who wrote";
+        let message = "this is a chat of many people; name the one who wrote";
         return Err(Refusal::of_field(
             Reason::InvalidIdentifier,
             value(),
@@ -225,7 +234,7 @@ fn bannable(at: usize, identity: &Identity, insisted: bool) -> Result<(), Refusa
     }
     if identity.cautions.contains(&Caution::MissingIssuer) {
         let message = "an identity of this kind means nothing without its issuer";
-        let field = format!("targets[{at}].issuer");
+        let field = format!("{field}.issuer");
         return Err(Refusal::of_field(Reason::MissingIssuer, field, message));
     }
     match breadth(identity) {

@@ -1,9 +1,10 @@
 //! A tenant's state in 128 bits: two views that digest alike hold the same.
 //!
-//! Every entry, every list, every queue's policy and the tenant itself are hashed one by one, and the hashes are summed.
-//! A sum knows no order and can be taken back, so a change costs two hashes however many bans there
-//! are, and it does not matter by which road a state was reached. It finds what went wrong by
-//! itself; it is no seal against somebody who builds two states that sum alike.
+//! Every entry, every list, every queue's policy, every lifted protection and the tenant itself are
+//! hashed one by one, and the hashes are summed. A sum knows no order and can be taken back, so a
+//! change costs two hashes however many bans there are, and it does not matter by which road a state
+//! was reached. It finds what went wrong by itself; it is no seal against somebody who builds two
+//! states that sum alike.
 //!
 //! **Invariant:** the same state digests alike on every pod, machine and store. Each part is laid
 //! out here byte by byte, numbers with the highest byte first; whoever changes a layout, or what a
@@ -20,13 +21,15 @@ use super::{
 };
 
 /// The layout of what is hashed; part of a digest's text.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 
 /// What each part begins with, so that no part can pass for one of another kind.
 const ENTRY: u8 = b'e';
 const LIST: u8 = b'l';
 const TENANT: u8 = b't';
 const QUEUE: u8 = b'q';
+const EXCEPTION: u8 = b'x';
+const LIFTED: u8 = b'p';
 
 /// Two bytes more than the entry itself: what it is, and its space.
 const ENTRY_BYTES: usize = 2 + 56;
@@ -36,8 +39,17 @@ const ENTRY_BYTES: usize = 2 + 56;
 pub struct Digest(u128);
 
 impl Digest {
-    /// The digest of one entry in its space.
+    /// The digest of one entry of a ban in its space.
     pub fn of_entry(space: Space, entry: &Entry) -> Self {
+        Self::of_filed(ENTRY, space, entry)
+    }
+
+    /// The digest of one entry of an exception in its space.
+    pub fn of_exception(space: Space, entry: &Entry) -> Self {
+        Self::of_filed(EXCEPTION, space, entry)
+    }
+
+    fn of_filed(what: u8, space: Space, entry: &Entry) -> Self {
         let Entry {
             key,
             ban,
@@ -51,7 +63,7 @@ impl Digest {
         let mut bytes = [0; ENTRY_BYTES];
         let mut at = 0;
         for part in [
-            &[ENTRY, space as u8][..],
+            &[what, space as u8][..],
             &key.bits().to_be_bytes(),
             ban.bytes(),
             &starts.to_be_bytes(),
@@ -123,6 +135,13 @@ impl Digest {
         } = policy;
         let mut bytes = vec![QUEUE, *channel as u8, *withheld as u8];
         text(&mut bytes, queue);
+        Self(xxh3_128(&bytes))
+    }
+
+    /// The digest of a built-in protection that is lifted.
+    pub fn of_lifted(name: &str) -> Self {
+        let mut bytes = vec![LIFTED];
+        text(&mut bytes, name);
         Self(xxh3_128(&bytes))
     }
 
@@ -219,13 +238,17 @@ mod tests {
             Digest::of_list(&list()),
             Digest::of_tenant(&tenant()),
             Digest::of_queue(&queue()),
+            Digest::of_exception(Space::Digest, &ONE),
+            Digest::of_lifted("private-10"),
         ];
         let known = [
-            "v2:2c3ed1ab9837827c3704cc1e9f23d115",
-            "v2:5744c12213bd6249eeaf110095ed91e0",
-            "v2:ee88759e923c006b3491082f401accc2",
-            "v2:f3afd03f515cddc1dd2291cecdc68317",
-            "v2:1b478959f98ddc9599fe318bf99d7dbb",
+            "v3:2c3ed1ab9837827c3704cc1e9f23d115",
+            "v3:5744c12213bd6249eeaf110095ed91e0",
+            "v3:ee88759e923c006b3491082f401accc2",
+            "v3:f3afd03f515cddc1dd2291cecdc68317",
+            "v3:1b478959f98ddc9599fe318bf99d7dbb",
+            "v3:8cba8a69a5d0ba1a681e667fa8f73f99",
+            "v3:0a5ed68d3af3816e770f3f71efebeb16",
         ];
         assert_eq!(parts.map(|part| part.to_string()), known);
     }

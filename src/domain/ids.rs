@@ -1,4 +1,4 @@
-//! The names things go by: tenants and lists by words, bans by `UUIDv7`.
+//! The names things go by: tenants and lists by words, bans and exceptions by `UUIDv7`.
 
 use std::{borrow::Borrow, fmt, sync::Arc};
 
@@ -58,34 +58,47 @@ slug!(
     ListId
 );
 
-/// A ban: `UUIDv7`, so ids sort by the time they were made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct BanId([u8; 16]);
+macro_rules! uuid {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name([u8; 16]);
 
-impl BanId {
-    /// The id in its 16 bytes.
-    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(bytes)
-    }
+        impl $name {
+            /// The id in its 16 bytes.
+            pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+                Self(bytes)
+            }
 
-    /// The 16 bytes of the id.
-    pub const fn bytes(&self) -> &[u8; 16] {
-        &self.0
-    }
+            /// The 16 bytes of the id.
+            pub const fn bytes(&self) -> &[u8; 16] {
+                &self.0
+            }
 
-    /// Reads the hyphenated text form; `None` where it is not a UUID.
-    pub fn parse(text: &str) -> Option<Self> {
-        (text.len() == 36)
-            .then(|| Uuid::try_parse(text).ok())?
-            .map(|id| Self(id.into_bytes()))
-    }
+            /// Reads the hyphenated text form; `None` where it is not a UUID.
+            pub fn parse(text: &str) -> Option<Self> {
+                (text.len() == 36)
+                    .then(|| Uuid::try_parse(text).ok())?
+                    .map(|id| Self(id.into_bytes()))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(Uuid::from_bytes(self.0).as_hyphenated(), f)
+            }
+        }
+    };
 }
 
-impl fmt::Display for BanId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(Uuid::from_bytes(self.0).as_hyphenated(), f)
-    }
-}
+uuid!(
+    /// A ban: `UUIDv7`, so ids sort by the time they were made.
+    BanId
+);
+uuid!(
+    /// An exception: `UUIDv7` as well.
+    ExceptionId
+);
 
 #[cfg(test)]
 mod tests {

@@ -104,6 +104,8 @@ pub struct Probe {
     pub space: Space,
     /// For what.
     pub key: Key,
+    /// How much of the identity it says, as [`MatchKey::width`] has it.
+    pub width: u8,
     /// Whether it is for another name of the identity than its own.
     pub alias: bool,
 }
@@ -302,39 +304,48 @@ impl TenantKey {
         email_fold: bool,
         mut each: impl FnMut(Probe),
     ) {
-        let mut probe = |space, key, alias| each(Probe { space, key, alias });
+        let mut probe = |space, width, key, alias| {
+            each(Probe {
+                space,
+                key,
+                width,
+                alias,
+            });
+        };
         match identity.form {
             Form::Address(address) => {
                 match address {
-                    IpAddr::V4(_) => probe(Space::Digest, self.own_digest(identity), false),
+                    IpAddr::V4(_) => probe(Space::Digest, 0, self.own_digest(identity), false),
                     IpAddr::V6(v6) => {
                         for width in each_width(widths.digests) {
-                            probe(Space::Digest, self.v6_digest(v6, width), false);
+                            probe(Space::Digest, width, self.v6_digest(v6, width), false);
                         }
                     }
                 }
                 let (mapped, least) = mapped(address);
                 for width in each_width(widths.ranges).filter(|width| *width > least) {
-                    probe(Space::Range, range_key(mapped, width), false);
+                    probe(Space::Range, width, range_key(mapped, width), false);
                 }
             }
             Form::Text => {
-                probe(Space::Digest, self.own_digest(identity), false);
+                probe(Space::Digest, 0, self.own_digest(identity), false);
                 let asked = |alias: &&Alias| alias.of != AliasOf::Folding || email_fold;
                 for alias in identity.aliases.iter().filter(asked) {
                     let digest = self.digest(alias.kind, &identity.issuer, &alias.canonical);
-                    probe(Space::Digest, digest, true);
-                    self.range_probes(alias.kind, &alias.canonical, widths, |space, key| {
-                        probe(space, key, true);
+                    probe(Space::Digest, 0, digest, true);
+                    let (kind, name) = (alias.kind, &alias.canonical);
+                    self.range_probes(kind, name, widths, |space, width, key| {
+                        probe(space, width, key, true);
                     });
                 }
-                self.range_probes(identity.kind, &identity.canonical, widths, |space, key| {
-                    probe(space, key, false);
+                let (kind, name) = (identity.kind, &identity.canonical);
+                self.range_probes(kind, name, widths, |space, width, key| {
+                    probe(space, width, key, false);
                 });
             }
             Form::Network(_) | Form::Prefix | Form::Domain => {
                 for (key, _) in self.keys(identity, 128) {
-                    probe(key.space, key.key, false);
+                    probe(key.space, key.width, key.key, false);
                 }
             }
         }
@@ -346,7 +357,7 @@ impl TenantKey {
         kind: IdentityKind,
         canonical: &str,
         widths: &Widths,
-        mut probe: impl FnMut(Space, Key),
+        mut probe: impl FnMut(Space, u8, Key),
     ) {
         match kind {
             IdentityKind::PhoneNumber if widths.prefixes != 0 => {
@@ -357,7 +368,7 @@ impl TenantKey {
                     let Some(prefix) = digits.get(..usize::from(width)) else {
                         return;
                     };
-                    probe(Space::Range, prefix_key(prefix));
+                    probe(Space::Range, width, prefix_key(prefix));
                 }
             }
             IdentityKind::EmailAddress if widths.domains != 0 => {
@@ -370,7 +381,8 @@ impl TenantKey {
                         .checked_sub(1)
                         .is_some_and(|bit| bit < 128 && widths.domains & (1 << bit) != 0);
                     if in_use {
-                        probe(Space::Digest, self.domain_digest(parent));
+                        let width = u8::try_from(labels).unwrap_or(u8::MAX);
+                        probe(Space::Digest, width, self.domain_digest(parent));
                     }
                     labels -= 1;
                 }

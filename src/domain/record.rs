@@ -7,7 +7,7 @@ use super::{
     ban::Enforcement,
     channel::{Channel, Channels},
     clock::Timestamp,
-    ids::{BanId, ListId, TenantId},
+    ids::{BanId, ExceptionId, ListId, TenantId},
     keys::MatchKey,
     list::Treatment,
     policy::FailureMode,
@@ -82,6 +82,41 @@ pub struct QueueRecord {
     pub withheld: WithheldPolicy,
 }
 
+/// An exception, as far as a decision needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExceptionRecord {
+    /// Which.
+    pub exception: ExceptionId,
+    /// All that it is found by.
+    pub keys: Vec<MatchKey>,
+    /// When it ends; `None` = never.
+    pub expire: Option<Timestamp>,
+    /// Where it holds.
+    pub channels: Channels,
+    /// Whether it wins over every ban, however closely that names its customer.
+    pub protected: bool,
+    /// Whether it is out for good.
+    pub ended: bool,
+}
+
+/// A built-in protection that somebody has lifted, or put back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProtectionRecord {
+    /// Its name, as `emergency-CZ-112`.
+    pub name: String,
+    /// Whether it is lifted.
+    pub lifted: bool,
+}
+
+/// Exceptions and protections, as far as a decision needs them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExceptionNews {
+    /// Those that somebody made.
+    pub exceptions: Vec<ExceptionRecord>,
+    /// Those that are built in, where they do not stand as built.
+    pub protections: Vec<ProtectionRecord>,
+}
+
 /// What a feed row tells of one tenant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
@@ -93,6 +128,8 @@ pub enum Change {
     Tenant(TenantRecord),
     /// How this queue's policy stands now.
     Queue(QueueRecord),
+    /// How these exceptions and protections stand now.
+    Exceptions(ExceptionNews),
     /// Something this binary cannot read: only the store knows.
     Reload,
 }

@@ -3,12 +3,17 @@
 //! A view never changes. News makes a new one that shares nearly all of its memory with the old,
 //! so readers hold theirs as long as they like and nobody waits.
 
+mod exceptions;
 pub mod index;
 mod queues;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use self::{
+    exceptions::{Exceptions, PROTECTED},
     index::{Change as Edit, Entry, Index, Key},
     queues::Queues,
 };
@@ -17,16 +22,17 @@ use super::{
     channel::Channels,
     clock::Timestamp,
     digest::Digest,
-    identity::MatchKind,
+    identity::{MatchKind, protected::Guard},
     ids::ListId,
     keys::{Space, TenantKey, Widths},
     list::Treatment,
-    record::{BanRecord, Change, ListRecord, News, QueueRecord, TenantRecord},
+    record::{BanRecord, Change, ExceptionNews, ListRecord, News, QueueRecord, TenantRecord},
     revision::{Position, Revision},
 };
 
 const SHADOW: u8 = 1;
 const MATCH_SHIFT: u8 = 1;
+const MATCH_BITS: u8 = 0b111;
 
 impl Entry {
     /// Whether the ban only watches.
@@ -34,9 +40,15 @@ impl Entry {
         self.flags & SHADOW != 0
     }
 
+    /// Whether this is of an exception that wins over every ban.
+    pub const fn is_protected(&self) -> bool {
+        self.flags & PROTECTED != 0
+    }
+
     /// How the ban was matched when this entry is hit.
     pub fn match_kind(&self) -> MatchKind {
-        MatchKind::from_number(i32::from(self.flags >> MATCH_SHIFT)).unwrap_or(MatchKind::Exact)
+        let number = (self.flags >> MATCH_SHIFT) & MATCH_BITS;
+        MatchKind::from_number(i32::from(number)).unwrap_or(MatchKind::Exact)
     }
 
     /// The channels that the ban holds on.
@@ -122,6 +134,9 @@ pub struct TenantView {
     key: TenantKey,
     lists: Arc<Lists>,
     queues: Arc<Queues>,
+    /// `None` where nobody ever made an exception or lifted a protection.
+    exceptions: Option<Arc<Exceptions>>,
+    guard: Arc<Guard>,
     digests: Index,
     ranges: Index,
     widths: Widths,
@@ -134,11 +149,13 @@ impl TenantView {
     pub fn empty(revision: Revision, tenant: TenantRecord, key: TenantKey) -> Self {
         Self {
             revision,
+            guard: Guard::of(&tenant.default_region, &BTreeSet::new()),
             tenant: Arc::new(tenant),
             behind: None,
             key,
             lists: Arc::default(),
             queues: Arc::default(),
+            exceptions: None,
             digests: Index::default(),
             ranges: Index::default(),
             widths: Widths::default(),
@@ -168,6 +185,35 @@ impl TenantView {
         }
     }
 
+    /// Puts the exceptions of a load in.
+    #[must_use]
+    pub fn with_exceptions(mut self, exceptions: &ExceptionNews) -> Self {
+        self.except(exceptions);
+        self
+    }
+
+    /// Takes in how exceptions stand now, replacing what was known of them.
+    fn except(&mut self, news: &ExceptionNews) {
+        if news.exceptions.is_empty() && news.protections.is_empty() {
+            return;
+        }
+        let exceptions = Arc::make_mut(self.exceptions.get_or_insert_default());
+        exceptions.take_in(news, &mut self.widths);
+        if !news.protections.is_empty() {
+            self.guard = Guard::of(&self.tenant.default_region, exceptions.lifted());
+        }
+    }
+
+    /// The same, whose own settings stand otherwise.
+    fn settle(&mut self, tenant: &TenantRecord) {
+        if tenant.default_region != self.tenant.default_region {
+            let none = BTreeSet::new();
+            let lifted = self.exceptions.as_ref().map_or(&none, |all| all.lifted());
+            self.guard = Guard::of(&tenant.default_region, lifted);
+        }
+        self.tenant = Arc::new(tenant.clone());
+    }
+
     /// The view after a feed row; `None` where only a load can tell.
     pub fn after(&self, news: &News) -> Option<Self> {
         let mut next = Self {
@@ -177,8 +223,9 @@ impl TenantView {
         match &news.change {
             Change::Bans(bans) => next.file(bans),
             Change::List(list) => next.lists = Arc::new(self.lists.with(list)),
-            Change::Tenant(tenant) => next.tenant = Arc::new(tenant.clone()),
+            Change::Tenant(tenant) => next.settle(tenant),
             Change::Queue(queue) => next.queues = Arc::new(self.queues.with(queue)),
+            Change::Exceptions(news) => next.except(news),
             Change::Reload => return None,
         }
         Some(next)
@@ -267,10 +314,12 @@ impl TenantView {
     ///
     /// Whatever the clock says: a ban counts until a feed row takes it out.
     pub fn digest(&self) -> Digest {
+        let exceptions = self.exceptions.as_ref();
         self.entries
             .with(self.lists.digest)
             .with(self.queues.digest())
             .with(Digest::of_tenant(&self.tenant))
+            .with(exceptions.map_or_else(Digest::default, |all| all.digest()))
     }
 
     /// The key of this tenant's digests.
@@ -285,10 +334,12 @@ impl TenantView {
 
     /// Whether something may be filed under a key; a no is certain, and quicker than to look.
     pub fn may_find(&self, space: Space, key: Key) -> bool {
-        match space {
+        let of_bans = match space {
             Space::Digest => self.digests.may_hold(key),
             Space::Range => self.ranges.may_hold(key),
-        }
+        };
+        let exceptions = self.exceptions.as_ref();
+        of_bans || exceptions.is_some_and(|all| all.may_find(space, key))
     }
 
     /// What is filed under a key.
@@ -297,6 +348,23 @@ impl TenantView {
             Space::Digest => self.digests.get(key),
             Space::Range => self.ranges.get(key),
         }
+    }
+
+    /// Whether somebody made an exception.
+    pub fn has_exceptions(&self) -> bool {
+        self.exceptions.as_ref().is_some_and(|all| !all.is_empty())
+    }
+
+    /// What exceptions are filed under a key; the ban of such an entry is the exception's id.
+    pub fn find_exceptions(&self, space: Space, key: Key) -> &[Entry] {
+        self.exceptions
+            .as_ref()
+            .map_or(&[], |all| all.find(space, key))
+    }
+
+    /// The built-in protections that stand.
+    pub fn guard(&self) -> &Guard {
+        &self.guard
     }
 
     /// The rules of the list that a ban carries the number of; `None` where that list is no more.
@@ -336,6 +404,7 @@ impl TenantView {
         const QUEUE: usize = 160;
         self.digests.bytes()
             + self.ranges.bytes()
+            + self.exceptions.as_ref().map_or(0, |all| all.bytes())
             + self.lists.records.len() * LIST
             + (self.lists.queues.len() + self.queues.len()) * QUEUE
             + size_of::<Self>()

@@ -85,6 +85,7 @@ impl Loading {
     fn keep(&mut self, news: &News) {
         self.weight += match &news.change {
             Change::Bans(bans) => bans.len(),
+            Change::Exceptions(news) => news.exceptions.len().max(1),
             Change::List(_) | Change::Tenant(_) | Change::Queue(_) | Change::Reload => 1,
         };
         if self.overflown() {

@@ -213,6 +213,7 @@ impl LoadSink for Building<'_> {
             tenant,
             lists,
             queues,
+            exceptions,
         } = loaded;
         self.sign.now();
         if !tenant.default_region.is_empty() {
@@ -220,7 +221,8 @@ impl LoadSink for Building<'_> {
         }
         let view = TenantView::empty(head.revision, tenant, self.key.clone())
             .with_lists(lists)
-            .with_queues(queues);
+            .with_queues(queues)
+            .with_exceptions(&exceptions);
         self.view = Some((head, view));
     }
 

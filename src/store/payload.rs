@@ -10,12 +10,15 @@ use crate::domain::{
     channel::{Channel, Channels},
     clock::Timestamp,
     identity::{IdentityKind, MatchKind},
-    ids::{BanId, ListId},
+    ids::{BanId, ExceptionId, ListId},
     keys::{MatchKey, Space},
     list::Treatment,
     policy::FailureMode,
     queue::WithheldPolicy,
-    record::{BanRecord, Change, ListRecord, QueueRecord, TenantRecord},
+    record::{
+        BanRecord, Change, ExceptionNews, ExceptionRecord, ListRecord, ProtectionRecord,
+        QueueRecord, TenantRecord,
+    },
 };
 
 const VERSION: u8 = 1;
@@ -29,6 +32,7 @@ pub(super) enum Kind {
     Bans = 1,
     List = 2,
     Tenant = 3,
+    Exceptions = 4,
     Queue = 5,
 }
 
@@ -79,6 +83,23 @@ struct QueueWire {
     withheld: u8,
 }
 
+#[derive(Serialize, Deserialize)]
+struct ExceptionWire {
+    exception: [u8; 16],
+    keys: Vec<KeyWire>,
+    expire: Option<i64>,
+    channels: u16,
+    protected: bool,
+    ended: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ExceptionNewsWire {
+    exceptions: Vec<ExceptionWire>,
+    /// Names of built-in protections, and whether each is lifted.
+    protections: Vec<(String, bool)>,
+}
+
 fn pack<T: Serialize>(value: &T) -> Result<Vec<u8>> {
     postcard::to_extend(value, vec![VERSION])
         .map_err(|_| StoreError::Corrupt("records that cannot be packed"))
@@ -89,17 +110,7 @@ pub(super) fn bans(records: &[BanRecord]) -> Result<Vec<u8>> {
         .iter()
         .map(|record| BanWire {
             ban: *record.ban.bytes(),
-            keys: record
-                .keys
-                .iter()
-                .map(|key| KeyWire {
-                    space: key.space as u8,
-                    width: key.width,
-                    key: key.key.bits().to_be_bytes(),
-                    kind: key.kind as u8,
-                    matches: key.matches as u8,
-                })
-                .collect(),
+            keys: record.keys.iter().map(KeyWire::of).collect(),
             start: record.start.map(Timestamp::micros),
             expire: record.expire.map(Timestamp::micros),
             generation: record.generation,
@@ -140,6 +151,22 @@ pub(super) fn queue(record: &QueueRecord) -> Result<Vec<u8>> {
     })
 }
 
+pub(super) fn exceptions(news: &ExceptionNews) -> Result<Vec<u8>> {
+    let exception = |record: &ExceptionRecord| ExceptionWire {
+        exception: *record.exception.bytes(),
+        keys: record.keys.iter().map(KeyWire::of).collect(),
+        expire: record.expire.map(Timestamp::micros),
+        channels: record.channels.bits(),
+        protected: record.protected,
+        ended: record.ended,
+    };
+    let protection = |record: &ProtectionRecord| (record.name.clone(), record.lifted);
+    pack(&ExceptionNewsWire {
+        exceptions: news.exceptions.iter().map(exception).collect(),
+        protections: news.protections.iter().map(protection).collect(),
+    })
+}
+
 /// Reads a payload; anything unknown asks for a reload.
 pub(super) fn read(kind: i64, payload: &[u8]) -> Change {
     let Some((&VERSION, body)) = payload.split_first() else {
@@ -155,6 +182,9 @@ pub(super) fn read(kind: i64, payload: &[u8]) -> Change {
         3 => unpack::<TenantWire>(body)
             .and_then(TenantWire::record)
             .map(Change::Tenant),
+        4 => unpack::<ExceptionNewsWire>(body)
+            .and_then(ExceptionNewsWire::news)
+            .map(Change::Exceptions),
         5 => unpack::<QueueWire>(body)
             .and_then(QueueWire::record)
             .map(Change::Queue),
@@ -183,7 +213,43 @@ impl BanWire {
     }
 }
 
+impl ExceptionNewsWire {
+    fn news(self) -> Option<ExceptionNews> {
+        let exception = |wire: ExceptionWire| {
+            Some(ExceptionRecord {
+                exception: ExceptionId::from_bytes(wire.exception),
+                keys: wire.keys.iter().map(KeyWire::key).collect::<Option<_>>()?,
+                expire: wire.expire.map(Timestamp::from_micros),
+                channels: Channels::from_bits(wire.channels),
+                protected: wire.protected,
+                ended: wire.ended,
+            })
+        };
+        let protections = self.protections.into_iter();
+        Some(ExceptionNews {
+            exceptions: self
+                .exceptions
+                .into_iter()
+                .map(exception)
+                .collect::<Option<_>>()?,
+            protections: protections
+                .map(|(name, lifted)| ProtectionRecord { name, lifted })
+                .collect(),
+        })
+    }
+}
+
 impl KeyWire {
+    fn of(key: &MatchKey) -> Self {
+        Self {
+            space: key.space as u8,
+            width: key.width,
+            key: key.key.bits().to_be_bytes(),
+            kind: key.kind as u8,
+            matches: key.matches as u8,
+        }
+    }
+
     fn key(&self) -> Option<MatchKey> {
         Some(MatchKey {
             space: match self.space {
@@ -289,6 +355,24 @@ mod tests {
         assert_eq!(
             read(Kind::Queue as i64, &queue(&policy).unwrap()),
             Change::Queue(policy)
+        );
+        let news = ExceptionNews {
+            exceptions: vec![ExceptionRecord {
+                exception: ExceptionId::from_bytes([5; 16]),
+                keys: record().keys,
+                expire: Some(Timestamp::from_micros(2)),
+                channels: record().channels,
+                protected: true,
+                ended: false,
+            }],
+            protections: vec![ProtectionRecord {
+                name: "private-10".to_owned(),
+                lifted: true,
+            }],
+        };
+        assert_eq!(
+            read(Kind::Exceptions as i64, &exceptions(&news).unwrap()),
+            Change::Exceptions(news)
         );
     }
 

@@ -11,16 +11,17 @@ use sqlx::{
 use super::{
     Event, Result, StoreError,
     pool::{Lent, Pool},
-    rows::{self, BanRow, ban_record, number},
+    rows::{self, BanRow, ExceptionRow, ban_record, exception_records, number},
     sql::Statements,
 };
 use crate::domain::{
     ban::{Ban, Origin, State},
     channel::Channels,
     clock::Timestamp,
+    exception::{Exception, ExceptionId},
     hex::hex,
     ids::{BanId, ListId, TenantId},
-    record::BanRecord,
+    record::{BanRecord, ExceptionNews, ProtectionRecord},
     revision::{Anchor, Nonce, Revision},
     view::index::Key,
 };
@@ -111,6 +112,19 @@ pub struct EventFilter {
     pub limit: i64,
 }
 
+/// Which exceptions, from where, how many.
+#[derive(Clone, Debug, Default)]
+pub struct ExceptionFilter {
+    /// The states looked for; empty = active ones only.
+    pub states: Vec<State>,
+    /// The instant at which states are told.
+    pub now: Option<Timestamp>,
+    /// After this one.
+    pub after: Option<ExceptionId>,
+    /// How many at the most.
+    pub limit: i64,
+}
+
 pub(super) type Asked = Query<'static, Any, AnyArguments>;
 
 /// Text in which nothing has a meaning of its own to LIKE.
@@ -120,16 +134,22 @@ fn literally(text: &str) -> String {
         .replace('_', "!_")
 }
 
+fn bits(numbers: impl Iterator<Item = i32>) -> i64 {
+    numbers.fold(0, |bits, number| bits | 1 << number)
+}
+
+/// The states looked for, a bit each; unless told otherwise, active ones.
+fn state_bits(states: &[State]) -> i64 {
+    let states = if states.is_empty() {
+        &[State::Active][..]
+    } else {
+        states
+    };
+    bits(states.iter().map(|state| *state as i32))
+}
+
 impl BanFilter {
     pub(super) fn bind(&self, query: Asked, tenant: &TenantId) -> Result<Asked> {
-        let states = if self.states.is_empty() {
-            &[State::Active][..]
-        } else {
-            &self.states
-        };
-        let bits = |numbers: &mut dyn Iterator<Item = i32>| -> i64 {
-            numbers.fold(0, |bits, number| bits | 1 << number)
-        };
         let lists: Vec<&str> = self.lists.iter().map(ListId::as_str).collect();
         let ends_with = match self.ends_with.as_str() {
             "" => String::new(),
@@ -142,11 +162,11 @@ impl BanFilter {
         let key = self.key.map(|key| key.bits().to_be_bytes().to_vec());
         Ok(query
             .bind(tenant.as_str().to_owned())
-            .bind(bits(&mut states.iter().map(|state| *state as i32)))
+            .bind(state_bits(&self.states))
             .bind(self.now.map_or(0, Timestamp::micros))
             .bind(i64::from(self.channels.bits()))
             .bind(rows::to_json(&lists)?)
-            .bind(bits(&mut self.origins.iter().map(|origin| *origin as i32)))
+            .bind(bits(self.origins.iter().map(|origin| *origin as i32)))
             .bind(self.import_id.clone())
             .bind(i64::from(key.is_some()))
             .bind(key.unwrap_or_default())
@@ -304,6 +324,30 @@ pub(super) async fn ban_ids(
         .collect()
 }
 
+/// A tenant's exceptions, and the protections that it has lifted.
+pub(super) async fn exception_news(
+    tx: &mut Lent,
+    say: &Statements,
+    tenant: &str,
+) -> Result<ExceptionNews> {
+    let exceptions = sqlx::query(say.load_exceptions.clone())
+        .bind(tenant.to_owned())
+        .fetch_all(&mut *tx)
+        .await?;
+    let lifted = sqlx::query(say.lifted.clone())
+        .bind(tenant.to_owned())
+        .fetch_all(&mut *tx)
+        .await?;
+    let protection = |row: &AnyRow| {
+        let name = row.try_get("name")?;
+        Ok(ProtectionRecord { name, lifted: true })
+    };
+    Ok(ExceptionNews {
+        exceptions: exception_records(&exceptions)?,
+        protections: lifted.iter().map(protection).collect::<Result<_>>()?,
+    })
+}
+
 /// Some bans, by the version of the canonicaliser that read their targets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Aged {
@@ -358,6 +402,31 @@ pub(super) async fn aged(
         aged.last = full.then_some(ban);
     }
     Ok(aged)
+}
+
+pub(super) async fn exceptions(
+    readers: &Pool,
+    say: &Statements,
+    tenant: &TenantId,
+    filter: &ExceptionFilter,
+) -> Result<Vec<Exception>> {
+    let mut lent = readers.lend().await?;
+    let found = sqlx::query(say.exceptions.clone())
+        .bind(tenant.as_str().to_owned())
+        .bind(state_bits(&filter.states))
+        .bind(filter.now.map_or(0, Timestamp::micros))
+        .bind(
+            filter
+                .after
+                .map_or_else(Vec::new, |one| one.bytes().to_vec()),
+        )
+        .bind(filter.limit)
+        .fetch_all(&mut lent)
+        .await?;
+    found
+        .iter()
+        .map(|row| ExceptionRow::read(row)?.into_exception())
+        .collect()
 }
 
 pub(super) async fn events(

@@ -28,6 +28,7 @@ macro_rules! entering {
 mod ban;
 mod bulk;
 mod config;
+mod exception;
 mod queue;
 
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeSeq};
@@ -35,9 +36,12 @@ use sqlx::{Row, any::AnyRow};
 
 use self::bulk::TallyRow;
 pub(super) use self::{
-    ban::{BanRow, LikenessRow, NewBanRow, TargetRow, ban_record, key, parts},
+    ban::{
+        BanRow, LikenessRow, NewBanRow, TargetRow, ban_record, key, key_rows, parts, target_row,
+    },
     bulk::{EventRow, RenewalRow},
     config::{ListRow, SettingsRow, list_record, tenant_record},
+    exception::{ExceptionRow, ProtectionRow, exception_records, lifted},
     queue::{PolicyRow, at_queue, ban_rights, forms, queue_record},
 };
 #[cfg(test)]
@@ -48,8 +52,9 @@ pub(super) use self::{
 use super::{Matched, Result, StoreError};
 use crate::domain::{
     ban::Ban,
+    exception::{Exception, Protection},
     hex::{hex, unhex},
-    ids::{BanId, ListId, TenantId},
+    ids::{BanId, ExceptionId, ListId, TenantId},
     import::Tally,
     keys::MatchKey,
     list::{BanList, Treatment},
@@ -147,6 +152,14 @@ pub struct Answer {
     pub tally: Option<Tally>,
     /// How many things were changed together.
     pub count: u64,
+    /// The exception that was written.
+    pub exception: Option<Exception>,
+    /// The built-in protection that was lifted or put back.
+    pub protection: Option<Protection>,
+    /// How many bans it overrides.
+    pub overridden: u64,
+    /// Bans that were left as they were, each with the reason.
+    pub skipped: Vec<(BanId, String)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -168,6 +181,15 @@ struct AnswerRow {
     tally: Option<TallyRow>,
     #[serde(default)]
     count: u64,
+    // An answer of an earlier version may be remembered still.
+    #[serde(default)]
+    exception: Option<ExceptionRow>,
+    #[serde(default)]
+    protection: Option<ProtectionRow>,
+    #[serde(default)]
+    overridden: u64,
+    #[serde(default)]
+    skipped: Vec<(String, String)>,
 }
 
 impl Answer {
@@ -185,6 +207,10 @@ impl Answer {
             removed,
             tally,
             count,
+            exception,
+            protection,
+            overridden,
+            skipped,
         } = self;
         serde_json::to_string(&AnswerRow {
             ban: ban.as_ref().map(BanRow::of),
@@ -199,6 +225,13 @@ impl Answer {
             removed: removed.clone(),
             tally: tally.as_ref().map(TallyRow::of),
             count: *count,
+            exception: exception.as_ref().map(ExceptionRow::of),
+            protection: protection.as_ref().map(ProtectionRow::of),
+            overridden: *overridden,
+            skipped: skipped
+                .iter()
+                .map(|(ban, why)| (hex(ban.bytes()), why.clone()))
+                .collect(),
         })
         .map_err(|_| StoreError::Corrupt("an answer that cannot be written down"))
     }
@@ -219,6 +252,10 @@ impl Answer {
             removed,
             tally,
             count,
+            exception,
+            protection,
+            overridden,
+            skipped,
         } = row;
         Ok(Self {
             ban: ban.map(|row| row.into_ban(tenant)).transpose()?,
@@ -241,6 +278,13 @@ impl Answer {
             removed,
             tally: tally.map(TallyRow::into_tally).transpose()?,
             count,
+            exception: exception.map(ExceptionRow::into_exception).transpose()?,
+            protection: protection.map(ProtectionRow::into_protection),
+            overridden,
+            skipped: skipped
+                .into_iter()
+                .map(|(ban, why)| Ok((ban_id(&bytes(&ban)?)?, why)))
+                .collect::<Result<_>>()?,
         })
     }
 }
@@ -259,6 +303,13 @@ pub(super) fn ban_id(bytes: &[u8]) -> Result<BanId> {
         .try_into()
         .map_err(|_| StoreError::Corrupt("the length of a ban id"))?;
     Ok(BanId::from_bytes(bytes))
+}
+
+pub(super) fn exception_id(bytes: &[u8]) -> Result<ExceptionId> {
+    let bytes = bytes
+        .try_into()
+        .map_err(|_| StoreError::Corrupt("the length of an exception's id"))?;
+    Ok(ExceptionId::from_bytes(bytes))
 }
 
 fn list_id(text: &str) -> Result<ListId> {

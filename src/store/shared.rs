@@ -8,7 +8,8 @@ use sqlx::{Row, any::AnyRow};
 
 use super::{
     Aged, Answer, BanFilter, BanPage, BanSink, Begun, Concerning, Directory, Event, EventFilter,
-    FeedLink, Intent, LoadSink, LoadedTenant, REMEMBERED, Result, Store, StoreError, Tail, export,
+    ExceptionFilter, FeedLink, Intent, LoadSink, LoadedTenant, REMEMBERED, Result, Store,
+    StoreError, Tail, export,
     pool::{Lent, Pool},
     queues, read,
     rows::{self, BanRow, ListRow, SettingsRow, ban_record, number},
@@ -19,6 +20,7 @@ use super::{
 use crate::domain::{
     ban::Ban,
     clock::Timestamp,
+    exception::{Exception, Lifted},
     hex::hex,
     ids::{BanId, ListId, TenantId},
     list::BanList,
@@ -107,9 +109,10 @@ impl SqlStore {
             .fetch_all(&mut *tx)
             .await?;
         let queues = sqlx::query(self.say.queue_records.clone())
-            .bind(name)
+            .bind(name.clone())
             .fetch_all(&mut *tx)
             .await?;
+        let exceptions = read::exception_news(tx, &self.say, &name).await?;
         Ok(Some(LoadedTenant {
             head,
             tenant: rows::tenant_record(&row)?,
@@ -118,6 +121,7 @@ impl SqlStore {
                 .iter()
                 .map(rows::queue_record)
                 .collect::<Result<_>>()?,
+            exceptions,
         }))
     }
 
@@ -495,6 +499,22 @@ impl Store for SqlStore {
         found
             .map(|row| BanRow::read(&row)?.into_ban(tenant))
             .transpose()
+    }
+
+    async fn exceptions(
+        &self,
+        tenant: &TenantId,
+        filter: &ExceptionFilter,
+    ) -> Result<Vec<Exception>> {
+        read::exceptions(&self.readers, &self.say, tenant, filter).await
+    }
+
+    async fn lifted(&self, tenant: &TenantId) -> Result<Vec<Lifted>> {
+        let found = sqlx::query(self.say.lifted.clone())
+            .bind(tenant.as_str().to_owned())
+            .fetch_all(&mut self.readers.lend().await?)
+            .await?;
+        found.iter().map(rows::lifted).collect()
     }
 
     async fn alike(&self, tenant: &TenantId, likeness: [u8; 16]) -> Result<Option<BanId>> {

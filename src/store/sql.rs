@@ -10,8 +10,8 @@ use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 
 use self::pieces::{
     BAN_COLUMNS, BAN_FILTER, BESIDE, CONFIGURATION, DROPPED, END, ENFORCED, EVENT_COLUMNS,
-    FORM_COLUMNS, KEY_COLUMNS, LIKENESS_COLUMNS, MATCH_COLUMNS, RENEWAL_COLUMNS, SHOWN,
-    TARGET_COLUMNS, WHOLE_BAN, WHOLE_LIST, WHOLE_POLICY,
+    EXCEPTION_RECORDS, FORM_COLUMNS, KEY_COLUMNS, LIKENESS_COLUMNS, MATCH_COLUMNS, RENEWAL_COLUMNS,
+    SHOWN, TARGET_COLUMNS, WHOLE_BAN, WHOLE_EXCEPTION, WHOLE_LIST, WHOLE_POLICY,
 };
 
 /// The words in which two databases differ.
@@ -328,6 +328,18 @@ statements! {
         WHERE b.tenant = $1 AND b.ended = 0";
     bans_of = "SELECT {whole_ban} FROM bans b
         WHERE b.tenant = $1 AND b.ban_id IN (SELECT unhex(r.value) FROM {texts:$2}) AND {shown}";
+    /// What a view needs of the bans whose time is not over that are found by these keys.
+    bans_by_keys = "SELECT b.ban_id, b.start_at, b.expire_at, b.generation, b.channels,
+            b.enforcement, b.ended, k.space, k.width, k.match_key, k.kind, k.matches
+        FROM ban_keys k JOIN bans b ON b.tenant = k.tenant AND b.ban_id = k.ban_id
+        WHERE k.tenant = $1 AND k.match_key IN (SELECT unhex(r.value) FROM {texts:$2})
+            AND b.ended = 0 AND (b.expire_at IS NULL OR b.expire_at > $3)
+        ORDER BY b.ban_id, k.ordinal";
+    /// A ban that has one target more.
+    extend_ban = "UPDATE bans SET updated_at = $3, likeness = $4, version = $5
+        WHERE tenant = $1 AND ban_id = $2";
+    next_ordinal = "SELECT coalesce(max(ordinal) + 1, 0) AS next FROM ban_keys
+        WHERE tenant = $1 AND ban_id = $2";
     ban = "SELECT {whole_ban} FROM bans b WHERE b.tenant = $1 AND b.ban_id = $2";
     /// Those that have not ended first, then the newest.
     concerning = "SELECT {whole_ban} FROM bans b
@@ -454,6 +466,51 @@ statements! {
         JOIN bans b ON b.tenant = k.tenant AND b.ban_id = k.ban_id AND b.list_id = $2
         WHERE $4 = 1 OR k.matches <> 2 OR k.kind <> 3
         GROUP BY r.position ORDER BY times DESC LIMIT 1";
+    add_exception = "INSERT INTO exceptions (tenant, exception_id, kind, input, canonical, issuer,
+            canonicaliser_version, match_kind, channels, comment, expire_at, protected, ended,
+            created_at, created_by, deactivated_by, deactivate_reason)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, $13, $14, '', '')";
+    add_exception_keys = "INSERT INTO exception_keys (tenant, exception_id, ordinal, space, width,
+            match_key, kind, matches, key_text, canonicaliser_version)
+        SELECT $1, unhex(r.ban_id), r.ordinal, r.space, r.width, unhex(r.match_key), r.kind,
+            r.matches, r.key_text, r.version
+        FROM {keys:$2}";
+    end_exception = "UPDATE exceptions SET ended = $3, deactivated_at = $4, deactivated_by = $5,
+            deactivate_reason = $6
+        WHERE tenant = $1 AND exception_id = $2";
+    /// Marks ended some of those that are over.
+    retire_exceptions = "UPDATE exceptions SET ended = 1
+        WHERE tenant = $1 AND exception_id IN (SELECT x.exception_id FROM exceptions x
+            WHERE x.tenant = $1 AND x.ended = 0 AND x.expire_at <= $2
+            ORDER BY x.expire_at, x.exception_id LIMIT $3)
+        RETURNING exception_id";
+    exception = "SELECT {whole_exception} FROM exceptions x
+        WHERE x.tenant = $1 AND x.exception_id = $2";
+    exceptions_in_time = "SELECT {whole_exception} FROM exceptions x
+        WHERE x.tenant = $1 AND x.ended = 0 AND (x.expire_at IS NULL OR x.expire_at > $2)
+        ORDER BY x.exception_id";
+    exceptions_by_keys = "SELECT {whole_exception} FROM exceptions x
+        WHERE x.tenant = $1 AND x.ended = 0 AND (x.expire_at IS NULL OR x.expire_at > $2)
+            AND x.exception_id IN (SELECT k.exception_id FROM exception_keys k WHERE k.tenant = $1
+                AND k.match_key IN (SELECT unhex(r.value) FROM {texts:$3}))
+        ORDER BY x.exception_id";
+    count_exceptions = "SELECT count(*) AS total FROM exceptions
+        WHERE tenant = $1 AND ended = 0 AND (expire_at IS NULL OR expire_at > $2)";
+    /// $2 is the states wanted, a bit each, told at $3; $4 is the one to go on after.
+    exceptions = "SELECT {whole_exception} FROM exceptions x
+        WHERE x.tenant = $1 AND ((CASE WHEN x.deactivated_at IS NOT NULL THEN 16
+                WHEN x.ended = 1 OR x.expire_at <= $3 THEN 8 ELSE 4 END) & $2) <> 0
+            AND x.exception_id > $4
+        ORDER BY x.exception_id LIMIT $5";
+    exception_records = "{exception_records}
+        WHERE x.tenant = $1 AND x.exception_id IN (SELECT unhex(r.value) FROM {texts:$2})
+        ORDER BY x.exception_id, k.ordinal";
+    load_exceptions = "{exception_records}
+        WHERE x.tenant = $1 AND x.ended = 0 ORDER BY x.exception_id, k.ordinal";
+    lifted = "SELECT * FROM lifted_protections WHERE tenant = $1 ORDER BY name";
+    lift = "INSERT INTO lifted_protections (tenant, name, lifted_at, lifted_by, reason)
+        VALUES ($1, $2, $3, $4, $5) ON CONFLICT (tenant, name) DO NOTHING";
+    put_back = "DELETE FROM lifted_protections WHERE tenant = $1 AND name = $2";
     request = "SELECT body, answer FROM requests WHERE tenant = $1 AND rpc = $2 AND request_id = $3";
     add_request = "INSERT INTO requests (tenant, rpc, request_id, body, answer, at)
         VALUES ($1, $2, $3, $4, $5, $6)";
@@ -499,6 +556,8 @@ impl Dialect {
             .replace("{whole_ban}", WHOLE_BAN)
             .replace("{whole_list}", WHOLE_LIST)
             .replace("{whole_policy}", WHOLE_POLICY)
+            .replace("{whole_exception}", WHOLE_EXCEPTION)
+            .replace("{exception_records}", EXCEPTION_RECORDS)
             .replace("{enforced:r.value}", &ENFORCED.replace("{of}", "r.value"))
             .replace("{enforced:q.queue}", &ENFORCED.replace("{of}", "q.queue"))
             .replace("{filter}", BAN_FILTER)

@@ -1,7 +1,10 @@
 //! One transaction on one tenant.
 
+mod exceptions;
+mod extend;
 mod reach;
 mod time;
+mod told;
 
 use std::collections::HashMap;
 
@@ -9,9 +12,8 @@ use async_trait::async_trait;
 use sqlx::Row;
 
 use super::{
-    Added, Answer, Event, Intent, Lifting, MAX_CHUNK, NewBan, Renewal, Result, StoreError, Work,
-    payload,
-    payload::Kind,
+    Added, Answer, Event, Intent, Lifting, MAX_CHUNK, NewBan, NewException, Renewal, Result,
+    StoreError, Work,
     pool::Lent,
     queues,
     rows::{self, BanRow, ListRow, PolicyRow, SettingsRow, number},
@@ -20,13 +22,15 @@ use super::{
 use crate::domain::{
     ban::Ban,
     clock::Timestamp,
+    exception::{Exception, Lifted},
     hex::hex,
-    ids::{BanId, ListId},
+    ids::{BanId, ExceptionId, ListId},
     keys::{MatchKey, Reach},
     list::BanList,
     policy::TenantSettings,
     queue::{AtQueue, BanRights, QueuePolicy},
     record::BanRecord,
+    view::index::Key,
 };
 
 /// What the feed row of this transaction will be about.
@@ -38,6 +42,10 @@ enum Touched {
     List(ListId),
     Queue(String),
     Tenant,
+    Exceptions {
+        ids: Vec<ExceptionId>,
+        protections: Vec<String>,
+    },
     /// More than one row can tell: whoever hears of it loads the tenant anew.
     Several,
 }
@@ -96,45 +104,6 @@ impl SqlWork {
             Touched::Bans(bans) => bans.push(ban),
             _ => self.touch(Touched::Bans(vec![ban])),
         }
-    }
-
-    /// The payload, read back from what was written (S-11).
-    async fn payload(&mut self) -> Result<Option<(Kind, Vec<u8>)>> {
-        let tenant = self.tenant();
-        Ok(match std::mem::take(&mut self.touched) {
-            Touched::Nothing => None,
-            Touched::Several => Some((Kind::Everything, Vec::new())),
-            Touched::Bans(mut bans) => {
-                bans.sort_unstable();
-                bans.dedup();
-                let mut records = std::mem::take(&mut self.gone);
-                records.extend(self.records(&bans).await?);
-                Some((Kind::Bans, payload::bans(&records)?))
-            }
-            Touched::List(list_id) => {
-                let row = sqlx::query(self.say.list_record.clone())
-                    .bind(tenant)
-                    .bind(list_id.as_str().to_owned())
-                    .fetch_one(&mut self.tx)
-                    .await?;
-                Some((Kind::List, payload::list(&rows::list_record(&row)?)?))
-            }
-            Touched::Queue(queue) => {
-                let row = sqlx::query(self.say.queue_record.clone())
-                    .bind(tenant)
-                    .bind(queue)
-                    .fetch_one(&mut self.tx)
-                    .await?;
-                Some((Kind::Queue, payload::queue(&rows::queue_record(&row)?)?))
-            }
-            Touched::Tenant => {
-                let row = sqlx::query(self.say.tenant_record.clone())
-                    .bind(tenant)
-                    .fetch_one(&mut self.tx)
-                    .await?;
-                Some((Kind::Tenant, payload::tenant(&rows::tenant_record(&row)?)?))
-            }
-        })
     }
 }
 
@@ -401,6 +370,51 @@ impl Work for SqlWork {
         Ok(())
     }
 
+    async fn found_by(&mut self, keys: &[Key]) -> Result<Vec<BanRecord>> {
+        self.bans_by_keys(keys).await
+    }
+
+    async fn extend_ban(
+        &mut self,
+        ban: &Ban,
+        likeness: [u8; 16],
+        keys: &[(u8, MatchKey, String)],
+    ) -> Result<()> {
+        self.lengthen(ban, likeness, keys).await
+    }
+
+    async fn exception(&mut self, id: ExceptionId) -> Result<Option<Exception>> {
+        self.find_exception(id).await
+    }
+
+    async fn standing_exceptions(&mut self, keys: Option<&[Key]>) -> Result<Vec<Exception>> {
+        self.exceptions_in_time(keys).await
+    }
+
+    async fn exception_count(&mut self) -> Result<i64> {
+        self.count_exceptions().await
+    }
+
+    async fn add_exception(&mut self, new: &NewException) -> Result<()> {
+        self.insert_exception(new).await
+    }
+
+    async fn set_exception(&mut self, exception: &Exception) -> Result<()> {
+        self.end_exception(exception).await
+    }
+
+    async fn lifted(&mut self) -> Result<Vec<Lifted>> {
+        self.all_lifted().await
+    }
+
+    async fn lift(&mut self, lifted: &Lifted) -> Result<()> {
+        self.lift_one(lifted).await
+    }
+
+    async fn put_back(&mut self, name: &str) -> Result<()> {
+        self.put_one_back(name).await
+    }
+
     async fn set_settings(&mut self, settings: &TenantSettings) -> Result<()> {
         let row = SettingsRow::of(settings);
         sqlx::query(self.say.set_settings.clone())
@@ -551,20 +565,6 @@ impl Work for SqlWork {
 }
 
 impl SqlWork {
-    /// Tells the feed how things stand now.
-    async fn tell(&mut self) -> Result<()> {
-        if let Some((kind, payload)) = self.payload().await? {
-            sqlx::query(self.say.tell.clone())
-                .bind(i64::from(self.intent.nonce.0))
-                .bind(self.tenant())
-                .bind(kind as i32)
-                .bind(payload)
-                .execute(&mut self.tx)
-                .await?;
-        }
-        Ok(())
-    }
-
     async fn write_list(&mut self, statement: sqlx::SqlStr, list: &BanList) -> Result<()> {
         let row = ListRow::of(list);
         sqlx::query(statement)

@@ -313,7 +313,7 @@ async fn s9_a_deleted_tenant_is_nobodys_and_its_deletion_is_remembered(house: Ho
 }
 
 /// The tables that hold anything of a tenant, each of which a purge empties, but for the first two.
-const EMPTIED: [&str; 14] = [
+const EMPTIED: [&str; 17] = [
     "tenants",
     "feed",
     // A row is there only while it is being told.
@@ -329,6 +329,9 @@ const EMPTIED: [&str; 14] = [
     "requests",
     "queue_policies",
     "ban_rights",
+    "exceptions",
+    "exception_keys",
+    "lifted_protections",
 ];
 
 /// The tables that hold anything of a tenant, as the database itself knows them.

@@ -14,15 +14,16 @@ use bancheck::{
         ban::{Ban, BanId, Enforcement, Origin},
         channel::Channels,
         clock::Timestamp,
+        exception::{Exception, Lifted},
         identity::IdentityKind,
-        ids::{ListId, TenantId},
+        ids::{ExceptionId, ListId, TenantId},
         keys::MasterKey,
         list::{BanList, WebchatBanType},
         policy::TenantSettings,
         record::News,
         revision::{Nonce, Revision},
     },
-    store::{Added, Answer, Begun, Event, Intent, NewBan, Place, Store, Work},
+    store::{Added, Answer, Begun, Event, Intent, NewBan, NewException, Place, Store, Work},
 };
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
 
@@ -36,7 +37,7 @@ pub(crate) const SECOND: i64 = 1_000_000;
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What a transaction writes to.
-pub(crate) const TABLES: [&str; 13] = [
+pub(crate) const TABLES: [&str; 16] = [
     "tenants",
     "ban_lists",
     "ban_list_queues",
@@ -46,6 +47,9 @@ pub(crate) const TABLES: [&str; 13] = [
     "ban_targets",
     "ban_keys",
     "ban_events",
+    "exceptions",
+    "exception_keys",
+    "lifted_protections",
     "requests",
     "feed",
     "feed_intents",
@@ -325,6 +329,40 @@ pub(crate) fn lifted(ban: &Ban) -> Ban {
         deactivate_reason: "a mistake".to_owned(),
         version: ban.version + 1,
         ..ban.clone()
+    }
+}
+
+/// An exception on a visitor token, as the desk makes it.
+pub(crate) fn exception_on(tenant: &TenantId, token: &str) -> NewException {
+    let NewBan { ban, keys, .. } = made(tenant, &asked(token));
+    let target = { ban.targets }.pop().expect("a target");
+    NewException {
+        exception: Exception {
+            exception_id: ExceptionId::from_bytes(*ban.ban_id.bytes()),
+            target,
+            match_kind: ban.match_kind,
+            channels: ban.channels,
+            comment: "our „test“ 'phone'".to_owned(),
+            expire: Some(NOW.plus_micros(SECOND)),
+            protected: false,
+            ended: false,
+            created: NOW,
+            created_by: "alice".to_owned(),
+            deactivated: None,
+            deactivated_by: String::new(),
+            deactivate_reason: String::new(),
+        },
+        keys,
+    }
+}
+
+/// A built-in protection that bob has lifted.
+pub(crate) fn lifted_protection(name: &str) -> Lifted {
+    Lifted {
+        name: name.to_owned(),
+        at: NOW,
+        by: "bob".to_owned(),
+        reason: "we need it".to_owned(),
     }
 }
 

@@ -1,11 +1,14 @@
 //! What is known of a tenant by a load, or by hearing its feed; the two must come to the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bancheck::{
     domain::{
-        ids::{BanId, ListId, TenantId},
-        record::{BanRecord, Change, ListRecord, News, QueueRecord, TenantRecord},
+        ids::{BanId, ExceptionId, ListId, TenantId},
+        record::{
+            BanRecord, Change, ExceptionNews, ExceptionRecord, ListRecord, News, QueueRecord,
+            TenantRecord,
+        },
         revision::Anchor,
     },
     store::{LoadSink, LoadedTenant, Store},
@@ -24,6 +27,10 @@ pub(crate) struct Replica {
     pub(crate) queues: BTreeMap<String, QueueRecord>,
     /// Its bans that have not ended.
     pub(crate) bans: BTreeMap<BanId, BanRecord>,
+    /// Its exceptions that have not ended.
+    pub(crate) exceptions: BTreeMap<ExceptionId, ExceptionRecord>,
+    /// The built-in protections that it has lifted.
+    pub(crate) lifted: BTreeSet<String>,
 }
 
 impl Replica {
@@ -79,7 +86,29 @@ impl Replica {
             Change::Queue(queue) => {
                 self.queues.insert(queue.queue.clone(), queue.clone());
             }
+            Change::Exceptions(news) => self.except(news),
             Change::Reload => panic!("these tests write nothing that must be reloaded"),
+        }
+    }
+}
+
+impl Replica {
+    fn except(&mut self, news: &ExceptionNews) {
+        for exception in &news.exceptions {
+            if exception.ended {
+                self.exceptions.remove(&exception.exception);
+            } else {
+                let mut exception = exception.clone();
+                exception.keys.sort_by_key(|key| key.key.bits());
+                self.exceptions.insert(exception.exception, exception);
+            }
+        }
+        for protection in &news.protections {
+            if protection.lifted {
+                self.lifted.insert(protection.name.clone());
+            } else {
+                self.lifted.remove(&protection.name);
+            }
         }
     }
 }
@@ -91,10 +120,12 @@ impl LoadSink for Replica {
             tenant,
             lists,
             queues,
+            exceptions,
         } = tenant;
         assert!(self.tenant.is_none(), "a tenant is told once");
         assert!(self.bans.is_empty(), "a tenant is told before its bans");
         self.head = head;
+        self.except(&exceptions);
         self.tenant = Some(tenant);
         self.lists = lists
             .into_iter()

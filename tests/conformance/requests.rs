@@ -6,6 +6,7 @@ use bancheck::{
     domain::{
         channel::Channel,
         clock::Timestamp,
+        exception::Protection,
         import::Tally,
         policy::{RecordTo, TenantSettings},
         queue::{QueuePolicy, WithheldPolicy},
@@ -15,7 +16,10 @@ use bancheck::{
 };
 use tokio::task::JoinSet;
 
-use crate::house::{House, NOW, intent, list, opened, tenant_id, token_ban, within};
+use crate::house::{
+    House, NOW, exception_on, intent, lifted_protection, list, opened, tenant_id, token, token_ban,
+    within,
+};
 
 on_both_stores!(
     s9_the_same_request_again_gets_the_same_answer_and_does_nothing,
@@ -99,6 +103,13 @@ fn rich_answer(house: &House, tenant: &bancheck::domain::ids::TenantId) -> Answe
             trail: [9; 16],
         }),
         count: u64::from(u32::MAX),
+        exception: Some(exception_on(tenant, &token(4)).exception),
+        protection: Some(Protection {
+            name: "private-10".to_owned(),
+            lifted: Some(lifted_protection("private-10")),
+        }),
+        overridden: 7,
+        skipped: vec![(token_ban(tenant, 5).ban.ban_id, "BECAUSE".to_owned())],
     }
 }
 

@@ -1,6 +1,6 @@
 //! Whichever road led to a state, its digest is that of a fresh load of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bancheck::domain::{
     ban::{BanId, Enforcement},
@@ -8,12 +8,15 @@ use bancheck::domain::{
     clock::Timestamp,
     digest::Digest,
     identity::{IdentityKind, MatchKind},
-    ids::{ListId, TenantId},
+    ids::{ExceptionId, ListId, TenantId},
     keys::{MasterKey, MatchKey, Space},
     list::Treatment,
     policy::FailureMode,
     queue::WithheldPolicy,
-    record::{BanRecord, Change, ListRecord, News, QueueRecord, TenantRecord},
+    record::{
+        BanRecord, Change, ExceptionNews, ExceptionRecord, ListRecord, News, ProtectionRecord,
+        QueueRecord, TenantRecord,
+    },
     revision::{Anchor, Nonce, Revision},
     view::{TenantView, index::Key},
 };
@@ -26,6 +29,8 @@ struct State {
     lists: BTreeMap<u8, ListRecord>,
     queues: BTreeMap<String, QueueRecord>,
     bans: BTreeMap<u8, BanRecord>,
+    exceptions: BTreeMap<u8, ExceptionRecord>,
+    lifted: BTreeSet<String>,
 }
 
 impl Default for State {
@@ -41,6 +46,8 @@ impl Default for State {
             lists: BTreeMap::new(),
             queues: BTreeMap::new(),
             bans: BTreeMap::new(),
+            exceptions: BTreeMap::new(),
+            lifted: BTreeSet::new(),
         }
     }
 }
@@ -70,6 +77,23 @@ impl State {
             Change::Queue(queue) => {
                 self.queues.insert(queue.queue.clone(), queue.clone());
             }
+            Change::Exceptions(news) => {
+                for exception in &news.exceptions {
+                    let id = exception.exception.bytes()[0];
+                    if exception.ended {
+                        self.exceptions.remove(&id);
+                    } else {
+                        self.exceptions.insert(id, exception.clone());
+                    }
+                }
+                for protection in &news.protections {
+                    if protection.lifted {
+                        self.lifted.insert(protection.name.clone());
+                    } else {
+                        self.lifted.remove(&protection.name);
+                    }
+                }
+            }
             Change::Reload => {}
         }
     }
@@ -82,9 +106,18 @@ impl State {
         lists.sort_by_key(|list| u64::from(list.generation).wrapping_mul(order | 1) >> 7);
         rows.sort_by_key(|row| row.keys[0].key.bits().wrapping_mul(u128::from(order | 1)) >> 70);
         let queues = self.queues.values().cloned().collect();
+        let exceptions = ExceptionNews {
+            exceptions: self.exceptions.values().cloned().collect(),
+            protections: self
+                .lifted
+                .iter()
+                .map(|name| protection(name, true))
+                .collect(),
+        };
         let mut view = TenantView::empty(Revision(1), self.tenant.clone(), key)
             .with_lists(lists)
-            .with_queues(queues);
+            .with_queues(queues)
+            .with_exceptions(&exceptions);
         for page in rows.chunks(page) {
             view.file(page);
         }
@@ -93,6 +126,13 @@ impl State {
 
     fn digest(&self) -> Digest {
         self.load(4_096, 1).digest()
+    }
+}
+
+fn protection(name: &str, lifted: bool) -> ProtectionRecord {
+    ProtectionRecord {
+        name: name.to_owned(),
+        lifted,
     }
 }
 
@@ -171,6 +211,33 @@ fn bans() -> impl Strategy<Value = BanRecord> {
     )
 }
 
+fn exceptions() -> impl Strategy<Value = ExceptionRecord> {
+    let instant = proptest::option::of(any::<i64>().prop_map(Timestamp::from_micros));
+    let parts = (0u8..20, instant, 0u16..512, any::<bool>(), 0u8..3);
+    parts.prop_map(|(id, expire, channels, protected, odd)| ExceptionRecord {
+        exception: ExceptionId::from_bytes([id; 16]),
+        keys: keys(id),
+        expire,
+        channels: Channels::from_bits(channels),
+        protected,
+        ended: odd == 0,
+    })
+}
+
+fn protections() -> impl Strategy<Value = ProtectionRecord> {
+    let names = ["private-10", "loopback-v4", "emergency-CZ-112"];
+    (0..names.len(), any::<bool>()).prop_map(move |(at, lifted)| protection(names[at], lifted))
+}
+
+fn exception_news() -> impl Strategy<Value = ExceptionNews> {
+    let exceptions = proptest::collection::vec(exceptions(), 0..4);
+    let protections = proptest::collection::vec(protections(), 0..3);
+    (exceptions, protections).prop_map(|(exceptions, protections)| ExceptionNews {
+        exceptions,
+        protections,
+    })
+}
+
 fn lists() -> impl Strategy<Value = ListRecord> {
     let queues = proptest::collection::btree_set("[a-c]{0,2}", 0..4);
     let parts = (0u8..5, any::<[bool; 2]>(), 0i32..5, queues, 0u8..3);
@@ -224,6 +291,7 @@ fn changes() -> impl Strategy<Value = Change> {
         2 => lists().prop_map(Change::List),
         1 => tenants().prop_map(Change::Tenant),
         2 => queues().prop_map(Change::Queue),
+        3 => exception_news().prop_map(Change::Exceptions),
     ]
 }
 
@@ -324,6 +392,44 @@ fn neighbours(state: &State) -> Vec<(&'static str, State)> {
         other.bans.remove(id);
         all.push(("a ban less", other));
     }
+    all.extend(neighbours_by_exceptions(state));
+    all
+}
+
+/// Those that differ in what is excepted.
+fn neighbours_by_exceptions(state: &State) -> Vec<(&'static str, State)> {
+    let mut all: Vec<(&'static str, State)> = Vec::new();
+    for id in state.exceptions.keys() {
+        let mut exception = |what, change: &dyn Fn(&mut ExceptionRecord)| {
+            let mut other = state.clone();
+            change(other.exceptions.get_mut(id).expect("an exception"));
+            all.push((what, other));
+        };
+        exception("exception id", &|x| {
+            x.exception = ExceptionId::from_bytes([200; 16]);
+        });
+        exception("exception's end", &|x| {
+            x.expire = match x.expire {
+                Some(at) => Some(Timestamp::from_micros(at.micros() ^ 1)),
+                None => Some(Timestamp::from_micros(0)),
+            };
+        });
+        exception("exception's channels", &|x| {
+            x.channels = Channels::from_bits(x.channels.bits() ^ 2);
+        });
+        exception("protected", &|x| x.protected = !x.protected);
+        exception("exception's key", &|x| {
+            x.keys[0].key = Key::from(x.keys[0].key.bits() ^ 1);
+        });
+        let mut other = state.clone();
+        other.exceptions.remove(id);
+        all.push(("an exception less", other));
+    }
+    let mut other = state.clone();
+    if !other.lifted.remove("private-10") {
+        other.lifted.insert("private-10".to_owned());
+    }
+    all.push(("a lifted protection", other));
     all
 }
 

@@ -104,7 +104,8 @@ impl LoadSink for Load {
     fn open(&mut self, loaded: LoadedTenant) {
         let view = TenantView::empty(loaded.head.revision, loaded.tenant, self.key.clone());
         let view = view.with_lists(loaded.lists);
-        self.view = Some(view.with_queues(loaded.queues));
+        let view = view.with_queues(loaded.queues);
+        self.view = Some(view.with_exceptions(&loaded.exceptions));
     }
 
     fn page(&mut self, bans: &[BanRecord]) {

@@ -49,6 +49,8 @@ impl World {
             Why::OtherChannel
         } else if !self.holds(ban, asked) {
             Why::ListNotEnforcedHere
+        } else if self.first_left(ban, asked).is_none() {
+            Why::OverriddenByException
         } else if self.is_shadow(ban) {
             Why::Shadow
         } else if decided == Some(ban_id(ban.id)) {

@@ -5,13 +5,13 @@ use std::{sync::Arc, time::Duration};
 
 use bancheck::{
     desk::{
-        BanEdit, CreateBan, DeactivateBan, End, Job, Order, SetListQueues, TargetGiven, UpdateBan,
-        Written,
+        BanEdit, CreateBan, CreateException, DeactivateBan, DeactivateException, End, Job, Named,
+        Order, SetListQueues, TargetGiven, UpdateBan, Written,
     },
     domain::{
         ban::{BanId, Enforcement, Origin},
         channel::{Channel, Channels},
-        ids::{ListId, TenantId},
+        ids::{ExceptionId, ListId, TenantId},
         refusal::{Reason, Refusal},
     },
 };
@@ -45,6 +45,14 @@ pub(crate) enum Deed {
     End(usize, Option<Duration>),
     /// The list is checked at these queues from now on.
     Queues(Vec<usize>),
+    /// A person is spared on a channel.
+    Spare {
+        who: u64,
+        on: Channel,
+        ends: Option<Duration>,
+    },
+    /// One of the exceptions is ended, counted from the newest.
+    SpareNoMore(usize),
 }
 
 /// A write and how its client behaves.
@@ -71,6 +79,8 @@ enum AnyJob {
     Update(UpdateBan),
     Deactivate(DeactivateBan),
     Queues(SetListQueues),
+    Spare(CreateException),
+    SpareNoMore(DeactivateException),
 }
 
 impl AnyJob {
@@ -80,6 +90,8 @@ impl AnyJob {
             Self::Update(_) => UpdateBan::RPC,
             Self::Deactivate(_) => DeactivateBan::RPC,
             Self::Queues(_) => SetListQueues::RPC,
+            Self::Spare(_) => CreateException::RPC,
+            Self::SpareNoMore(_) => DeactivateException::RPC,
         }
     }
 
@@ -89,6 +101,8 @@ impl AnyJob {
             Self::Update(job) => pod.desk.write(order, job).await,
             Self::Deactivate(job) => pod.desk.write(order, job).await,
             Self::Queues(job) => pod.desk.write(order, job).await,
+            Self::Spare(job) => pod.desk.write(order, job).await,
+            Self::SpareNoMore(job) => pod.desk.write(order, job).await,
         }
     }
 }
@@ -102,6 +116,28 @@ fn nth_newest(world: &World, tenant: &TenantId, back: usize) -> Option<BanId> {
         .len()
         .checked_sub(1 + back % standing.len().max(1))?;
     Some(standing[at].ban.ban_id)
+}
+
+/// The same of the exceptions.
+fn nth_exception(world: &World, tenant: &TenantId, back: usize) -> Option<ExceptionId> {
+    let head = world.database.head();
+    let mut standing: Vec<_> = head.tenants[tenant].excepted().collect();
+    standing.sort_by_key(|kept| kept.made);
+    let at = standing
+        .len()
+        .checked_sub(1 + back % standing.len().max(1))?;
+    Some(standing[at].exception.exception_id)
+}
+
+/// How somebody is named who is met on a channel.
+fn named(who: u64, channel: Channel) -> TargetGiven {
+    let (kind, value) = identity(who, channel);
+    TargetGiven {
+        kind: Some(kind),
+        value,
+        issuer: String::new(),
+        region_hint: String::new(),
+    }
 }
 
 /// The job of a deed; `None` = there is nothing to do it to.
@@ -128,15 +164,7 @@ fn job(world: &World, pod: &Pod, tenant: &TenantId, id: &str, deed: &Deed) -> Op
             let targets = [Channel::WebChat, Channel::Email]
                 .into_iter()
                 .filter(|channel| on.is_empty() || on.contains(channel))
-                .map(|channel| {
-                    let (kind, value) = identity(*who, channel);
-                    TargetGiven {
-                        kind: Some(kind),
-                        value,
-                        issuer: String::new(),
-                        region_hint: String::new(),
-                    }
-                });
+                .map(|channel| named(*who, channel));
             Some(AnyJob::Create(Box::new(CreateBan {
                 list_id: in_list.then(|| ListId::parse(LIST).expect("a list id")),
                 channels: Channels::of(on),
@@ -195,6 +223,19 @@ fn job(world: &World, pod: &Pod, tenant: &TenantId, id: &str, deed: &Deed) -> Op
                 },
             )
         }
+        Deed::Spare { who, on, ends } => Some(AnyJob::Spare(CreateException {
+            target: named(*who, *on),
+            match_kind: None,
+            channels: Channels::NONE,
+            comment: id.to_owned(),
+            expire: ends.map(later),
+            protected: false,
+            override_warnings: false,
+        })),
+        Deed::SpareNoMore(back) => Some(AnyJob::SpareNoMore(DeactivateException {
+            which: Named::Made(nth_exception(world, tenant, *back)?),
+            reason: String::new(),
+        })),
         Deed::Queues(at) => Some(AnyJob::Queues(SetListQueues {
             list_id: ListId::parse(LIST).expect("a list id"),
             queues: at.iter().map(|at| QUEUES[*at].to_owned()).collect(),
@@ -287,6 +328,7 @@ pub(crate) async fn run(world: Arc<World>, number: usize, errand: Errand) {
                     Reason::DuplicateActiveBan
                     | Reason::BanEnded
                     | Reason::BanNotFound
+                    | Reason::ExceptionNotFound
                     | Reason::ExpireTimeInPast
                     | Reason::ExpireBeforeStart
                     | Reason::KindChannelMismatch => return,
@@ -316,7 +358,7 @@ async fn look_again(
     mut random: Random,
 ) {
     let who = match &errand.deed {
-        Deed::Ban { who, .. } => *who,
+        Deed::Ban { who, .. } | Deed::Spare { who, .. } => *who,
         _ => random.below(PEOPLE),
     };
     let token = {

@@ -8,11 +8,12 @@ use std::{
 
 use bancheck::domain::{
     ban::Ban,
-    ids::{BanId, ListId, TenantId},
+    exception::Exception,
+    ids::{BanId, ExceptionId, ListId, TenantId},
     keys::MatchKey,
     list::BanList,
     policy::TenantSettings,
-    record::{BanRecord, ListRecord, News, TenantRecord},
+    record::{BanRecord, ExceptionRecord, ListRecord, News, TenantRecord},
     revision::{Anchor, Epoch, Revision},
 };
 
@@ -54,6 +55,30 @@ pub(crate) struct Tenant {
     pub(crate) settings: TenantSettings,
     pub(crate) lists: BTreeMap<ListId, BanList>,
     pub(crate) bans: BTreeMap<BanId, Arc<Kept>>,
+    pub(crate) exceptions: BTreeMap<ExceptionId, Arc<KeptException>>,
+}
+
+/// An exception as it is kept, with what it is found by.
+#[derive(Clone)]
+pub(crate) struct KeptException {
+    /// The number of the row that made it.
+    pub(crate) made: usize,
+    pub(crate) exception: Exception,
+    pub(crate) keys: Vec<MatchKey>,
+}
+
+impl KeptException {
+    /// What a view needs of it.
+    pub(crate) fn record(&self) -> ExceptionRecord {
+        ExceptionRecord {
+            exception: self.exception.exception_id,
+            keys: self.keys.clone(),
+            expire: self.exception.expire,
+            channels: self.exception.channels,
+            protected: self.exception.protected,
+            ended: self.exception.ended,
+        }
+    }
 }
 
 /// A ban as it is kept, with what it is found by.
@@ -137,6 +162,12 @@ impl Tenant {
     /// The bans that have not been marked ended.
     pub(crate) fn standing(&self) -> impl Iterator<Item = &Arc<Kept>> {
         self.bans.values().filter(|kept| !kept.ban.ended)
+    }
+
+    /// The exceptions that have not been marked ended.
+    pub(crate) fn excepted(&self) -> impl Iterator<Item = &Arc<KeptException>> {
+        let all = self.exceptions.values();
+        all.filter(|kept| !kept.exception.ended)
     }
 
     /// The ban that stands and is alike, other than this one.

@@ -210,7 +210,7 @@ impl Draft {
 
     fn deed(&mut self) -> Deed {
         let back = self.random.place(4);
-        match self.random.below(20) {
+        match self.random.below(23) {
             0..10 => Deed::Ban {
                 who: self.random.below(PEOPLE),
                 in_list: self.random.chance(25),
@@ -231,12 +231,18 @@ impl Draft {
             },
             10..14 => Deed::Lift(back),
             14..19 => self.edit(back),
-            _ => Deed::Queues(match self.random.below(4) {
+            19 => Deed::Queues(match self.random.below(4) {
                 0 => Vec::new(),
                 1 => vec![0],
                 2 => vec![1],
                 _ => vec![0, 1],
             }),
+            20 | 21 => Deed::Spare {
+                who: self.random.below(PEOPLE),
+                on: *self.random.pick(&[Channel::WebChat, Channel::Email]),
+                ends: self.random.chance(60).then(|| self.soon()),
+            },
+            _ => Deed::SpareNoMore(back),
         }
     }
 

@@ -18,6 +18,7 @@ mod shelf;
 mod store;
 #[cfg(feature = "teeth")]
 mod stumble;
+mod told;
 mod trace;
 pub(crate) mod verdict;
 mod work;
@@ -152,6 +153,7 @@ fn tenants(count: usize) -> Tenants {
                 },
                 lists: BTreeMap::from([(list_id.clone(), list)]),
                 bans: BTreeMap::new(),
+                exceptions: BTreeMap::new(),
             };
             let name = TenantId::parse(name).expect("a tenant id");
             (name, Arc::new(tenant))

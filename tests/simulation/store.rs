@@ -7,17 +7,19 @@ use bancheck::{
     domain::{
         ban::Ban,
         clock::Timestamp,
+        exception::{Exception, Lifted},
         ids::{BanId, ListId, TenantId},
         list::BanList,
         policy::TenantSettings,
         queue::{AtQueue, BanRights, QueuePolicy},
+        record::ExceptionNews,
         revision::{Anchor, Epoch, Nonce, Revision},
         view::index::Key,
     },
     store::{
         Aged, Agenda, Answer, BanFilter, BanPage, BanSink, Begun, Concerning, Directory, Event,
-        EventFilter, FeedLink, Intent, LoadSink, LoadedTenant, Matched, Purged, Result, Store,
-        StoreError, Sweep, Swept, Tail, Turn, Upkeep,
+        EventFilter, ExceptionFilter, FeedLink, Intent, LoadSink, LoadedTenant, Matched, Purged,
+        Result, Store, StoreError, Sweep, Swept, Tail, Turn, Upkeep,
     },
 };
 use tokio::time::{Instant, timeout_at};
@@ -227,6 +229,10 @@ impl Store for PodStore {
             tenant: there.record(),
             lists: there.lists.values().map(list_record).collect(),
             queues: Vec::new(),
+            exceptions: ExceptionNews {
+                exceptions: there.excepted().map(|kept| kept.record()).collect(),
+                protections: Vec::new(),
+            },
         });
         for kept in there.standing() {
             let mut record = kept.record();
@@ -341,6 +347,18 @@ impl Store for PodStore {
 
     async fn ban(&self, _tenant: &TenantId, _ban: BanId) -> Result<Option<Ban>> {
         unneeded("ban")
+    }
+
+    async fn exceptions(
+        &self,
+        _tenant: &TenantId,
+        _filter: &ExceptionFilter,
+    ) -> Result<Vec<Exception>> {
+        unneeded("exceptions")
+    }
+
+    async fn lifted(&self, _tenant: &TenantId) -> Result<Vec<Lifted>> {
+        unneeded("lifted")
     }
 
     async fn alike(&self, _tenant: &TenantId, _likeness: [u8; 16]) -> Result<Option<BanId>> {

@@ -11,14 +11,19 @@ use bancheck::{
     domain::{
         ban::Ban,
         clock::Timestamp,
-        ids::{BanId, ListId},
+        exception::{Exception, Lifted},
+        ids::{BanId, ExceptionId, ListId},
         keys::{MatchKey, Reach},
         list::BanList,
         policy::TenantSettings,
         queue::{AtQueue, BanRights, QueuePolicy},
         record::{BanRecord, Change},
+        view::index::Key,
     },
-    store::{Added, Answer, Event, Intent, Lifting, NewBan, Renewal, Result, StoreError, Work},
+    store::{
+        Added, Answer, Event, Intent, Lifting, NewBan, NewException, Renewal, Result, StoreError,
+        Work,
+    },
 };
 use tokio::{
     sync::{OwnedMutexGuard, oneshot},
@@ -27,24 +32,15 @@ use tokio::{
 
 use super::{
     database::{Commit, Database, Flaw},
-    history::{Kept, Tenant, list_record},
+    history::{Kept, KeptException, Tenant},
     network::{Network, Path, WRITING, Way, broken, within},
+    told::{Touched, merged, told},
 };
 
 /// How long the server keeps a tenant's row locked for a session that says nothing.
 const IDLE: Duration = Duration::from_secs(3);
 /// How often of a hundred times a row is one that this version of the program cannot read.
 const UNREADABLE: u64 = 3;
-
-/// What the feed row will be about.
-#[derive(Default)]
-enum Touched {
-    #[default]
-    Nothing,
-    Bans(BTreeSet<BanId>),
-    List(ListId),
-    Several,
-}
 
 /// The server's side of a transaction; without its lock it is dead.
 pub(crate) struct Session {
@@ -160,7 +156,17 @@ impl ModelWork {
                 bans.insert(ban);
             }
             Touched::Nothing => self.touched = Touched::Bans(BTreeSet::from([ban])),
-            Touched::List(_) | Touched::Several => self.touched = Touched::Several,
+            _ => self.touched = Touched::Several,
+        }
+    }
+
+    fn touch_exception(&mut self, id: ExceptionId) {
+        match &mut self.touched {
+            Touched::Exceptions(ids) => {
+                ids.insert(id);
+            }
+            Touched::Nothing => self.touched = Touched::Exceptions(BTreeSet::from([id])),
+            _ => self.touched = Touched::Several,
         }
     }
 
@@ -184,54 +190,6 @@ impl ModelWork {
             self.touch(ban);
         }
     }
-}
-
-/// What the feed row of a transaction tells: how the rows stand that it touched (S-11).
-fn told(touched: &Touched, after: &Tenant) -> Option<Change> {
-    Some(match touched {
-        Touched::Nothing => return None,
-        Touched::Several => Change::Reload,
-        Touched::List(list) => Change::List(list_record(&after.lists[list])),
-        Touched::Bans(bans) => {
-            let records: Vec<BanRecord> = bans.iter().map(|ban| after.bans[ban].record()).collect();
-            Change::Bans(records)
-        }
-    })
-}
-
-/// Writes into the rows as they are now only what a request meant to change.
-fn merged(before: &Tenant, after: &Tenant, now: &Tenant) -> Tenant {
-    let mut rows = now.clone();
-    for (id, theirs) in &after.bans {
-        let Some(mine) = rows.bans.get_mut(id) else {
-            rows.bans.insert(*id, Arc::clone(theirs));
-            continue;
-        };
-        let Some(old) = before.bans.get(id) else {
-            continue;
-        };
-        let kept = Arc::make_mut(mine);
-        macro_rules! take {
-            ($($field:ident)+) => {$(
-                if theirs.ban.$field != old.ban.$field {
-                    kept.ban.$field = theirs.ban.$field.clone();
-                }
-            )+};
-        }
-        take!(channels reason enforcement start expire ended deactivated version);
-        if theirs.likeness != old.likeness {
-            kept.likeness = theirs.likeness;
-        }
-    }
-    for (id, theirs) in &after.lists {
-        if let (Some(mine), Some(old)) = (rows.lists.get_mut(id), before.lists.get(id)) {
-            mine.queues
-                .retain(|queue| theirs.queues.contains(queue) || !old.queues.contains(queue));
-            let added = theirs.queues.difference(&old.queues).cloned();
-            mine.queues.extend(added);
-        }
-    }
-    rows
 }
 
 fn unneeded(what: &str) -> ! {
@@ -364,6 +322,98 @@ impl Work for ModelWork {
 
     async fn set_ban_rights(&mut self, _rights: &BanRights) -> Result<()> {
         unneeded("set_ban_rights")
+    }
+
+    async fn found_by(&mut self, keys: &[Key]) -> Result<Vec<BanRecord>> {
+        self.statement().await?;
+        let now = self.intent.now;
+        let in_time = |kept: &&Arc<Kept>| kept.ban.expire.is_none_or(|expire| expire > now);
+        let found = self.after.standing().filter(in_time).map(|kept| {
+            let mut record = kept.record();
+            record.keys.retain(|key| keys.contains(&key.key));
+            record
+        });
+        Ok(found.filter(|record| !record.keys.is_empty()).collect())
+    }
+
+    async fn extend_ban(
+        &mut self,
+        _ban: &Ban,
+        _likeness: [u8; 16],
+        _keys: &[(u8, MatchKey, String)],
+    ) -> Result<()> {
+        unneeded("extend_ban")
+    }
+
+    async fn exception(&mut self, id: ExceptionId) -> Result<Option<Exception>> {
+        self.statement().await?;
+        let kept = self.after.exceptions.get(&id);
+        Ok(kept.map(|kept| kept.exception.clone()))
+    }
+
+    async fn standing_exceptions(&mut self, keys: Option<&[Key]>) -> Result<Vec<Exception>> {
+        self.statement().await?;
+        let now = self.intent.now;
+        let wanted = |kept: &&Arc<KeptException>| {
+            kept.exception.expire.is_none_or(|expire| expire > now)
+                && keys.is_none_or(|keys| kept.keys.iter().any(|key| keys.contains(&key.key)))
+        };
+        let found = self.after.excepted().filter(wanted);
+        Ok(found.map(|kept| kept.exception.clone()).collect())
+    }
+
+    async fn exception_count(&mut self) -> Result<i64> {
+        self.statement().await?;
+        Ok(i64::try_from(self.after.excepted().count()).expect("a small number"))
+    }
+
+    async fn add_exception(&mut self, new: &NewException) -> Result<()> {
+        self.statement().await?;
+        let now = self.intent.now;
+        let over =
+            |kept: &&Arc<KeptException>| kept.exception.expire.is_some_and(|expire| expire <= now);
+        let over: Vec<_> = { self.after.excepted() }
+            .filter(over)
+            .map(|kept| kept.exception.exception_id)
+            .collect();
+        for id in over {
+            if let Some(kept) = self.after.exceptions.get_mut(&id) {
+                Arc::make_mut(kept).exception.ended = true;
+                self.touch_exception(id);
+            }
+        }
+        let id = new.exception.exception_id;
+        let kept = KeptException {
+            made: self.database.next_row(),
+            exception: new.exception.clone(),
+            keys: new.keys.iter().map(|(_, key, _)| key.clone()).collect(),
+        };
+        self.after.exceptions.insert(id, Arc::new(kept));
+        self.touch_exception(id);
+        Ok(())
+    }
+
+    async fn set_exception(&mut self, exception: &Exception) -> Result<()> {
+        self.statement().await?;
+        let id = exception.exception_id;
+        if let Some(kept) = self.after.exceptions.get_mut(&id) {
+            Arc::make_mut(kept).exception = exception.clone();
+            self.touch_exception(id);
+        }
+        Ok(())
+    }
+
+    async fn lifted(&mut self) -> Result<Vec<Lifted>> {
+        self.statement().await?;
+        Ok(Vec::new())
+    }
+
+    async fn lift(&mut self, _lifted: &Lifted) -> Result<()> {
+        unneeded("lift")
+    }
+
+    async fn put_back(&mut self, _name: &str) -> Result<()> {
+        unneeded("put_back")
     }
 
     async fn set_settings(&mut self, _settings: &TenantSettings) -> Result<()> {

@@ -52,6 +52,7 @@ fn staged(test: impl AsyncFnOnce(Scene)) {
             settings: TenantSettings::default(),
             lists: std::collections::BTreeMap::new(),
             bans: std::collections::BTreeMap::new(),
+            exceptions: std::collections::BTreeMap::new(),
         };
         let tenants = Tenants::from([(tenant.clone(), Arc::new(rows))]);
         let database = Database::new(Start::now(), Flaw::None, tenants);
@@ -163,6 +164,7 @@ impl Scene {
                 denied,
                 treatment: denied.then_some(Treatment::DisableWidget),
                 shadows: BTreeSet::new(),
+                exempt: None,
                 flips: None,
             },
             basis,
@@ -430,6 +432,7 @@ fn an_answer_that_may_be_used_for_longer_than_the_lease_is_found() {
                 denied: false,
                 treatment: None,
                 shadows: BTreeSet::new(),
+                exempt: None,
                 flips: None,
             },
             basis: Basis::Fresh,

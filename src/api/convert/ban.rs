@@ -290,7 +290,7 @@ pub(in crate::api) fn message(ban: Ban, now: Timestamp) -> v1::Ban {
     }
 }
 
-fn target_message(target: Target) -> v1::NormalizedIdentity {
+pub(super) fn target_message(target: Target) -> v1::NormalizedIdentity {
     let Target {
         kind,
         input,

@@ -223,9 +223,11 @@ impl LoadSink for Loading {
             tenant,
             lists,
             queues,
+            exceptions,
         } = loaded;
         let view = TenantView::empty(head.revision, tenant, self.key.clone());
-        self.view = Some(view.with_lists(lists).with_queues(queues));
+        let view = view.with_lists(lists).with_queues(queues);
+        self.view = Some(view.with_exceptions(&exceptions));
     }
 
     fn page(&mut self, bans: &[BanRecord]) {

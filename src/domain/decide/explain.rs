@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use smallvec::SmallVec;
 
-use super::{Query, Verdict, counts, decide};
+use super::{Query, Verdict, Weight, counts, decide, weigh};
 use crate::domain::{
     clock::Timestamp,
     identity::Identity,
@@ -25,6 +25,8 @@ pub enum Why {
     AlsoMatched,
     /// It would have denied, were it more than watching.
     Shadow,
+    /// It would do the one or the other, were it not for an exception.
+    OverriddenByException,
     /// The queue of the question does not check its list, or nothing does at this stage.
     ListNotEnforcedHere,
     /// It holds on other channels.
@@ -45,6 +47,7 @@ impl Why {
         match self {
             Self::Decided => "DECIDED",
             Self::AlsoMatched => "ALSO_MATCHED",
+            Self::OverriddenByException => "OVERRIDDEN_BY_EXCEPTION",
             Self::Shadow => "SHADOW",
             Self::ListNotEnforcedHere => "LIST_NOT_ENFORCED_HERE",
             Self::OtherChannel => "OTHER_CHANNEL",
@@ -104,16 +107,28 @@ pub fn explain(
 ) -> Vec<Ruling> {
     let decided = verdict.deny.as_ref().map(|(found, _)| found.ban);
     let judge = |(ban, entries): (BanId, Entries)| {
-        let alone = decide(&view.holding(&entries), query, now);
+        let view = view.holding(&entries);
+        let alone = decide(&view, query, now);
         let why = match alone.deny {
             Some(_) if decided == Some(ban) => Why::Decided,
             Some(_) => Why::AlsoMatched,
             None if !alone.shadows.is_empty() => Why::Shadow,
+            None if is_overridden(&view, query, now) => Why::OverriddenByException,
             None => idle(&entries, query, now),
         };
         Ruling { ban, why }
     };
     found(view, query).into_iter().map(judge).collect()
+}
+
+/// Whether the bans of a view would hold, or watch, were it not for an exception.
+fn is_overridden(view: &TenantView, query: &Query<'_>, now: Timestamp) -> bool {
+    let mut overridden = false;
+    weigh(view, query, now, |met| {
+        let in_time = matches!(met.weight, Weight::Holds | Weight::Shadow);
+        overridden |= in_time && met.spared.is_some();
+    });
+    overridden
 }
 
 /// Why a ban does nothing at all. All its entries say the same of it.

@@ -8,7 +8,7 @@ use super::{email, ip, kind_of, legible};
 use crate::domain::channel::{Channel, Channels};
 
 /// The longest prefix: a whole number in E.164 is no range.
-const MAX_PREFIX_DIGITS: usize = 14;
+pub const MAX_PREFIX_DIGITS: usize = 14;
 
 const fn unparseable(kind: IdentityKind) -> Unreadable {
     Unreadable {

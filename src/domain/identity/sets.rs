@@ -114,6 +114,27 @@ pub fn covers(outer: &Identity, inner: &Identity, reading: Reading) -> bool {
     }
 }
 
+/// Those under whose look-ups every set is found that holds all of this one: itself where it is one
+/// customer, or the first of a range in each of its spellings.
+pub fn least_known(identity: &Identity, reading: Reading) -> Vec<Identity> {
+    let text = |canonical| Identity::plain(identity.kind, canonical, Form::Text);
+    match identity.form {
+        Form::Text | Form::Address(_) => vec![identity.clone()],
+        Form::Network(network) => {
+            let first = network.network();
+            let form = Form::Address(first);
+            vec![Identity::plain(identity.kind, first.to_string(), form)]
+        }
+        Form::Prefix => ways(&identity.canonical).into_iter().map(text).collect(),
+        Form::Domain => {
+            let home = reading.email_fold.then(|| email::home(&identity.canonical));
+            let others = home.flatten().filter(|home| *home != identity.canonical);
+            let names = std::iter::once(identity.canonical.as_str()).chain(others);
+            names.map(|domain| text(format!("x@{domain}"))).collect()
+        }
+    }
+}
+
 /// The telephone numbers among some names.
 fn numbers<'a>(names: &[(IdentityKind, &'a str)]) -> impl Iterator<Item = &'a str> {
     names

@@ -10,7 +10,7 @@ use crate::{
         channel::Channels,
         clock::Timestamp,
         hex::hex,
-        identity::{IdentityKind, MatchKind},
+        identity::{CANONICALISER_VERSION, IdentityKind, MatchKind},
         ids::TenantId,
         keys::{self, MatchKey, Space},
         record::BanRecord,
@@ -360,28 +360,50 @@ pub(in crate::store) fn parts(new: &NewBan) -> (Vec<NewTargetRow>, Vec<KeyRow>) 
         let target = new.ban.targets.get(usize::from(position));
         target.map_or(0, |target| target.canonicaliser_version)
     };
-    let keys = new
-        .keys
-        .iter()
-        .enumerate()
-        .map(|(ordinal, (position, key, text))| KeyRow {
-            ban_id: ban_id.clone(),
-            ordinal,
-            position: *position,
-            space: key.space as u8,
-            width: key.width,
-            match_key: hex(&key.key.bits().to_be_bytes()),
-            kind: key.kind as u8,
-            matches: key.matches as u8,
-            key_text: text.clone(),
-            place: keys::place(key.kind, text),
-            version: version_of(*position),
-        });
-    (targets.collect(), keys.collect())
+    let mut keys = key_rows(new.ban.ban_id.bytes(), 0, &new.keys);
+    for key in &mut keys {
+        key.version = version_of(key.position);
+    }
+    (targets.collect(), keys)
+}
+
+/// One more target of a ban, as it enters the store.
+pub(in crate::store) fn target_row(ban: &Ban, position: usize) -> Option<NewTargetRow> {
+    ban.targets.get(position).map(|target| NewTargetRow {
+        ban_id: hex(ban.ban_id.bytes()),
+        position,
+        kind: target.kind as i32,
+        input: target.input.clone(),
+        canonical: target.canonical.clone(),
+        issuer: target.issuer.clone(),
+        version: target.canonicaliser_version,
+    })
+}
+
+/// The keys of a ban or an exception, as they enter the store, numbered from `first` on.
+pub(in crate::store) fn key_rows(
+    id: &[u8; 16],
+    first: usize,
+    keys: &[(u8, MatchKey, String)],
+) -> Vec<KeyRow> {
+    let row = |(ordinal, (position, key, text)): (usize, &(u8, MatchKey, String))| KeyRow {
+        ban_id: hex(id),
+        ordinal,
+        position: *position,
+        space: key.space as u8,
+        width: key.width,
+        match_key: hex(&key.key.bits().to_be_bytes()),
+        kind: key.kind as u8,
+        matches: key.matches as u8,
+        key_text: text.clone(),
+        place: keys::place(key.kind, text),
+        version: CANONICALISER_VERSION,
+    };
+    (first..).zip(keys).map(row).collect()
 }
 
 /// A key as a view needs it.
-fn match_key(row: &AnyRow) -> Result<MatchKey> {
+pub(super) fn match_key(row: &AnyRow) -> Result<MatchKey> {
     let space = match number::<i32>(row, "space")? {
         1 => Space::Digest,
         2 => Space::Range,

@@ -53,6 +53,18 @@ pub(super) const DROPPED: &str = "dropped_generations d WHERE d.tenant = b.tenan
     AND d.generation = b.generation AND b.ended = 0
     AND (b.expire_at IS NULL OR b.expire_at > d.at)";
 
+/// An exception with the readable forms of its keys, as a JSON column.
+pub(super) const WHOLE_EXCEPTION: &str = "x.*,
+    coalesce((SELECT CAST({gather}(k.key_text ORDER BY k.ordinal) AS TEXT)
+              FROM exception_keys k
+              WHERE k.tenant = x.tenant AND k.exception_id = x.exception_id), '[]') AS key_texts";
+
+/// What a view needs of exceptions, a row a key.
+pub(super) const EXCEPTION_RECORDS: &str = "SELECT x.exception_id, x.expire_at, x.channels,
+            x.protected, x.ended, k.space, k.width, k.match_key, k.kind, k.matches
+        FROM exceptions x JOIN exception_keys k
+            ON k.tenant = x.tenant AND k.exception_id = x.exception_id";
+
 /// A list with the queues that check it, as a JSON column.
 pub(super) const WHOLE_LIST: &str = "l.*,
     coalesce((SELECT CAST({gather}(q.queue ORDER BY q.queue) AS TEXT)
@@ -97,7 +109,10 @@ pub(super) const END: &str = "coalesce(b.expire_at, 9223372036854775807)";
 
 /// The tables of a tenant's configuration, those that others refer to last; small enough to be
 /// emptied at once.
-pub(super) const CONFIGURATION: [&str; 5] = [
+pub(super) const CONFIGURATION: [&str; 8] = [
+    "exception_keys",
+    "exceptions",
+    "lifted_protections",
     "dropped_generations",
     "ban_rights",
     "queue_policies",

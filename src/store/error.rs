@@ -1,0 +1,75 @@
+//! What can go wrong with a store, and what of it passes.
+
+use thiserror::Error;
+
+/// What can go wrong with a store.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// The database cannot be reached, or did not answer as one that works.
+    #[error("the database is not available")]
+    Unavailable(#[source] sqlx::Error),
+    /// The server only follows another one, and may lag behind what was acknowledged.
+    #[error("this database server only follows another one (it is in recovery)")]
+    Following,
+    /// A unique constraint stood in the way.
+    #[error("something alike exists already")]
+    Taken,
+    /// A row holds what no version of this program writes.
+    #[error("the database holds something unreadable: {0}")]
+    Corrupt(&'static str),
+    /// The schema could not be brought up to date.
+    #[error("the database schema could not be migrated")]
+    Migration(#[source] sqlx::migrate::MigrateError),
+    /// The database was filled under another master key.
+    #[error(
+        "this database was filled under another master key: with this one nobody would be found \
+         banned; start with the key it was made with"
+    )]
+    WrongKey,
+}
+
+impl StoreError {
+    /// The error and what caused it, on one line.
+    pub fn with_causes(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text = format!("{text}: {error}");
+            cause = error.source();
+        }
+        text
+    }
+}
+
+impl From<sqlx::migrate::MigrateError> for StoreError {
+    fn from(error: sqlx::migrate::MigrateError) -> Self {
+        use sqlx::migrate::MigrateError;
+        match error {
+            // A server that is away or starting up; what a script says is of class 42 and others.
+            MigrateError::Execute(cause) if passes(&cause) => Self::Unavailable(cause),
+            error => Self::Migration(error),
+        }
+    }
+}
+
+/// Whether a failure is one of reaching the server rather than of what it was told.
+fn passes(error: &sqlx::Error) -> bool {
+    match error {
+        // Class 57: shutting down or starting up; 53: out of connections; 08: connection; 55: a lock.
+        sqlx::Error::Database(cause) => cause.code().is_some_and(|code| {
+            ["57", "53", "08", "55"]
+                .iter()
+                .any(|class| code.starts_with(class))
+        }),
+        _ => true,
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        match &error {
+            sqlx::Error::Database(cause) if cause.is_unique_violation() => Self::Taken,
+            _ => Self::Unavailable(error),
+        }
+    }
+}

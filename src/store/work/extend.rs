@@ -1,0 +1,59 @@
+//! One target more for a ban.
+
+use super::SqlWork;
+use crate::{
+    domain::{ban::Ban, hex::hex, keys::MatchKey},
+    store::{
+        Result,
+        rows::{self, number},
+    },
+};
+
+impl SqlWork {
+    /// Writes a ban's last target, which it did not have, with the keys that this one is found by.
+    pub(super) async fn lengthen(
+        &mut self,
+        ban: &Ban,
+        likeness: [u8; 16],
+        keys: &[(u8, MatchKey, String)],
+    ) -> Result<()> {
+        let (tenant, id) = (self.tenant(), ban.ban_id.bytes().to_vec());
+        let likenesses = rows::to_json(&[hex(&likeness)])?;
+        self.retire(&likenesses, Some(ban.ban_id)).await?;
+        let row = sqlx::query(self.say.next_ordinal.clone())
+            .bind(tenant.clone())
+            .bind(id.clone())
+            .fetch_one(&mut self.tx)
+            .await?;
+        let first: usize = number(&row, "next")?;
+        let position = ban.targets.len().saturating_sub(1);
+        let targets: Vec<_> = rows::target_row(ban, position).into_iter().collect();
+        let keys = rows::key_rows(ban.ban_id.bytes(), first, keys);
+        for (statement, rows) in [
+            (
+                &self.say.add_targets,
+                rows::entering(&targets, self.say.by_place)?,
+            ),
+            (
+                &self.say.add_keys,
+                rows::entering(&keys, self.say.by_place)?,
+            ),
+        ] {
+            sqlx::query(statement.clone())
+                .bind(tenant.clone())
+                .bind(rows)
+                .execute(&mut self.tx)
+                .await?;
+        }
+        sqlx::query(self.say.extend_ban.clone())
+            .bind(tenant)
+            .bind(id)
+            .bind(ban.updated.micros())
+            .bind(likeness.to_vec())
+            .bind(ban.version)
+            .execute(&mut self.tx)
+            .await?;
+        self.touch_ban(ban.ban_id);
+        Ok(())
+    }
+}
