@@ -89,7 +89,7 @@ async fn columns(raw: &mut AnyConnection, kind: Kind) -> BTreeMap<(String, Strin
 async fn indexes(raw: &mut AnyConnection, kind: Kind) -> Indexes {
     let question = match kind {
         Kind::Sqlite => {
-            "SELECT i.name AS name, c.name AS col, i.\"unique\" AS uniq, i.partial AS partial
+            "SELECT i.name AS name, coalesce(c.name, 'coalesce') AS col, i.\"unique\" AS uniq, i.partial AS partial
              FROM sqlite_schema m JOIN pragma_index_list(m.name) i JOIN pragma_index_info(i.name) c
              WHERE m.type = 'table' AND i.origin = 'c' ORDER BY i.name, c.seqno"
         }
