@@ -40,7 +40,7 @@ use crate::{
     feed::{Feed, LEASE_MICROS, LoadEnd, Standing},
     tally::Tally,
     teeth::{Bug, bites, stumble},
-    telemetry::Counters,
+    telemetry::{Counters, TIMED},
     views::Views,
 };
 
@@ -209,10 +209,17 @@ impl Checker {
     /// A deny is an answer. Refused are only malformed questions, unknown tenants, and tokens that
     /// cannot be honoured.
     pub async fn check(&self, caller: &Caller, question: &Question<'_>) -> Result<Answer, Refusal> {
+        let timed = self.answered.load(Ordering::Relaxed).is_multiple_of(TIMED);
+        let began = timed.then(|| self.feed.clock().read().boot);
         let (tenant, stage) = question.read()?;
         caller.needs(Scope::Check, Reach::Tenant(&tenant))?;
         let judged = self.judged(&tenant, stage, question).await?;
-        Ok(self.told(&tenant, stage, question, judged))
+        let answer = self.told(&tenant, stage, question, judged);
+        if let Some(began) = began {
+            let micros = u64::try_from(self.feed.clock().read().boot - began).unwrap_or_default();
+            self.counters.check_took(Duration::from_micros(micros));
+        }
+        Ok(answer)
     }
 
     /// An answer that somebody gets: counted, and a denial logged.

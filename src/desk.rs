@@ -282,7 +282,7 @@ impl Desk {
         }
         let standing = self.feed.standing().ok_or_else(outcome_unknown)?;
         let token = Arc::clone(&standing.token);
-        self.counters.writes.inc();
+        self.counters.wrote(begun.elapsed());
         Ok(Written {
             answer,
             token: Some(token),

@@ -6,11 +6,13 @@
 
 mod applied;
 mod bell;
+mod chronicle;
 mod clock;
 mod ear;
 mod follow;
 mod loads;
 mod pause;
+
 mod task;
 mod warm;
 
@@ -27,6 +29,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use self::applied::Applied;
 pub use self::{
+    chronicle::{Begun, Chronicle, Ended},
     clock::{Machine, PodClock, ThisMachine},
     follow::{Follower, Heard, Loaded, Shelf, Tenants},
     task::{Options, run},
@@ -123,6 +126,7 @@ struct Shared {
     nudge: Notify,
     bell: Arc<Notify>,
     loads: mpsc::UnboundedSender<Ask>,
+    chronicle: Chronicle,
 }
 
 /// A hold on the feed, for everybody but the task that follows it.
@@ -154,6 +158,7 @@ impl Feed {
             nudge: Notify::new(),
             bell: Arc::default(),
             loads,
+            chronicle: Chronicle::default(),
         };
         let feed = Self {
             shared: Arc::new(shared),
@@ -169,6 +174,11 @@ impl Feed {
     /// The key that signs consistency tokens.
     pub fn seal(&self) -> &Seal {
         &self.shared.seal
+    }
+
+    /// What the feed has been through.
+    pub fn chronicle(&self) -> &Chronicle {
+        &self.shared.chronicle
     }
 
     /// Where the pod stands; `None` until it has heard of the store for the first time.

@@ -3,22 +3,39 @@
 //! **Invariant:** no identifier of a customer in a log, a label or an error.
 
 mod keeping;
+mod pod;
 
 use std::{
     io::{IsTerminal, stderr},
-    sync::atomic::AtomicU64,
+    sync::{LazyLock, atomic::AtomicU64},
+    time::Duration,
 };
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
-    metrics::{counter::Counter, family::Family, gauge::Gauge},
-    registry::Registry,
+    metrics::{counter::Counter, family::Family, histogram::Histogram, info::Info},
+    registry::{Registry, Unit},
 };
 use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 pub use self::keeping::Keeping;
-use crate::domain::{channel::Channel, decide::Basis};
+use self::pod::Pod;
+use crate::{
+    domain::{channel::Channel, decide::Basis, refusal::Reason},
+    feed::Feed,
+    views::Views,
+};
+
+/// One check in so many is timed: to look at the clock twice costs as much as to decide.
+pub const TIMED: u64 = 64;
+
+/// Bounds of the buckets for a check, in seconds: from memory, waiting for news, for a load.
+const CHECK_BUCKETS: [f64; 13] = [
+    5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 1e-3, 5e-3, 1e-2, 5e-2, 0.15, 0.5, 1.0,
+];
+/// The same for a write.
+const WRITE_BUCKETS: [f64; 10] = [1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 1.0, 2.5];
 
 /// In what form logs are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, clap::ValueEnum)]
@@ -62,6 +79,21 @@ struct CheckLabels {
     basis: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RefusalLabels {
+    reason: &'static str,
+}
+
+/// Of the process: whoever translates refusals for the wire serves no one server.
+static REFUSALS: LazyLock<Family<RefusalLabels, Counter<u64, AtomicU64>>> =
+    LazyLock::new(Family::default);
+
+/// Counts an error that a caller was told.
+pub fn refused(reason: Reason) {
+    let (reason, _) = reason.word();
+    REFUSALS.get_or_create(&RefusalLabels { reason }).inc();
+}
+
 const BASES: [&str; 3] = ["fresh", "stale", "failure_mode"];
 
 /// What a pod counts. Labels are bounded: no tenant, no customer.
@@ -69,18 +101,12 @@ pub struct Counters {
     registry: Registry,
     /// By channel, decision and basis, found without a look-up on the check's path.
     checks: Vec<Counter<u64, AtomicU64>>,
-    /// Writes acknowledged.
-    pub writes: Counter<u64, AtomicU64>,
-    /// The newest revision applied.
-    pub applied_revision: Gauge,
-    /// Views in memory, and what they weigh.
-    pub views_resident: Gauge,
-    /// See [`Self::views_resident`].
-    pub views_bytes: Gauge,
-    /// Views that have left memory but for whoever still holds them.
-    pub views_leaving: Gauge,
     /// How house is kept.
     pub keeping: Keeping,
+    check_duration: Histogram,
+    writes: Counter<u64, AtomicU64>,
+    write_duration: Histogram,
+    pod: Pod,
 }
 
 fn place(channel: Channel, denied: bool, basis: usize) -> usize {
@@ -106,45 +132,52 @@ impl Counters {
                 }
             }
         }
+        let check_duration = Histogram::new(CHECK_BUCKETS);
+        let help = "Time of a check in the server; of one in 64";
+        let timed = check_duration.clone();
+        registry.register_with_unit("check_duration", help, Unit::Seconds, timed);
         let writes = Counter::default();
         registry.register("writes", "Writes acknowledged", writes.clone());
-        let applied_revision = Gauge::default();
-        let help = "Newest feed row that is in every view";
-        registry.register("applied_revision", help, applied_revision.clone());
-        let views_resident = Gauge::default();
-        registry.register(
-            "views_resident",
-            "Tenants in memory",
-            views_resident.clone(),
-        );
-        let views_bytes = Gauge::default();
-        registry.register(
-            "views_bytes",
-            "Memory of the views, in bytes",
-            views_bytes.clone(),
-        );
-        let views_leaving = Gauge::default();
-        registry.register(
-            "views_leaving",
-            "Views replaced or evicted that somebody still looks at",
-            views_leaving.clone(),
-        );
         let keeping = Keeping::new(&mut registry);
+        let write_duration = Histogram::new(WRITE_BUCKETS);
+        let help = "Time of a write until it was in force on this pod";
+        let timed = write_duration.clone();
+        registry.register_with_unit("write_duration", help, Unit::Seconds, timed);
+        let help = "Requests answered with an error, by its reason";
+        registry.register("refusals", help, REFUSALS.clone());
+        let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "What runs here", version);
+        let pod = Pod::new(&mut registry);
         Self {
             registry,
             checks,
+            check_duration,
             writes,
-            applied_revision,
-            views_resident,
-            views_bytes,
-            views_leaving,
             keeping,
+            write_duration,
+            pod,
         }
     }
 
     /// Counts one check.
     pub fn checked(&self, channel: Channel, denied: bool, basis: Basis) {
         self.checks[place(channel, denied, basis as usize - 1)].inc();
+    }
+
+    /// Notes how long a timed check took.
+    pub fn check_took(&self, duration: Duration) {
+        self.check_duration.observe(duration.as_secs_f64());
+    }
+
+    /// Counts a write that was acknowledged after so long.
+    pub fn wrote(&self, duration: Duration) {
+        self.writes.inc();
+        self.write_duration.observe(duration.as_secs_f64());
+    }
+
+    /// Reads off where a pod stands and what it holds.
+    pub fn measure(&self, feed: &Feed, views: &Views) {
+        self.pod.measure(feed, views);
     }
 
     /// Everything, as Prometheus reads it.

@@ -5,9 +5,12 @@
 
 mod reaper;
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
-use moka::{policy::EvictionPolicy, sync::Cache};
+use moka::{notification::RemovalCause, policy::EvictionPolicy, sync::Cache};
 
 use self::reaper::Reaper;
 use crate::{
@@ -25,6 +28,8 @@ pub struct Views {
     /// Frees what has left, so that no check does; the last one to go.
     reaper: Arc<Reaper<TenantView>>,
     max_bytes: u64,
+    /// How many had to leave for want of room.
+    evicted: Arc<AtomicU64>,
 }
 
 impl Views {
@@ -32,17 +37,25 @@ impl Views {
     pub fn new(max_bytes: u64) -> Self {
         let reaper = Reaper::start();
         let left = reaper.scythe().clone();
+        let evicted = Arc::new(AtomicU64::new(0));
+        let evictions = Arc::clone(&evicted);
         let cache = Cache::builder()
             // moka weighs in 32 bits: KiB leave room for a tenant of four terabytes.
             .weigher(|_, view: &Arc<TenantView>| kib(view))
             .max_capacity(max_bytes / 1024)
             .eviction_policy(EvictionPolicy::lru())
-            .eviction_listener(move |_, view, _| left.take(view))
+            .eviction_listener(move |_, view, cause| {
+                if cause == RemovalCause::Size {
+                    evictions.fetch_add(1, Ordering::Relaxed);
+                }
+                left.take(view);
+            })
             .build();
         Self {
             cache,
             reaper: Arc::new(reaper),
             max_bytes,
+            evicted,
         }
     }
 
@@ -71,6 +84,11 @@ impl Views {
     /// How many views have left and are still held by somebody, or were until a moment ago.
     pub fn leaving(&self) -> usize {
         self.reaper.held()
+    }
+
+    /// How many views had to leave for want of room since the process began.
+    pub fn evicted(&self) -> u64 {
+        self.evicted.load(Ordering::Relaxed)
     }
 
     /// Evicts what is over the bound here and now. moka would leave it to whoever comes next, once

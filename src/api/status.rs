@@ -6,7 +6,10 @@ use prost::Message as _;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use crate::domain::refusal::{Class, Reason, Refusal};
+use crate::{
+    domain::refusal::{Class, Reason, Refusal},
+    telemetry::refused,
+};
 
 /// The domain of every reason.
 const DOMAIN: &str = "bancheck.v1";
@@ -63,6 +66,7 @@ pub fn to_status(refusal: &Refusal) -> Status {
         field,
         fact,
     } = refusal;
+    refused(*reason);
     let (word, class) = reason.word();
     let metadata: HashMap<String, String> = fact
         .iter()

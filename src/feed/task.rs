@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Ask, Feed, LoadEnd, Source, Standing, bell,
+    chronicle::{Begun, Ended},
     ear::{Ear, Told},
     follow::{Follower, Heard, Loaded, Shelf},
     loads::{Loads, Read},
@@ -204,6 +205,8 @@ impl<S: Shelf + Clone> Task<S> {
             Heard::Promoted => return self.raise_epoch().await,
         }
         self.told_at = told.received;
+        let kept = told.tail.head.0 + 1 - told.tail.floor.0;
+        self.feed.shared.chronicle.hold(kept);
         let clock = &self.feed.shared.clock;
         clock.heard(told.tail.clock, told.sent, told.received);
         for (tenant, end) in self.current().settle_loads() {
@@ -246,10 +249,12 @@ impl<S: Shelf + Clone> Task<S> {
         let boot = self.feed.clock().read().boot;
         for tenant in refused {
             tracing::error!(%tenant, "a tenant's bans do not fit into the memory for views");
+            self.feed.shared.chronicle.end(Ended::Refused);
             ends.remove(&tenant);
             self.loads.refuse(&tenant, boot);
         }
         for (tenant, view) in ends {
+            self.feed.shared.chronicle.end(Ended::Done);
             let standing = Arc::clone(&standing);
             let end = view.map_or(LoadEnd::Failed, |view| LoadEnd::Done(view, standing));
             self.loads.answer(&tenant, &end);
@@ -321,6 +326,10 @@ impl<S: Shelf + Clone> Task<S> {
         let error = match timeout(LOOK, look).await {
             Ok(Ok(directory)) => {
                 self.pause.reset();
+                self.feed.shared.chronicle.begin(match heard {
+                    Heard::Forked => Begun::Fork,
+                    _ => Begun::HistoryLost,
+                });
                 return self.renew(directory, sent.boot);
             }
             Ok(Err(error)) => error.with_causes(),
@@ -341,6 +350,7 @@ impl<S: Shelf + Clone> Task<S> {
         let next = own.after_fork(self.feed.clock().read().now);
         let raised = timeout(LOOK, self.store.raise_epoch(own, next)).await;
         if matches!(raised, Ok(Ok(_))) {
+            self.feed.shared.chronicle.begin(Begun::Promotion);
             self.told_at = self.feed.clock().read().boot;
             self.ear.want();
         } else {
@@ -391,6 +401,7 @@ impl<S: Shelf + Clone> Task<S> {
                 let again = matches!(error, StoreError::Unavailable(_) | StoreError::Following);
                 let error = error.with_causes();
                 tracing::warn!(error, %tenant, "a tenant could not be loaded");
+                self.feed.shared.chronicle.end(Ended::Failed);
                 if again && self.loads.queue_again(tenant) {
                     self.rested = Instant::now() + self.pause.next();
                 }
@@ -444,6 +455,7 @@ async fn first_look(feed: &Feed, store: &dyn Store) -> Result<Directory> {
     let epoch = directory.epoch;
     let next = epoch.after_fork(directory.clock);
     store.raise_epoch(epoch, next).await?;
+    feed.shared.chronicle.begin(Begun::PutBack);
     store.directory().await
 }
 

@@ -27,7 +27,7 @@ use crate::{
     watcher::Watcher,
 };
 
-/// How often health and gauges are brought up to date.
+/// How often health is brought up to date.
 const BEAT: Duration = Duration::from_millis(250);
 
 const CHECK: &str = "bancheck.v1.CheckService";
@@ -136,7 +136,10 @@ impl Services {
         Router::new()
             .route(
                 "/metrics",
-                get(async |State(all): State<Self>| all.counters.exposition()),
+                get(async |State(all): State<Self>| {
+                    all.counters.measure(&all.feed, &all.views);
+                    all.counters.exposition()
+                }),
             )
             .route("/views", get(resident::views))
             .route("/livez", get(async || "alive\n"))
@@ -144,7 +147,7 @@ impl Services {
             .with_state(self.clone())
     }
 
-    /// Keeps health and gauges up to date until the server drains.
+    /// Keeps health up to date until the server drains.
     ///
     /// Checks are served once the pod is warm, and from then on whatever becomes of the database;
     /// the desk needs it.
@@ -187,20 +190,6 @@ impl Services {
                     .set_service_status(service, serving(fresh))
                     .await;
             }
-            let revision = standing.map_or(0, |standing| standing.position.anchor.revision.0);
-            self.counters
-                .applied_revision
-                .set(i64::try_from(revision).unwrap_or(i64::MAX));
-            let (views, kib) = self.views.size();
-            self.counters
-                .views_resident
-                .set(i64::try_from(views).unwrap_or(i64::MAX));
-            self.counters
-                .views_bytes
-                .set(i64::try_from(kib * 1_024).unwrap_or(i64::MAX));
-            self.counters
-                .views_leaving
-                .set(i64::try_from(self.views.leaving()).unwrap_or(i64::MAX));
         }
     }
 
