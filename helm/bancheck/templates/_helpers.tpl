@@ -62,14 +62,13 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if .Values.podDisruptionBudget.enabled }}
 {{- fail "podDisruptionBudget.enabled needs Postgres: with one pod on embedded SQLite it would only block node drains" }}
 {{- end }}
+{{- else if not .Values.insecureAllowAnonymous }}
+{{- fail "callers are not asked who they are, so without insecureAllowAnonymous pods answer nobody but themselves: let a NetworkPolicy (networkPolicy.enabled) or a mesh decide who reaches them, then set insecureAllowAnonymous=true" }}
 {{- else if not .Values.masterKey.existingSecret }}
 {{- fail "Postgres needs a master key, the same for every pod: make one with `bancheck key generate`, put it into a Secret and set masterKey.existingSecret" }}
 {{- end }}
 {{- if and $postgres .Values.sqlite.persistence.enabled }}
 {{- fail "sqlite.persistence.enabled is for embedded SQLite; with database.existingSecret nothing is kept on a volume" }}
-{{- end }}
-{{- if and .Values.tls.clientCaSecret (not .Values.tls.existingSecret) }}
-{{- fail "tls.clientCaSecret needs tls.existingSecret: client certificates are shown over TLS only" }}
 {{- end }}
 {{- if lt (int .Values.terminationGracePeriodSeconds) (add (int .Values.drainDelaySeconds) 20 | int) }}
 {{- fail "terminationGracePeriodSeconds must be at least drainDelaySeconds + 20, or pods are killed while requests finish" }}
@@ -102,15 +101,15 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end }}
 
-{{/* One probe: over gRPC, or over HTTP where gRPC is encrypted, which probes cannot speak. */}}
+{{/* One probe: over gRPC, or over HTTP while gRPC listens on loopback only. */}}
 {{- define "bancheck.probe" -}}
-{{- if .context.Values.tls.existingSecret }}
-httpGet:
-  path: {{ .path }}
-  port: metrics
-{{- else }}
+{{- if .context.Values.insecureAllowAnonymous }}
 grpc:
   port: 50051
   service: {{ .service | quote }}
+{{- else }}
+httpGet:
+  path: {{ .path }}
+  port: metrics
 {{- end }}
 {{- end }}
