@@ -91,8 +91,9 @@ pub(super) const BAN_FILTER: &str = "b.tenant = $1
     AND {shown}";
 
 /// Not what is staged to become the content of a list.
-pub(super) const SHOWN: &str = "(b.ended = 1 OR b.list_id IS NULL OR b.generation <=
-        (SELECT l.generation FROM ban_lists l WHERE l.tenant = b.tenant AND l.list_id = b.list_id))";
+pub(super) const SHOWN: &str = "(b.ended = 1 OR b.list_id IS NULL OR b.generation <= coalesce(
+        (SELECT l.generation FROM ban_lists l WHERE l.tenant = b.tenant AND l.list_id = b.list_id),
+        b.generation))";
 
 /// A ban `o` that holds, found by a key `k`, beside the ban $3 on one of its channels at $4; other
 /// names of mail addresses count where $5 is 1.
