@@ -197,7 +197,10 @@ impl Default for Counters {
 
 #[cfg(test)]
 mod tests {
+    use std::{collections::BTreeSet, sync::Arc};
+
     use super::*;
+    use crate::{domain::keys::MasterKey, feed::ThisMachine};
 
     #[test]
     fn a_check_is_counted_under_its_own_channel_decision_and_basis() {
@@ -210,5 +213,30 @@ mod tests {
             "{}",
             counters.exposition()
         );
+    }
+
+    #[test]
+    fn the_documents_name_the_metrics_that_there_are_and_no_others() {
+        let counters = Counters::new();
+        refused(Reason::Internal);
+        let keys = MasterKey::new(&[7; 32]);
+        let (feed, _source) = Feed::new(keys, Arc::new(ThisMachine));
+        counters.measure(&feed, &Views::new(1 << 20));
+        let exposition = counters.exposition();
+        let told: BTreeSet<_> = exposition
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
+            .map(|(name, kind)| match kind {
+                "counter" => (format!("{name}_total"), kind),
+                "info" => (format!("{name}_info"), kind),
+                _ => (name.to_owned(), kind),
+            })
+            .collect();
+        let documented: BTreeSet<_> = include_str!("../docs/metrics.md")
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `")?.split_once("` | "))
+            .filter_map(|(name, rest)| Some((name.to_owned(), rest.split_once(" |")?.0)))
+            .collect();
+        assert_eq!(told, documented);
     }
 }
