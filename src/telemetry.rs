@@ -151,9 +151,9 @@ impl Counters {
         Self {
             registry,
             checks,
+            keeping,
             check_duration,
             writes,
-            keeping,
             write_duration,
             pod,
         }
