@@ -10,11 +10,13 @@
 mod ban;
 mod check;
 mod connection;
+mod exception;
 mod expiry;
 mod explain;
 mod failure;
 mod identity;
 mod key;
+mod link;
 mod list;
 mod local;
 mod moment;
@@ -89,6 +91,10 @@ enum Command {
     /// Set up ban lists and the queues that check them
     #[command(subcommand)]
     List(Box<list::ListCommand>),
+    /// Spare customers whatever bans there are
+    #[command(subcommand)]
+    Exception(Box<exception::ExceptionCommand>),
+    Link(Box<link::Link>),
     /// Say what queues do about bans
     #[command(subcommand)]
     Queue(Box<queue::QueueCommand>),
@@ -192,6 +198,8 @@ impl Cli {
             Command::Normalize(normalize) => block_on(normalize.run(&session)),
             Command::Tenant(command) => block_on(command.run(&session)),
             Command::List(command) => block_on(command.run(&session)),
+            Command::Exception(command) => block_on(command.run(&session)),
+            Command::Link(link) => block_on(link.run(&session)),
             Command::Queue(command) => block_on(command.run(&session)),
             Command::Rights(command) => block_on(command.run(&session)),
             Command::Key(command) => command.run(&session),

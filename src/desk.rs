@@ -12,6 +12,7 @@ mod export;
 mod import;
 mod interaction;
 mod lift;
+mod link;
 mod lists;
 mod lookup;
 mod normalise;
@@ -50,6 +51,7 @@ pub use self::{
     import::{Import, ImportRow, ImportTerms},
     interaction::{BanInteraction, MAX_CONTACT_PHONES},
     lift::DeactivateBans,
+    link::LinkIdentities,
     lists::{CreateList, DeleteList, ListEdit, SetListQueues, UpdateList},
     lookup::{BanQuery, EventQuery, Page},
     normalise::Normalised,

@@ -282,6 +282,9 @@ pub trait Work: Send {
     /// record for each such key of a ban.
     async fn found_by(&mut self, keys: &[Key]) -> Result<Vec<BanRecord>>;
 
+    /// The ban of a list's generation that is alike and has not ended.
+    async fn stands_alike(&mut self, likeness: [u8; 16], generation: u32) -> Result<Option<BanId>>;
+
     /// Writes a ban that has one target more, its last, which is found by these keys.
     /// [`StoreError::Taken`]: it became like another.
     async fn extend_ban(

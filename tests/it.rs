@@ -72,6 +72,8 @@ mod imports;
 mod interaction;
 #[path = "it/ladder.rs"]
 mod ladder;
+#[path = "it/links.rs"]
+mod links;
 #[path = "it/listing.rs"]
 mod listing;
 #[path = "it/lists.rs"]

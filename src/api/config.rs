@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{
     desk::{
-        CreateList, DeactivateException, DeleteList, DeleteTenant, Desk, ExceptionQuery, Named,
-        SetListQueues, ShownException, UpdateList, UpdateSettings, Written,
+        CreateList, DeactivateException, DeleteList, DeleteTenant, Desk, ExceptionQuery,
+        LinkIdentities, Named, SetListQueues, ShownException, UpdateList, UpdateSettings, Written,
     },
     domain::{
         ban::State,
@@ -428,6 +428,54 @@ impl ConfigApi {
         })
     }
 
+    async fn link(
+        &self,
+        asked: &Asked,
+        request: &v1::LinkIdentitiesRequest,
+    ) -> Result<v1::LinkIdentitiesResponse, Refusal> {
+        let v1::LinkIdentitiesRequest {
+            tenant,
+            actor: _,
+            request_id: _,
+            validate_only: _,
+            previous,
+            current,
+        } = request;
+        let tenant = fields::tenant(tenant)?;
+        asked.caller.needs(Scope::Link, Reach::Tenant(&tenant))?;
+        let read = |field: &str, identity: Option<&v1::Identity>| {
+            let identity = identity.ok_or_else(|| Refusal::required(field))?;
+            convert::target(field, identity)
+        };
+        let job = LinkIdentities {
+            previous: read("previous", previous.as_ref())?,
+            current: read("current", current.as_ref())?,
+        };
+        let order = convert::order(asked, &tenant, request)?;
+        let Written {
+            answer,
+            token: written_at,
+        } = self.desk.write(order, job).await?;
+        let extended = self.desk.bans_of(&tenant, &answer.others, asked.deadline);
+        let (extended, now) = (extended.await?, self.desk.now());
+        Ok(v1::LinkIdentitiesResponse {
+            bans_extended: extended
+                .into_iter()
+                .map(|found| convert::ban::message(found, now))
+                .collect(),
+            written_at: token(written_at.as_deref()),
+            skipped: answer
+                .skipped
+                .iter()
+                .map(|(ban, why)| v1::link_identities_response::Skipped {
+                    ban_id: ban.to_string(),
+                    reason: why.clone(),
+                })
+                .collect(),
+            warnings: convert::ban::warnings(&answer.warnings),
+        })
+    }
+
     async fn deactivate_exception(
         &self,
         asked: &Asked,
@@ -483,4 +531,5 @@ serve! { ConfigApi, v1::config_service_server::ConfigService {
     list_exceptions: ListExceptionsRequest => ListExceptionsResponse by exceptions;
     deactivate_exception: DeactivateExceptionRequest => DeactivateExceptionResponse
         by deactivate_exception;
+    link_identities: LinkIdentitiesRequest => LinkIdentitiesResponse by link;
 } }

@@ -53,7 +53,7 @@ writes! {
     CreateTenantRequest UpdateTenantSettingsRequest DeleteTenantRequest
     CreateBanListRequest UpdateBanListRequest DeleteBanListRequest SetBanListQueuesRequest
     BanInteractionRequest UpdateQueuePolicyRequest SetBanRightsRequest
-    CreateExceptionRequest DeactivateExceptionRequest
+    CreateExceptionRequest DeactivateExceptionRequest LinkIdentitiesRequest
 }
 
 /// What every write brings along.

@@ -52,7 +52,7 @@ impl BanCommand {
 }
 
 /// Bans in the columns that people look for.
-fn table(bans: &[Ban]) -> Sheet {
+pub(super) fn table(bans: &[Ban]) -> Sheet {
     let header = [
         "id", "state", "targets", "channels", "list", "until", "reason", "by",
     ];
@@ -80,7 +80,7 @@ fn table(bans: &[Ban]) -> Sheet {
 }
 
 /// Bans with all that a program may want to sort or filter by.
-fn csv(bans: &[Ban]) -> Sheet {
+pub(super) fn csv(bans: &[Ban]) -> Sheet {
     let header = [
         "ban_id",
         "state",

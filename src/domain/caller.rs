@@ -17,6 +17,8 @@ pub enum Scope {
     Admin,
     /// Follow what becomes of bans.
     Watch,
+    /// Say that two identities are one customer's.
+    Link,
 }
 
 impl Scope {
@@ -29,6 +31,7 @@ impl Scope {
             Self::Supervisor => "supervisor",
             Self::Admin => "admin",
             Self::Watch => "watch",
+            Self::Link => "link",
         }
     }
 }

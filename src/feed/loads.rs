@@ -32,9 +32,11 @@ use crate::{
 /// How many loads nobody waits for run at once, so that those somebody waits for find a connection.
 const IN_BACKGROUND: usize = 2;
 /// How long a load may give no sign of life before the tenant is read once more beside it, and how
-/// many such reads there are at once: one that is only slow is to win in the end.
+/// many such reads there are at once: one that is only slow is to win in the end. With so many the
+/// first is known to be dead, after ten seconds, before there is no room for another: of fewer all
+/// could have lost their other ends.
 const SILENCE: Duration = Duration::from_secs(2);
-const BESIDE: usize = 2;
+const BESIDE: usize = 5;
 /// For how long a tenant whose view is too heavy is not read again, in microseconds.
 const REFUSED_FOR: i64 = 30_000_000;
 

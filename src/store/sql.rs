@@ -333,7 +333,8 @@ statements! {
             b.enforcement, b.ended, k.space, k.width, k.match_key, k.kind, k.matches
         FROM ban_keys k JOIN bans b ON b.tenant = k.tenant AND b.ban_id = k.ban_id
         WHERE k.tenant = $1 AND k.match_key IN (SELECT unhex(r.value) FROM {texts:$2})
-            AND b.ended = 0 AND (b.expire_at IS NULL OR b.expire_at > $3)
+            AND b.ended = 0 AND (b.expire_at IS NULL OR b.expire_at > $3) AND {shown}
+            AND NOT EXISTS (SELECT 1 FROM {dropped})
         ORDER BY b.ban_id, k.ordinal";
     /// A ban that has one target more.
     extend_ban = "UPDATE bans SET updated_at = $3, likeness = $4, version = $5

@@ -374,6 +374,10 @@ impl Work for SqlWork {
         self.bans_by_keys(keys).await
     }
 
+    async fn stands_alike(&mut self, likeness: [u8; 16], generation: u32) -> Result<Option<BanId>> {
+        self.standing_alike(likeness, generation).await
+    }
+
     async fn extend_ban(
         &mut self,
         ban: &Ban,

@@ -336,6 +336,20 @@ impl Work for ModelWork {
         Ok(found.filter(|record| !record.keys.is_empty()).collect())
     }
 
+    async fn stands_alike(
+        &mut self,
+        likeness: [u8; 16],
+        _generation: u32,
+    ) -> Result<Option<BanId>> {
+        self.statement().await?;
+        let alike = |kept: &&Arc<Kept>| kept.likeness == likeness;
+        Ok(self
+            .after
+            .standing()
+            .find(alike)
+            .map(|kept| kept.ban.ban_id))
+    }
+
     async fn extend_ban(
         &mut self,
         _ban: &Ban,

@@ -2,7 +2,7 @@
 
 use super::SqlWork;
 use crate::{
-    domain::{ban::Ban, hex::hex, keys::MatchKey},
+    domain::{ban::Ban, hex::hex, ids::BanId, keys::MatchKey},
     store::{
         Result,
         rows::{self, number},
@@ -10,6 +10,18 @@ use crate::{
 };
 
 impl SqlWork {
+    /// The ban that is alike, once those whose time is over are marked ended.
+    pub(super) async fn standing_alike(
+        &mut self,
+        likeness: [u8; 16],
+        generation: u32,
+    ) -> Result<Option<BanId>> {
+        let likenesses = rows::to_json(&[hex(&likeness)])?;
+        self.retire(&likenesses, None).await?;
+        let alike = self.alike(&likenesses).await?;
+        Ok(alike.get(&(likeness.to_vec(), generation)).copied())
+    }
+
     /// Writes a ban's last target, which it did not have, with the keys that this one is found by.
     pub(super) async fn lengthen(
         &mut self,
