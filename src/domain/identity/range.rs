@@ -3,7 +3,7 @@
 //! A check never hands one over; only a ban or an exception is on a range. How wide one may be is
 //! not judged here.
 
-use super::{Caution, Form, Given, Identity, IdentityKind, Unreadable};
+use super::{Caution, Form, Given, Identity, IdentityKind, MAX_VALUE_BYTES, Unreadable};
 use super::{email, ip, kind_of, legible};
 use crate::domain::channel::{Channel, Channels};
 
@@ -67,6 +67,8 @@ pub fn read_domain(given: &Given<'_>, channels: Channels) -> Result<Identity, Un
     let domain = legible(given, kind)
         .and_then(|text| email::domain(&text))
         .filter(|domain| !domain.contains(['@', '*', '"']))
+        // Labels grow when they are written in ASCII.
+        .filter(|domain| domain.len() <= MAX_VALUE_BYTES)
         .ok_or(unparseable(kind))?;
     Ok(Identity::plain(kind, domain, Form::Domain))
 }
