@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use futures_util::future::OptionFuture;
 use tokio::{
     sync::oneshot,
     task::JoinSet,
@@ -31,12 +31,8 @@ use crate::{
 
 /// How many loads nobody waits for run at once, so that those somebody waits for find a connection.
 const IN_BACKGROUND: usize = 2;
-/// How long a load may give no sign of life before the tenant is read once more beside it, and how
-/// many such reads there are at once: one that is only slow is to win in the end. With so many the
-/// first is known to be dead, after ten seconds, before there is no room for another: of fewer all
-/// could have lost their other ends.
+/// How long a load may give no sign of life before the tenant is read once more beside it.
 const SILENCE: Duration = Duration::from_secs(2);
-const BESIDE: usize = 5;
 /// For how long a tenant whose view is too heavy is not read again, in microseconds.
 const REFUSED_FOR: i64 = 30_000_000;
 
@@ -245,24 +241,31 @@ async fn attempt(store: &dyn Store, key: TenantKey, tenant: &TenantId, sign: &Si
 
 /// Reads a tenant, and where nothing comes for a while reads it again beside that: a connection
 /// that has lost its other end without a word is not waited for until it is known to be dead.
+///
+/// The eldest read stays, for one that is only slow is to win in the end; the one beside it is begun
+/// anew as often as it is silent too.
 async fn read(store: &dyn Store, key: TenantKey, tenant: &TenantId) -> Read {
     let sign = Sign {
         begun: Instant::now(),
         millis: AtomicU64::new(0),
     };
-    let begin = || attempt(store, key.clone(), tenant, &sign);
-    let mut attempts = FuturesUnordered::from_iter([begin()]);
+    let begin = || Box::pin(attempt(store, key.clone(), tenant, &sign));
+    let (mut eldest, mut beside) = (begin(), None);
     loop {
         let last = sign.last();
         tokio::select! {
             biased;
-            Some(end) = attempts.next() => match end {
-                Err(_) if !attempts.is_empty() => {}
+            end = &mut eldest => match (end, beside.take()) {
+                (Err(_), Some(other)) => eldest = other,
+                (end, _) => return end,
+            },
+            Some(end) = OptionFuture::from(beside.as_mut()) => match end {
+                Err(_) => beside = None,
                 end => return end,
             },
-            () = sleep_until(last + SILENCE), if attempts.len() < BESIDE => {
+            () = sleep_until(last + SILENCE) => {
                 if sign.last() == last {
-                    attempts.push(begin());
+                    beside = Some(begin());
                     sign.now();
                 }
             }
