@@ -46,7 +46,7 @@ pub use self::{
         CreateException, DeactivateException, ExceptionQuery, Named, RestoreProtection,
         ShownException,
     },
-    explain::Explanation,
+    explain::{Explanation, Subject},
     export::{ExportPlace, ExportSink},
     import::{Import, ImportRow, ImportTerms},
     interaction::{BanInteraction, MAX_CONTACT_PHONES},

@@ -61,7 +61,9 @@ use crate::domain::{
     list::BanList,
     policy::TenantSettings,
     queue::{AtQueue, BanRights, QueuePolicy},
-    record::{BanRecord, ExceptionNews, ListRecord, News, QueueRecord, TenantRecord},
+    record::{
+        BanRecord, ExceptionNews, ExceptionRecord, ListRecord, News, QueueRecord, TenantRecord,
+    },
     revision::{Anchor, Epoch, Nonce, Revision},
     view::index::Key,
 };
@@ -405,6 +407,8 @@ pub struct Concerning {
     pub tenant: LoadedTenant,
     /// The bans, in whatever state, each with what a decision needs of it.
     pub bans: Vec<(Ban, BanRecord)>,
+    /// The exceptions, in whatever state, in the same way.
+    pub exceptions: Vec<(Exception, ExceptionRecord)>,
 }
 
 /// What a load tells before its bans come, page by page.

@@ -75,6 +75,7 @@ impl AdminApi {
         let preview = self.desk.preview_ban(&self.checker, order, wanted).await;
         let BanPreview {
             overlaps,
+            exceptions,
             queues,
             recent_checks,
             breadth,
@@ -82,7 +83,7 @@ impl AdminApi {
         } = preview.map_err(of_ban)?;
         Ok(v1::PreviewBanResponse {
             overlapping_ban_ids: overlaps.iter().map(ToString::to_string).collect(),
-            exceptions_hit: Vec::new(),
+            exceptions_hit: exceptions,
             enforcing_queues: queues,
             recent_checks_matched: i32::try_from(recent_checks).unwrap_or(i32::MAX),
             breadth,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Asked, check, convert, v1};
 use crate::{
     checker::Checker,
-    desk::{Desk, Expiration, Explanation, Length, Normalised},
+    desk::{Desk, Expiration, Explanation, Length, Normalised, Subject},
     domain::{
         caller::{Reach, Scope},
         channel::{Channel, Channels},
@@ -51,11 +51,14 @@ impl DiagnosticApi {
             rules,
             judged_on,
         } = explained.await.map_err(of_check)?;
-        let rules = rules.into_iter().map(|(ruling, reason)| Rule {
-            rule: Some(rule::Rule::BanId(ruling.ban.to_string())),
-            reason,
-            applied: ruling.why.applied(),
-            why: ruling.why.word().to_owned(),
+        let rules = rules.into_iter().map(|told| Rule {
+            rule: Some(match told.subject {
+                Subject::Ban(id) => rule::Rule::BanId(id.to_string()),
+                Subject::Exempt(by) => rule::Rule::ExceptionId(by.to_string()),
+            }),
+            reason: told.reason,
+            applied: told.applied,
+            why: told.why.word().to_owned(),
         });
         let inputs = given.identities.iter().cloned();
         Ok(v1::ExplainInteractionResponse {

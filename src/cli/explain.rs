@@ -30,7 +30,8 @@ const TOLD: usize = 6;
 /// Tell why an interaction may go on or may not
 ///
 /// The story names the ban that decided, or why each ban of this customer does nothing here and now:
-/// it has ended, begins later, holds elsewhere, only watches. It exits with 0 either way.
+/// it has ended, begins later, holds elsewhere, only watches, or an exception spares whom it is on.
+/// It exits with 0 either way.
 #[derive(Args)]
 pub(crate) struct Explain {
     #[command(flatten)]
@@ -39,7 +40,7 @@ pub(crate) struct Explain {
     /// [default: now]
     #[arg(long, value_name = "TIME", value_parser = moment::instant)]
     at: Option<Timestamp>,
-    /// Tell of every ban, however long ago it ended
+    /// Tell of every ban and exception, however long ago it ended
     #[arg(long)]
     all: bool,
 }
@@ -183,7 +184,9 @@ impl Story<'_> {
             (_, true) => {
                 "No ban decided: the customer withholds who it is, and the queue turns such away."
             }
-            (_, false) if rules.is_empty() => "Nobody has ever banned this customer.",
+            (_, false) if rules.iter().all(|rule| ban_id(rule).is_none()) => {
+                "Nobody has ever banned this customer."
+            }
             (_, false) if any("OVERRIDDEN_BY_EXCEPTION") => {
                 "This customer is banned, and an exception overrides that."
             }
@@ -193,6 +196,50 @@ impl Story<'_> {
 
     /// What became of one rule.
     fn tale(&self, rule: &Rule) -> String {
+        match rule.rule {
+            Some(rule::Rule::ExceptionId(_)) => self.of_exception(rule),
+            Some(rule::Rule::BanId(_)) | None => self.of_ban(rule),
+        }
+    }
+
+    /// What became of one exception.
+    fn of_exception(&self, rule: &Rule) -> String {
+        match (rule.why.as_str(), rule.applied) {
+            ("DECIDED", _) => "Saved by an exception: whom it is on is let in all the same.".into(),
+            ("ALSO_MATCHED", true) => "Spared by an exception as well.".into(),
+            ("ALSO_MATCHED", false) => {
+                "An exception is on this customer, and there is no ban here that it overrides."
+                    .into()
+            }
+            ("OTHER_CHANNEL", _) => format!(
+                "An exception is on this customer, but not on {}.",
+                Channel::told(self.check.channel)
+            ),
+            ("NOT_STARTED", _) => "An exception spares this customer, but only later.".into(),
+            ("EXPIRED", _) => "Was spared by an exception: its time is over.".into(),
+            ("DEACTIVATED", _) => "Was spared by an exception: somebody ended it.".into(),
+            ("NOT_KNOWN_YET", _) => "Spared by an exception, but what was judged on had not heard \
+                                     of it; ask again."
+                .into(),
+            (other, _) => format!("{other}."),
+        }
+    }
+
+    /// By what those are spared who would be banned; nothing where several exceptions do it.
+    fn sparer(&self) -> String {
+        let rules = self.answer.rules.iter();
+        let mut sparing = rules.filter(|rule| ban_id(rule).is_none() && rule.applied);
+        match (sparing.next(), sparing.next()) {
+            (Some(rule), None) => match clean(&rule.reason) {
+                reason if reason.is_empty() => format!(": {}", clean(id(rule))),
+                reason => format!(": \u{201c}{reason}\u{201d}"),
+            },
+            _ => String::new(),
+        }
+    }
+
+    /// What became of one ban.
+    fn of_ban(&self, rule: &Rule) -> String {
         let ban = self.bans.get(id(rule)).cloned().unwrap_or_default();
         let told = |time: Option<&Timestamp>| moment::told(time, self.now);
         let known = !ban.ban_id.is_empty();
@@ -205,15 +252,8 @@ impl Story<'_> {
             None => what.to_owned(),
             time => format!("{what} {}", told(time)),
         };
-        let is_exception = matches!(rule.rule, Some(rule::Rule::ExceptionId(_)));
         match rule.why.as_str() {
-            "DECIDED" if is_exception => {
-                "Saved by an exception: bans do not hold for it.".to_owned()
-            }
             "DECIDED" => format!("Banned{}{}.", list_of(&ban), until()),
-            "ALSO_MATCHED" if is_exception => {
-                "An exception fits as well, and overrides nothing more.".to_owned()
-            }
             "ALSO_MATCHED" => format!(
                 "Banned once more{}{}: lifting the first alone changes nothing.",
                 list_of(&ban),
@@ -223,7 +263,11 @@ impl Story<'_> {
                 "Would be banned, but this ban or its list only watches and denies nothing."
                     .to_owned()
             }
-            "OVERRIDDEN_BY_EXCEPTION" => "Would be banned, but an exception spares it.".to_owned(),
+            "OVERRIDDEN_BY_EXCEPTION" => format!(
+                "Would be banned{}, but an exception spares this customer{}.",
+                list_of(&ban),
+                self.sparer()
+            ),
             "LIST_NOT_ENFORCED_HERE" => self.elsewhere(&ban),
             "OTHER_CHANNEL" if known => format!(
                 "Banned on {} only, and this is {}.",

@@ -77,6 +77,8 @@ pub(super) struct Made {
     pub(super) warnings: Vec<(u32, String)>,
     /// The bans in force that it overlaps.
     pub(super) overlaps: Vec<BanId>,
+    /// The exceptions and built-in protections that it meets.
+    pub(super) exceptions: Vec<String>,
 }
 
 impl CreateBan {
@@ -93,6 +95,7 @@ impl CreateBan {
         let (mut new, mut warnings) = prepare(self, work.settings(), list.as_ref(), about)?;
         let spared = Spared::read(work, about, &[&new.ban]).await?;
         warnings.extend(spared.judge(&new.ban)?);
+        let exceptions = spared.met_by(&new.ban);
         climb(&mut new, self.end, list.as_ref(), work).await?;
         let added = work.add_bans(std::slice::from_ref(&new)).await?;
         if let Some(Added::Alike(standing)) = added.first() {
@@ -108,6 +111,7 @@ impl CreateBan {
             list,
             warnings,
             overlaps,
+            exceptions,
         })
     }
 }

@@ -1,10 +1,11 @@
-//! Telling why a check is answered as it is: every ban of its customer, in whatever state.
+//! Telling why a check is answered as it is: every ban and exception of its customer, in whatever
+//! state.
 //!
 //! The decision is made where every check's is; the store is asked for what no view holds, the
-//! reasons and the bans that have ended. Asked about another instant, today's rows are judged at
+//! reasons and what has ended. Asked about another instant, today's rows are judged at
 //! it: what has ended since was in force then, while what was edited since counts as edited.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{cmp::Reverse, collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::time::timeout;
 
@@ -18,12 +19,13 @@ use crate::{
         clock::Timestamp,
         decide::{
             Query, Stage, Verdict,
-            explain::{Ruling, Why, explain},
+            explain::{Exemption, Ruling, Why, exemptions, explain},
         },
+        exception::{Exception, Exempt},
         identity::{self, Identity, IdentityKind, Unreadable},
         ids::{BanId, TenantId},
         keys::{TenantKey, Widths},
-        record::BanRecord,
+        record::{BanRecord, ExceptionNews, ExceptionRecord},
         refusal::{Reason, Refusal},
         revision::Position,
         view::{TenantView, index::Key},
@@ -43,10 +45,39 @@ pub struct Explanation {
     pub answer: Answer,
     /// What is made of each identity.
     pub identities: Vec<Normalised>,
-    /// Every ban on one of them, with its reason, those first that bore on the answer.
-    pub rules: Vec<(Ruling, String)>,
+    /// Every ban and exception on one of them, those first that bore on the answer.
+    pub rules: Vec<Rule>,
     /// The state that was judged.
     pub judged_on: Arc<str>,
+}
+
+/// What became of a ban or an exception.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// Which.
+    pub subject: Subject,
+    /// Why it was made; empty where nobody said.
+    pub reason: String,
+    /// What became of it.
+    pub why: Why,
+    /// Whether it took part in the decision.
+    pub applied: bool,
+}
+
+/// A ban or an exception.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A ban.
+    Ban(BanId),
+    /// An exception, or a built-in protection.
+    Exempt(Exempt),
+}
+
+/// What became of everything that was found.
+#[derive(Default)]
+struct Rulings {
+    bans: Vec<Ruling>,
+    exemptions: Vec<Exemption>,
 }
 
 /// A question whose identities have been read.
@@ -73,25 +104,46 @@ impl Read<'_> {
         keys
     }
 
-    /// What became of every ban that a view holds, if `verdict` was answered.
-    fn rulings(&self, view: &TenantView, now: Timestamp, verdict: &Verdict) -> Vec<Ruling> {
+    /// What became of everything that a view holds, if `verdict` was answered.
+    fn rulings(&self, view: &TenantView, now: Timestamp, verdict: &Verdict) -> Rulings {
         let queue = Some(self.question.queue).filter(|queue| !queue.is_empty());
         let mut query = Query::new(self.question.channel, self.stage, queue);
         for (at, identity) in self.named() {
             query.ask_widely(view, at, identity);
         }
-        explain(view, &query, now, verdict)
+        Rulings {
+            bans: explain(view, &query, now, verdict),
+            exemptions: exemptions(view, &query, now, verdict),
+        }
     }
 }
 
-/// A view of rows as they stand now, in which what has ended had not ended yet before it did.
-fn as_of_the_rows(known: &Concerning, key: TenantKey) -> TenantView {
+/// A view of rows as they stand now, in which what has ended had not ended yet before it did, and
+/// nobody was spared at `at` by what was made later.
+fn as_of_the_rows(known: &Concerning, key: TenantKey, at: Option<Timestamp>) -> TenantView {
     let loaded = known.tenant.clone();
+    let made = known
+        .exceptions
+        .iter()
+        .filter(|(exception, _)| at.is_none_or(|at| exception.created <= at));
+    let exceptions = made.map(|(exception, record)| {
+        let ends = [record.expire, exception.deactivated];
+        let ends = ends.into_iter().flatten().min();
+        ExceptionRecord {
+            expire: ends.or(record.ended.then_some(exception.created)),
+            ended: false,
+            ..record.clone()
+        }
+    });
+    let exceptions = ExceptionNews {
+        exceptions: exceptions.collect(),
+        protections: loaded.exceptions.protections,
+    };
     let mut view = TenantView::empty(loaded.head.revision, loaded.tenant, key);
     view = view
         .with_lists(loaded.lists)
         .with_queues(loaded.queues)
-        .with_exceptions(&loaded.exceptions);
+        .with_exceptions(&exceptions);
     let records = known.bans.iter().map(|(ban, record)| {
         let ends = [record.expire, ban.deactivated].into_iter().flatten().min();
         BanRecord {
@@ -109,6 +161,15 @@ fn as_of_the_rows(known: &Concerning, key: TenantKey) -> TenantView {
 /// Why a ban that has ended does nothing.
 fn ended(ban: &Ban) -> Why {
     if ban.deactivated.is_some() {
+        Why::Deactivated
+    } else {
+        Why::Expired
+    }
+}
+
+/// Why an exception has ended.
+fn over(exception: &Exception) -> Why {
+    if exception.deactivated.is_some() {
         Why::Deactivated
     } else {
         Why::Expired
@@ -143,13 +204,11 @@ impl Desk {
         let look = self.store.concerning(&asked.tenant, &keys, limit);
         let known = self.within(question.deadline, look).await?;
         let known = known.ok_or_else(no_tenant)?;
-        let rows = as_of_the_rows(&known, key.clone());
-        let (answer, mut rulings) = match at {
+        let rows = as_of_the_rows(&known, key.clone(), at);
+        let (answer, rulings) = match at {
             None => self.explain_now(checker, &asked, &known, &rows).await?,
             Some(at) => self.explain_at(checker, &asked, &known, &rows, at)?,
         };
-        rulings.sort_by_key(|ruling| (ruling.why, std::cmp::Reverse(ruling.ban)));
-        rulings.truncate(MAX_RULES);
         let rules = self.with_reasons(&asked, known, rulings).await?;
         let told = |read| Normalised::of(read, &key, &settings);
         Ok(Explanation {
@@ -160,14 +219,14 @@ impl Desk {
         })
     }
 
-    /// The answer that a check gets now, and what became of every ban that the store knows as well.
+    /// The answer that a check gets now, and what became of all that the store knows as well.
     async fn explain_now(
         &self,
         checker: &Checker,
         asked: &Read<'_>,
         known: &Concerning,
         rows: &TenantView,
-    ) -> Result<(Answer, Vec<Ruling>), Refusal> {
+    ) -> Result<(Answer, Rulings), Refusal> {
         // So that the view that is judged has what was just read; where it does not come in time,
         // the explanation says so.
         let standing = self.feed.standing().ok_or_else(not_ready)?;
@@ -181,10 +240,11 @@ impl Desk {
         let Judged { answer, view, now } = checker
             .judged(&asked.tenant, asked.stage, asked.question)
             .await?;
-        let mut rulings =
-            view.map_or_else(Vec::new, |view| asked.rulings(&view, now, &answer.verdict));
+        let mut rulings = view.map_or_else(Rulings::default, |view| {
+            asked.rulings(&view, now, &answer.verdict)
+        });
         let bans: HashMap<BanId, &Ban> = by_id(known);
-        for ruling in &mut rulings {
+        for ruling in &mut rulings.bans {
             // Gone with its list, which is more than the view can tell.
             if let (Why::ListNotEnforcedHere, Some(ban)) = (ruling.why, bans.get(&ruling.ban))
                 && ban.ended
@@ -192,8 +252,9 @@ impl Desk {
                 ruling.why = ended(ban);
             }
         }
-        for ruling in asked.rulings(rows, now, &Verdict::default()) {
-            if rulings.iter().any(|told| told.ban == ruling.ban) {
+        let of_rows = asked.rulings(rows, now, &Verdict::default());
+        for ruling in of_rows.bans {
+            if rulings.bans.iter().any(|told| told.ban == ruling.ban) {
                 continue;
             }
             let why = match (bans.get(&ruling.ban), ruling.why) {
@@ -201,8 +262,22 @@ impl Desk {
                 (_, Why::Expired | Why::NotStarted) => ruling.why,
                 _ => Why::NotKnownYet,
             };
-            rulings.push(Ruling { why, ..ruling });
+            rulings.bans.push(Ruling { why, ..ruling });
         }
+        for exemption in of_rows.exemptions {
+            let told = &mut rulings.exemptions;
+            if told.iter().all(|told| told.by != exemption.by) {
+                told.push(Exemption {
+                    why: match exemption.why {
+                        Why::Expired => Why::Expired,
+                        _ => Why::NotKnownYet,
+                    },
+                    applied: false,
+                    ..exemption
+                });
+            }
+        }
+        rulings.tell_the_ended(known);
         Ok((answer, rulings))
     }
 
@@ -214,7 +289,7 @@ impl Desk {
         known: &Concerning,
         rows: &TenantView,
         at: Timestamp,
-    ) -> Result<(Answer, Vec<Ruling>), Refusal> {
+    ) -> Result<(Answer, Rulings), Refusal> {
         let standing = self.feed.standing().ok_or_else(not_ready)?;
         let position = Position {
             anchor: known.tenant.head,
@@ -224,36 +299,94 @@ impl Desk {
         let answer = checker.judge_at(rows, asked.question, asked.stage, at, token);
         let bans = by_id(known);
         let mut rulings = asked.rulings(rows, at, &answer.verdict);
-        for ruling in &mut rulings {
+        for ruling in &mut rulings.bans {
             if let (Why::Expired, Some(ban)) = (ruling.why, bans.get(&ruling.ban)) {
                 ruling.why = ended(ban);
             }
         }
+        rulings.tell_the_ended(known);
+        let later = known.exceptions.iter();
+        let later = later.filter(|(exception, _)| exception.created > at);
+        rulings
+            .exemptions
+            .extend(later.map(|(exception, _)| Exemption {
+                by: Exempt::Exception(exception.exception_id),
+                why: Why::NotStarted,
+                applied: false,
+            }));
         Ok((answer, rulings))
     }
 
-    /// The rulings, each with the reason of its ban.
+    /// The most important rulings, each with the reason of its ban or the comment of its exception.
     async fn with_reasons(
         &self,
         asked: &Read<'_>,
         known: Concerning,
-        rulings: Vec<Ruling>,
-    ) -> Result<Vec<(Ruling, String)>, Refusal> {
+        rulings: Rulings,
+    ) -> Result<Vec<Rule>, Refusal> {
+        let Rulings {
+            mut bans,
+            mut exemptions,
+        } = rulings;
+        bans.sort_by_key(|ruling| (ruling.why, Reverse(ruling.ban)));
+        bans.truncate(MAX_RULES);
+        let made = |exemption: &Exemption| match exemption.by {
+            Exempt::Exception(id) => Some(id),
+            Exempt::BuiltIn(_) => None,
+        };
+        exemptions.sort_by_key(|one| (one.why, Reverse(one.applied), Reverse(made(one))));
+
         let mut reasons: HashMap<BanId, String> = known
             .bans
             .into_iter()
             .map(|(ban, _)| (ban.ban_id, ban.reason))
             .collect();
         // Made since the store was asked.
-        let newer = rulings.iter().map(|ruling| ruling.ban);
+        let newer = bans.iter().map(|ruling| ruling.ban);
         let newer: Vec<BanId> = newer.filter(|ban| !reasons.contains_key(ban)).collect();
         let newer = self.bans_of(&asked.tenant, &newer, asked.question.deadline);
         reasons.extend(newer.await?.into_iter().map(|ban| (ban.ban_id, ban.reason)));
-        let told = |ruling: Ruling| {
-            let reason = reasons.remove(&ruling.ban).unwrap_or_default();
-            (ruling, reason)
-        };
-        Ok(rulings.into_iter().map(told).collect())
+        let mut comments: HashMap<_, String> = known
+            .exceptions
+            .into_iter()
+            .map(|(exception, _)| (exception.exception_id, exception.comment))
+            .collect();
+
+        let of_exemptions = exemptions.into_iter().map(|exemption| Rule {
+            reason: made(&exemption)
+                .and_then(|id| comments.remove(&id))
+                .unwrap_or_default(),
+            why: exemption.why,
+            applied: exemption.applied,
+            subject: Subject::Exempt(exemption.by),
+        });
+        let of_bans = bans.into_iter().map(|ruling| Rule {
+            reason: reasons.remove(&ruling.ban).unwrap_or_default(),
+            why: ruling.why,
+            applied: ruling.why.applied(),
+            subject: Subject::Ban(ruling.ban),
+        });
+        let mut rules: Vec<Rule> = of_exemptions.chain(of_bans).collect();
+        // What spares is told before what it spares from.
+        rules.sort_by_key(|rule| rule.why);
+        rules.truncate(MAX_RULES);
+        Ok(rules)
+    }
+}
+
+impl Rulings {
+    /// Tells exceptions that somebody ended from those whose time is over.
+    fn tell_the_ended(&mut self, known: &Concerning) {
+        for exemption in &mut self.exemptions {
+            let Exempt::Exception(id) = exemption.by else {
+                continue;
+            };
+            let mut rows = known.exceptions.iter();
+            let row = rows.find(|(exception, _)| exception.exception_id == id);
+            if let (Why::Expired, Some((exception, _))) = (exemption.why, row) {
+                exemption.why = over(exception);
+            }
+        }
     }
 }
 

@@ -30,6 +30,9 @@ use crate::{
     store::{Answer, Work},
 };
 
+/// The most exceptions that a preview tells of.
+const MAX_EXCEPTIONS_TOLD: usize = 100;
+
 /// A length of time whose end is wanted.
 #[derive(Clone, Debug)]
 pub enum Length {
@@ -57,6 +60,8 @@ pub struct Expiration {
 pub struct BanPreview {
     /// The bans in force that it overlaps.
     pub overlaps: Vec<BanId>,
+    /// The exceptions that it meets, by their ids, and the built-in protections, by their names.
+    pub exceptions: Vec<String>,
     /// The queues that check its list.
     pub queues: Vec<String>,
     /// How many of the last hour's sampled checks of this pod it would have met.
@@ -157,13 +162,16 @@ impl Desk {
             list,
             warnings,
             overlaps,
+            mut exceptions,
         } = made.get().cloned().ok_or_else(internal)?;
+        exceptions.truncate(MAX_EXCEPTIONS_TOLD);
         let keys = new.keys.iter().map(|(_, key, _)| (key.space, key.key));
         Ok(BanPreview {
             recent_checks: checker.asked_lately(&tenant, new.ban.channels, keys),
             breadth: breadth(&new.ban, list.as_ref()),
             queues: list.map_or_else(Vec::new, |list| list.queues.into_iter().collect()),
             overlaps,
+            exceptions,
             warnings,
         })
     }

@@ -20,6 +20,7 @@ use crate::{
         keys::Widths,
         policy::TenantSettings,
         refusal::{Reason, Refusal},
+        view::index::Key,
     },
     store::Work,
 };
@@ -91,6 +92,22 @@ pub(super) async fn overridden(
     Ok(bans.len() as u64)
 }
 
+/// Everything that exceptions on some exact bans may be filed under; `None` where one is on a range.
+fn exact_keys(about: &Circumstances, bans: &[&Ban]) -> Option<Vec<Key>> {
+    if bans.iter().any(|ban| ban.match_kind != MatchKind::Exact) {
+        return None;
+    }
+    let key = about.keys.tenant(&about.tenant);
+    let mut keys = Vec::new();
+    for ban in bans {
+        let targets = ban.targets.iter();
+        for one in targets.filter_map(|target| identity_of(target, ban.match_kind)) {
+            key.probes(&one, &Widths::ALL, true, |probe| keys.push(probe.key));
+        }
+    }
+    Some(keys)
+}
+
 /// Who is spared in a tenant, as far as it matters to some bans that are to be made.
 pub(super) struct Spared {
     reading: Reading,
@@ -111,19 +128,13 @@ impl Spared {
             .into_iter()
             .map(|one| one.name)
             .collect();
-        let wide = bans.iter().any(|ban| ban.match_kind != MatchKind::Exact);
-        let keys = (!wide).then(|| {
-            let key = about.keys.tenant(&about.tenant);
-            let mut keys = Vec::new();
-            for ban in bans {
-                let targets = ban.targets.iter();
-                for one in targets.filter_map(|target| identity_of(target, ban.match_kind)) {
-                    key.probes(&one, &Widths::ALL, true, |probe| keys.push(probe.key));
-                }
-            }
-            keys
-        });
-        let exceptions = work.standing_exceptions(keys.as_deref()).await?;
+        // The keys of very many bans cost more than this question.
+        let exceptions = if bans.len() > 1 && work.exception_count().await? == 0 {
+            Vec::new()
+        } else {
+            let keys = exact_keys(about, bans);
+            work.standing_exceptions(keys.as_deref()).await?
+        };
         let mut built_in = protected::of(&settings.default_region);
         built_in.retain(|one| !lifted.contains(&one.name));
         Ok(Self {
@@ -181,6 +192,54 @@ impl Spared {
             .into_iter()
             .map(|(at, code)| (at, code.to_owned()))
             .collect())
+    }
+
+    /// Whether exceptions override all of a ban, for as long as it lasts: nobody would notice it.
+    pub(super) fn spares_from(&self, ban: &Ban) -> bool {
+        ban.targets.iter().all(|target| {
+            let Some(identity) = identity_of(target, ban.match_kind) else {
+                return false;
+            };
+            self.guard.name_of(&identity).is_some() || self.spares(&identity, ban)
+        })
+    }
+
+    fn spares(&self, identity: &Identity, ban: &Ban) -> bool {
+        let own = Closeness::of_ban(identity.kind, ban.match_kind, self.width(identity));
+        let mut on = Channels::NONE;
+        for (exception, spared) in &self.exceptions {
+            let lasts = exception
+                .expire
+                .is_none_or(|end| ban.expire.is_some_and(|over| over <= end));
+            // Of two names of one customer, each is closer to whoever comes by it.
+            let by_names = [spared, identity].map(|one| matches!(one.form, identity::Form::Text));
+            let closer = Closeness::of_target(spared) >= own
+                && (by_names != [true, true] || spared.canonical == identity.canonical);
+            if lasts && (exception.protected || closer) && covers(spared, identity, self.reading) {
+                on = on.or(exception.channels);
+            }
+        }
+        ban.channels.and(on) == ban.channels
+    }
+
+    /// The exceptions and built-in protections that a ban meets: by their names those that are built
+    /// in, then the others by their ids, the oldest first.
+    pub(super) fn met_by(&self, ban: &Ban) -> Vec<String> {
+        let (mut names, mut ids) = (BTreeSet::new(), BTreeSet::new());
+        for target in &ban.targets {
+            let Some(identity) = identity_of(target, ban.match_kind) else {
+                continue;
+            };
+            let meets = |one: &Identity| meets(one, &identity, self.reading);
+            let built_in = self.built_in.iter().filter(|one| meets(&one.identity));
+            names.extend(built_in.map(|one| one.name.clone()));
+            for (exception, spared) in &self.exceptions {
+                if !exception.channels.and(ban.channels).is_empty() && meets(spared) {
+                    ids.insert(exception.exception_id.to_string());
+                }
+            }
+        }
+        names.into_iter().chain(ids).collect()
     }
 
     /// The width of the key that a ban on this is found by first.

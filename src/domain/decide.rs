@@ -335,9 +335,29 @@ fn spared(
     ban: &Entry,
     found_by: &Probe,
 ) -> Option<Sparing> {
+    let mut best: Option<&Entry> = None;
+    overriding(view, query, now, ban, found_by, |exception| {
+        if best.is_none_or(|best| outlasts(exception, best)) {
+            best = Some(exception);
+        }
+    });
+    best.map(|exception| Sparing {
+        by: Sparer::Exception(id_of(exception)),
+        until: exception.ends,
+    })
+}
+
+/// Hands on every exception that overrides a ban for the identity of a probe.
+fn overriding<'a>(
+    view: &'a TenantView,
+    query: &Query<'_>,
+    now: Timestamp,
+    ban: &Entry,
+    found_by: &Probe,
+    mut each: impl FnMut(&'a Entry),
+) {
     let needed = closeness(ban, found_by, Closeness::of_ban);
     let of_same = |probe: &&Probe| probe.identity == found_by.identity;
-    let mut best: Option<&Entry> = None;
     for probe in query.probes.iter().filter(of_same) {
         for exception in view.find_exceptions(probe.of.space, probe.of.key) {
             let overrides = exception.channels().contains(query.channel)
@@ -345,15 +365,16 @@ fn spared(
                 && counts(view, exception)
                 && (exception.is_protected()
                     || closeness(exception, probe, Closeness::of_exception) >= needed);
-            if overrides && best.is_none_or(|best| outlasts(exception, best)) {
-                best = Some(exception);
+            if overrides {
+                each(exception);
             }
         }
     }
-    best.map(|exception| Sparing {
-        by: Sparer::Exception(ExceptionId::from_bytes(*exception.ban.bytes())),
-        until: exception.ends,
-    })
+}
+
+/// Whose entry it is among those of exceptions.
+fn id_of(exception: &Entry) -> ExceptionId {
+    ExceptionId::from_bytes(*exception.ban.bytes())
 }
 
 fn closeness(

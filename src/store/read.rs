@@ -21,7 +21,7 @@ use crate::domain::{
     exception::{Exception, ExceptionId},
     hex::hex,
     ids::{BanId, ListId, TenantId},
-    record::{BanRecord, ExceptionNews, ProtectionRecord},
+    record::{BanRecord, ExceptionNews, ExceptionRecord, ProtectionRecord},
     revision::{Anchor, Nonce, Revision},
     view::index::Key,
 };
@@ -235,6 +235,52 @@ pub(super) async fn concerning(
             let at = records.iter().position(|record| record.ban == ban.ban_id);
             let at = at.ok_or(StoreError::Corrupt("a ban without keys"))?;
             Ok((ban, records.swap_remove(at)))
+        })
+        .collect()
+}
+
+/// The exceptions filed under one of these keys, each with its record.
+pub(super) async fn concerning_exceptions(
+    tx: &mut Lent,
+    say: &Statements,
+    tenant: &TenantId,
+    keys: &[Key],
+    limit: i64,
+) -> Result<Vec<(Exception, ExceptionRecord)>> {
+    let keys: Vec<String> = keys
+        .iter()
+        .map(|key| hex(&key.bits().to_be_bytes()))
+        .collect();
+    let found = sqlx::query(say.concerning_exceptions.clone())
+        .bind(tenant.as_str().to_owned())
+        .bind(rows::to_json(&keys)?)
+        .bind(limit)
+        .fetch_all(&mut *tx)
+        .await?;
+    let exceptions = found
+        .iter()
+        .map(|row| ExceptionRow::read(row)?.into_exception())
+        .collect::<Result<Vec<_>>>()?;
+    if exceptions.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids: Vec<String> = exceptions
+        .iter()
+        .map(|one| hex(one.exception_id.bytes()))
+        .collect();
+    let found = sqlx::query(say.exception_records.clone())
+        .bind(tenant.as_str().to_owned())
+        .bind(rows::to_json(&ids)?)
+        .fetch_all(&mut *tx)
+        .await?;
+    let mut records = exception_records(&found)?;
+    exceptions
+        .into_iter()
+        .map(|one| {
+            let own = |record: &ExceptionRecord| record.exception == one.exception_id;
+            let at = records.iter().position(own);
+            let at = at.ok_or(StoreError::Corrupt("an exception without keys"))?;
+            Ok((one, records.swap_remove(at)))
         })
         .collect()
 }

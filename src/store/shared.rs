@@ -539,10 +539,13 @@ impl Store for SqlStore {
             return Ok(None);
         };
         let bans = read::concerning(&mut tx, &self.say, tenant, keys, limit).await?;
+        let exceptions =
+            read::concerning_exceptions(&mut tx, &self.say, tenant, keys, limit).await?;
         tx.commit().await?;
         Ok(Some(Concerning {
             tenant: loaded,
             bans,
+            exceptions,
         }))
     }
 

@@ -495,6 +495,11 @@ statements! {
             AND x.exception_id IN (SELECT k.exception_id FROM exception_keys k WHERE k.tenant = $1
                 AND k.match_key IN (SELECT unhex(r.value) FROM {texts:$3}))
         ORDER BY x.exception_id";
+    /// Those that have not ended first, then the newest.
+    concerning_exceptions = "SELECT {whole_exception} FROM exceptions x
+        WHERE x.tenant = $1 AND x.exception_id IN (SELECT k.exception_id FROM exception_keys k
+            WHERE k.tenant = $1 AND k.match_key IN (SELECT unhex(r.value) FROM {texts:$2}))
+        ORDER BY x.ended, x.exception_id DESC LIMIT $3";
     count_exceptions = "SELECT count(*) AS total FROM exceptions
         WHERE tenant = $1 AND ended = 0 AND (expire_at IS NULL OR expire_at > $2)";
     /// $2 is the states wanted, a bit each, told at $3; $4 is the one to go on after.

@@ -10,6 +10,7 @@ use prost_types::Timestamp;
 use tonic::Code;
 
 use crate::{
+    exceptions::{id_of, sparing},
     refused::Refused,
     requests::{
         NUMBER, OTHER_NUMBER, TOKEN, add, add_on, add_to, address, after, change, connect,
@@ -37,6 +38,10 @@ on_both_stores!(
     a_folded_name_that_the_tenant_does_not_fold_is_nobody,
     what_a_check_refuses_is_refused_with_its_place,
     an_answer_of_another_instant_is_of_no_use_afterwards,
+    an_exception_that_saved_is_told_and_so_is_the_ban_that_it_overrode,
+    an_exception_that_saves_nobody_is_told_with_the_reason,
+    an_exception_that_has_ended_is_told_and_spared_before_it_did,
+    a_built_in_protection_is_told_by_its_name,
 );
 
 async fn explain_at(
@@ -448,4 +453,117 @@ async fn an_answer_of_another_instant_is_of_no_use_afterwards(client: Client) {
     assert_eq!(answer(&explained).checked_at, explained.judged_on);
     let (judged, written) = (explained.judged_on.unwrap(), made.written_at.unwrap());
     assert!(judged.token >= written.token, "the rows had the ban");
+}
+
+/// All rules: what became of each, whose it is, whether it took part, and why it was made.
+fn all_rules(explained: &ExplainInteractionResponse) -> Vec<(&str, String, bool, &str)> {
+    let told = explained.rules.iter().map(|one| {
+        let whose = match one.rule.as_ref().expect("a ban or an exception") {
+            rule::Rule::BanId(id) => format!("ban {id}"),
+            rule::Rule::ExceptionId(id) => format!("exception {id}"),
+        };
+        (one.why.as_str(), whose, one.applied, one.reason.as_str())
+    });
+    told.collect()
+}
+
+async fn an_exception_that_saved_is_told_and_so_is_the_ban_that_it_overrode(client: Client) {
+    let ban = client.ban(add(phone(NUMBER))).await;
+    let made = client.spare(sparing(phone(NUMBER))).await;
+    let explained = explain(&client, call()).await;
+    assert!(!denies(answer(&explained)));
+    assert_eq!(answer(&explained).exception_id, id_of(&made));
+    let exception = format!("exception {}", id_of(&made));
+    let ban = format!("ban {}", ban.ban_id);
+    assert_eq!(
+        all_rules(&explained),
+        [
+            ("DECIDED", exception.clone(), true, "our test line"),
+            (
+                "OVERRIDDEN_BY_EXCEPTION",
+                ban.clone(),
+                false,
+                "threatened the operator"
+            ),
+        ]
+    );
+
+    // Another identity of the same customer is banned: the exception took part, and saved nobody.
+    let other = client.ban(add(phone(OTHER_NUMBER))).await;
+    let both = CheckInteractionRequest {
+        identities: vec![phone(NUMBER), phone(OTHER_NUMBER)],
+        ..call()
+    };
+    let explained = explain(&client, both).await;
+    assert_eq!(decided_by(answer(&explained)), other.ban_id);
+    let told = all_rules(&explained);
+    assert_eq!(told[0].1, format!("ban {}", other.ban_id));
+    assert_eq!(told[1], ("ALSO_MATCHED", exception, true, "our test line"));
+    assert_eq!((told[2].0, &told[2].1), ("OVERRIDDEN_BY_EXCEPTION", &ban));
+}
+
+async fn an_exception_that_saves_nobody_is_told_with_the_reason(client: Client) {
+    let on_sms = bancheck::api::v1::Exception {
+        channels: vec![Channel::Sms as i32],
+        ..sparing(phone(NUMBER))
+    };
+    let on_sms = client.spare(on_sms).await;
+    let ban = client.ban(add(phone(NUMBER))).await;
+    let explained = explain(&client, call()).await;
+    assert_eq!(decided_by(answer(&explained)), ban.ban_id);
+    let told = all_rules(&explained);
+    assert_eq!(told[0].1, format!("ban {}", ban.ban_id));
+    let exception = format!("exception {}", id_of(&on_sms));
+    assert_eq!(
+        told[1..],
+        [("OTHER_CHANNEL", exception, false, "our test line")]
+    );
+
+    let idle = client.spare(sparing(phone(OTHER_NUMBER))).await;
+    let explained = explain(&client, connect(Channel::Call, phone(OTHER_NUMBER))).await;
+    let exception = format!("exception {}", id_of(&idle));
+    assert_eq!(
+        all_rules(&explained),
+        [("ALSO_MATCHED", exception, false, "our test line")]
+    );
+}
+
+async fn an_exception_that_has_ended_is_told_and_spared_before_it_did(client: Client) {
+    let ban = client.ban(add(phone(NUMBER))).await;
+    let made = client.spare(sparing(phone(NUMBER))).await;
+    let created = made.exception.as_ref().unwrap().create_time.unwrap();
+    client.spare_no_more(&id_of(&made)).await;
+    let exception = format!("exception {}", id_of(&made));
+    let ban = format!("ban {}", ban.ban_id);
+    let told = |explained: &ExplainInteractionResponse| -> Vec<(String, String)> {
+        let told = all_rules(explained).into_iter();
+        told.map(|(why, whose, ..)| (why.to_owned(), whose))
+            .collect()
+    };
+    let word = |why: &str, whose: &String| (why.to_owned(), whose.clone());
+
+    let now = explain(&client, call()).await;
+    assert!(denies(answer(&now)));
+    assert_eq!(
+        told(&now),
+        [word("DECIDED", &ban), word("DEACTIVATED", &exception)]
+    );
+    let then = explain_at(&client, call(), Some(created)).await;
+    assert_eq!(answer(&then).exception_id, id_of(&made));
+    assert_eq!(
+        told(&then),
+        [
+            word("DECIDED", &exception),
+            word("OVERRIDDEN_BY_EXCEPTION", &ban)
+        ]
+    );
+    let before = explain_at(&client, call(), Some(millis(created, -1))).await;
+    assert!(told(&before).contains(&word("NOT_STARTED", &exception)));
+    assert_eq!(answer(&before).exception_id, "");
+}
+
+async fn a_built_in_protection_is_told_by_its_name(client: Client) {
+    let explained = explain(&client, connect(Channel::WebChat, address("10.1.2.3"))).await;
+    let name = "exception private-10".to_owned();
+    assert_eq!(all_rules(&explained), [("ALSO_MATCHED", name, false, "")]);
 }

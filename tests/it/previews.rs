@@ -10,6 +10,7 @@ use prost_types::Timestamp;
 use tonic::{Code, Response, Status};
 
 use crate::{
+    exceptions::{codes, id_of, sparing},
     refused::Refused,
     requests::{
         NUMBER, OTHER_NUMBER, TOKEN, add, add_on, add_to, address, after, connect, denies, enter,
@@ -28,6 +29,7 @@ on_both_stores!(
     a_preview_says_whom_a_ban_would_be_on_and_makes_none,
     a_preview_says_where_a_ban_would_hold,
     a_preview_names_the_bans_that_it_would_overlap,
+    a_preview_names_the_exceptions_that_the_ban_would_meet,
     a_preview_counts_the_checks_that_the_ban_would_have_met,
     a_preview_is_refused_as_the_ban_would_be,
 );
@@ -323,6 +325,38 @@ async fn a_preview_names_the_bans_that_it_would_overlap(client: Client) {
     assert_eq!(told.overlapping_ban_ids, [standing.ban_id]);
     let codes: Vec<_> = told.warnings.iter().map(|one| one.code.as_str()).collect();
     assert_eq!(codes, ["OVERLAPS_BAN"]);
+}
+
+async fn a_preview_names_the_exceptions_that_the_ban_would_meet(client: Client) {
+    let spared = client.spare(sparing(phone(NUMBER))).await;
+    client.spare(sparing(phone("+420601999888"))).await;
+    let on_sms = bancheck::api::v1::Exception {
+        channels: vec![Channel::Sms as i32],
+        ..sparing(phone(OTHER_NUMBER))
+    };
+    let on_sms = client.spare(on_sms).await;
+    let told = preview(&client, add(phone(NUMBER))).await;
+    assert_eq!(told.exceptions_hit, [id_of(&spared)]);
+    assert_eq!(codes(&told.warnings), ["SPARED_BY_EXCEPTION"]);
+    let both = CreateBanRequest {
+        targets: vec![phone(NUMBER), phone(OTHER_NUMBER)],
+        ..add(phone(NUMBER))
+    };
+    let told = preview(&client, both).await;
+    assert_eq!(told.exceptions_hit, [id_of(&spared), id_of(&on_sms)]);
+    let called = preview(&client, add_on(Channel::Call, phone(OTHER_NUMBER))).await;
+    assert!(called.exceptions_hit.is_empty(), "{called:?}");
+    let around = range(IdentityKind::IpAddress, MatchKind::Cidr, "192.168.0.0/15");
+    let around = CreateBanRequest {
+        override_warnings: true,
+        ..around
+    };
+    let told = preview(&client, around).await;
+    assert_eq!(told.exceptions_hit, ["private-192"]);
+
+    client.spare_no_more(&id_of(&spared)).await;
+    let told = preview(&client, add(phone(NUMBER))).await;
+    assert!(told.exceptions_hit.is_empty(), "{told:?}");
 }
 
 async fn a_preview_counts_the_checks_that_the_ban_would_have_met(client: Client) {

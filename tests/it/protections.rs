@@ -2,14 +2,17 @@
 
 use bancheck::api::v1::{
     Channel, CreateBanRequest, Exception, Identity, IdentityKind, ListExceptionsRequest, MatchKind,
-    TenantSettings, UpdateTenantSettingsRequest, ban::State,
+    TenantSettings, UpdateTenantSettingsRequest,
+    ban::State,
+    import_bans_request::{Header, Row},
 };
 use tonic::Code;
 
 use crate::{
     exceptions::{banning, codes, id_of, making, range, sparing},
+    imports::{header, rows},
     refused::Refused,
-    requests::{NUMBER, OTHER_NUMBER, TOKEN, add, address, connect, phone, visitor},
+    requests::{NUMBER, OTHER_NUMBER, TOKEN, add, address, after, connect, phone, visitor},
     server::{Client, TENANT},
 };
 
@@ -20,6 +23,7 @@ on_both_stores!(
     protections_follow_the_tenants_region,
     a_ban_is_told_which_exceptions_it_meets,
     exceptions_are_listed_with_those_that_are_built_in_first,
+    a_row_of_an_import_whom_exceptions_spare_is_left_out_and_counted,
 );
 
 async fn a_protected_exception_wins_over_any_ban_and_no_ban_may_be_on_whom_it_protects(
@@ -344,4 +348,51 @@ async fn exceptions_are_listed_with_those_that_are_built_in_first(client: Client
     };
     let refused = Refused::read(client.config().list_exceptions(foreign).await);
     refused.is(Code::InvalidArgument, "PAGE_TOKEN_MISMATCH");
+}
+
+async fn a_row_of_an_import_whom_exceptions_spare_is_left_out_and_counted(client: Client) {
+    let (soon, never) = (phone("+420601000111"), phone("+420601000222"));
+    client.spare(sparing(phone(NUMBER))).await;
+    let on_sms = Exception {
+        channels: vec![Channel::Sms as i32],
+        ..sparing(phone(OTHER_NUMBER))
+    };
+    client.spare(on_sms).await;
+    // When it ends, the ban is to be there.
+    let for_an_hour = Exception {
+        expire_time: Some(after(client.clock().await, 3_600)),
+        ..sparing(soon.clone())
+    };
+    client.spare(for_an_hour).await;
+
+    let row = |channel: Channel, targets: Vec<Identity>| Row {
+        targets,
+        channels: vec![channel as i32],
+        ..rows(1).remove(0)
+    };
+    let file = vec![
+        row(Channel::Call, vec![phone(NUMBER)]),
+        row(Channel::Call, vec![phone("00420 601 123 456")]),
+        row(Channel::WebChat, vec![address("10.1.2.3")]),
+        row(Channel::Call, vec![phone(OTHER_NUMBER)]),
+        row(Channel::Call, vec![soon]),
+        row(Channel::Call, vec![phone(NUMBER), never.clone()]),
+        row(
+            Channel::WebChat,
+            vec![address("10.1.2.3"), address("203.0.113.7")],
+        ),
+    ];
+    let trying = Header {
+        validate_only: true,
+        ..header()
+    };
+    let tried = client.import(trying, file.clone()).await;
+    let done = client.import(header(), file).await;
+    for told in [&tried, &done] {
+        let counts = [told.created_count, told.excepted_count, told.failed_count];
+        assert_eq!(counts, [3, 3, 1], "{told:?}");
+    }
+    assert!(client.turns_away(Channel::Call, phone(OTHER_NUMBER)).await);
+    assert!(client.turns_away(Channel::Call, never).await);
+    assert!(!client.turns_away(Channel::Call, phone(NUMBER)).await);
 }

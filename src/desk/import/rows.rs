@@ -13,6 +13,7 @@ use crate::{
         Circumstances, Failure, Job,
         create::{duplicate, prepare_with},
         lists::no_list,
+        spared::Spared,
     },
     domain::{
         ban::BanId,
@@ -109,25 +110,35 @@ impl Job for ImportRows {
                     .unwrap_or(NEVER_GIVEN),
             ),
         };
-        let (mut numbers, mut bans) = (Vec::new(), Vec::new());
+        let mut read = Vec::new();
         for row in self.rows {
             let judged = row
                 .ban
                 .and_then(|ban| prepare_with(&key, &ban, work.settings(), list.as_ref(), about));
-            let mut new = match judged {
-                Ok((new, _)) => new,
-                Err(refusal) => {
-                    count.fail(row.number, &refusal);
-                    continue;
-                }
-            };
+            match judged {
+                Ok((new, _)) => read.push((row.number, new)),
+                Err(refusal) => count.fail(row.number, &refusal),
+            }
+        }
+        let all: Vec<_> = read.iter().map(|(_, new)| &new.ban).collect();
+        let spared = Spared::read(work, about, &all).await?;
+        let (mut numbers, mut bans) = (Vec::new(), Vec::new());
+        for (number, mut new) in read {
+            if spared.spares_from(&new.ban) {
+                count.tally.excepted += 1;
+                continue;
+            }
+            if let Err(refusal) = spared.judge(&new.ban) {
+                count.fail(number, &refusal);
+                continue;
+            }
             if would_stand(self.seen.as_ref(), &new) {
-                count.repeat(row.number, None, new);
+                count.repeat(number, None, new);
                 continue;
             }
             new.ban.import_id.clone_from(&self.import_id);
             new.generation = staged.unwrap_or(new.generation);
-            numbers.push(row.number);
+            numbers.push(number);
             bans.push(new);
         }
         let added = work.add_bans(&bans).await?;

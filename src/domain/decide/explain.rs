@@ -3,13 +3,14 @@
 //! So the explanation cannot disagree with the answer: what a ban does is what the decision makes of
 //! it, and only for one that does nothing is the reason looked for, in the ban itself.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use smallvec::SmallVec;
 
-use super::{Query, Verdict, Weight, counts, decide, weigh};
+use super::{Query, Verdict, Weight, counts, decide, id_of, overriding, weigh};
 use crate::domain::{
     clock::Timestamp,
+    exception::Exempt,
     identity::Identity,
     ids::BanId,
     keys::{Space, Widths},
@@ -73,6 +74,17 @@ pub struct Ruling {
     pub why: Why,
 }
 
+/// What became of one exception, or of one built-in protection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exemption {
+    /// Which.
+    pub by: Exempt,
+    /// What became of it.
+    pub why: Why,
+    /// Whether it overrides a ban that would hold here and now, or watch.
+    pub applied: bool,
+}
+
 impl Query<'_> {
     /// Adds an identity so that every ban is found that was ever on it, whatever widths of ranges
     /// the view still knows.
@@ -129,6 +141,63 @@ fn is_overridden(view: &TenantView, query: &Query<'_>, now: Timestamp) -> bool {
         overridden |= in_time && met.spared.is_some();
     });
     overridden
+}
+
+/// What became of every exception and protection that an identity of the question is under, where
+/// `verdict` is what was answered.
+pub fn exemptions(
+    view: &TenantView,
+    query: &Query<'_>,
+    now: Timestamp,
+    verdict: &Verdict,
+) -> Vec<Exemption> {
+    let mut found: Vec<(Exempt, Why)> = Vec::new();
+    for place in query.guarded.iter().filter_map(|at| at.checked_sub(1)) {
+        if let Some(name) = view.guard().name(place) {
+            found.push((Exempt::BuiltIn(Arc::clone(name)), Why::AlsoMatched));
+        }
+    }
+    for probe in &query.probes {
+        for entry in view.find_exceptions(probe.of.space, probe.of.key) {
+            if counts(view, entry) {
+                let why = if entry.ends <= now.micros() {
+                    Why::Expired
+                } else if !entry.channels().contains(query.channel) {
+                    Why::OtherChannel
+                } else {
+                    Why::AlsoMatched
+                };
+                found.push((Exempt::Exception(id_of(entry)), why));
+            }
+        }
+    }
+    let mut overrode = Vec::new();
+    weigh(view, query, now, |met| {
+        if matches!(met.weight, Weight::Holds | Weight::Shadow) {
+            overrode.extend(met.spared.and_then(|sparing| sparing.exempt(view)));
+            overriding(view, query, now, met.entry, met.probe, |exception| {
+                overrode.push(Exempt::Exception(id_of(exception)));
+            });
+        }
+    });
+    let saved = verdict.exempt.as_ref().filter(|_| !verdict.denies());
+    let mut told: Vec<Exemption> = Vec::new();
+    for (by, why) in found {
+        // Whom several identities of the question are under, or several keys of one.
+        if told.iter().any(|known| known.by == by) {
+            continue;
+        }
+        told.push(Exemption {
+            why: if saved == Some(&by) {
+                Why::Decided
+            } else {
+                why
+            },
+            applied: overrode.contains(&by),
+            by,
+        });
+    }
+    told
 }
 
 /// Why a ban does nothing at all. All its entries say the same of it.
