@@ -5,28 +5,28 @@ use bancheck::teeth::Bug;
 
 /// The bug, the seed of the schedule, and the clause that it is found by.
 pub(crate) const SEEDS: [(Bug, u64, &str); 16] = [
-    (Bug::SequenceTail, 0, "a token includes its write"),
+    (Bug::SequenceTail, 2, "a token includes its write"),
     (Bug::BellWithoutPoll, 0, "fresh when nothing is wrong"),
-    (Bug::TailWithoutAnchor, 1, "C-4"),
-    (Bug::LookAsideFill, 0, "C-5"),
-    (Bug::ViewAheadOfFeed, 7, "C-5"),
+    (Bug::TailWithoutAnchor, 2, "C-2"),
+    (Bug::LookAsideFill, 1, "C-5"),
+    (Bug::ViewAheadOfFeed, 1, "C-5"),
     (Bug::PayloadFromRequest, 0, "C-5"),
     (Bug::AppliedBeforeViews, 1, "C-1"),
     (Bug::LeaseAfterView, 2, "C-1"),
-    (Bug::LeaseFromReceipt, 0, "a token includes its write"),
+    (Bug::LeaseFromReceipt, 1, "a token includes its write"),
     (Bug::WallClockInTheLease, 6, "C-4"),
     (
         Bug::WriteInTheHandlerFuture,
         0,
         "a write once begun is done",
     ),
-    (Bug::PruneTakenForAFork, 0, "an epoch is one history"),
-    (Bug::EpochFromTheRowAlone, 33, "C-5"),
+    (Bug::PruneTakenForAFork, 7, "an epoch is one history"),
+    (Bug::EpochFromTheRowAlone, 155, "C-2"),
     (Bug::WrongIdentityKey, 1, "C-3"),
     (
         Bug::AcknowledgedBeforeApplied,
         0,
         "a token includes its write",
     ),
-    (Bug::TokenByItsPlaceAlone, 72, "C-4"),
+    (Bug::TokenByItsPlaceAlone, 5, "C-4"),
 ];
