@@ -13,7 +13,7 @@ use std::{
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
-    metrics::{counter::Counter, family::Family, histogram::Histogram, info::Info},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::{Registry, Unit},
 };
 use tracing_appender::non_blocking::WorkerGuard;
@@ -84,6 +84,11 @@ struct RefusalLabels {
     reason: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct BuildLabels {
+    version: &'static str,
+}
+
 /// Of the process: whoever translates refusals for the wire serves no one server.
 static REFUSALS: LazyLock<Family<RefusalLabels, Counter<u64, AtomicU64>>> =
     LazyLock::new(Family::default);
@@ -145,8 +150,11 @@ impl Counters {
         registry.register_with_unit("write_duration", help, Unit::Seconds, timed);
         let help = "Requests answered with an error, by its reason";
         registry.register("refusals", help, REFUSALS.clone());
-        let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-        registry.register("build", "What runs here", version);
+        // A gauge, since the older text format knows no metric of type info.
+        let build = Family::<BuildLabels, Gauge>::default();
+        let version = env!("CARGO_PKG_VERSION");
+        build.get_or_create(&BuildLabels { version }).set(1);
+        registry.register("build_info", "What runs here", build);
         let pod = Pod::new(&mut registry);
         Self {
             registry,
@@ -228,7 +236,6 @@ mod tests {
             .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
             .map(|(name, kind)| match kind {
                 "counter" => (format!("{name}_total"), kind),
-                "info" => (format!("{name}_info"), kind),
                 _ => (name.to_owned(), kind),
             })
             .collect();
