@@ -14,7 +14,7 @@ macro_rules! serve {
                     &self,
                     request: tonic::Request<v1::$request>,
                 ) -> Result<tonic::Response<v1::$answer>, tonic::Status> {
-                    let asked = Asked::of(request.metadata(), crate::api::WRITE_DEADLINE)?;
+                    let asked = Asked::of(&request, crate::api::WRITE_DEADLINE)?;
                     let answer = self.$method(&asked, request.get_ref()).await;
                     answer
                         .map(tonic::Response::new)
@@ -26,6 +26,7 @@ macro_rules! serve {
     };
 }
 
+mod access;
 mod admin;
 mod bulk;
 mod check;
@@ -41,16 +42,21 @@ mod watch;
 
 use std::time::Duration;
 
-use tonic::metadata::MetadataMap;
+use http::HeaderMap;
+use tonic::{Request, Status};
 
 pub use self::{
-    admin::AdminApi, check::CheckApi, config::ConfigApi, diagnostic::DiagnosticApi, size::Bounded,
-    status::to_status, unknown::Elsewhere, watch::WatchApi,
+    access::AccessApi, admin::AdminApi, check::CheckApi, config::ConfigApi,
+    diagnostic::DiagnosticApi, size::Bounded, status::to_status, unknown::Elsewhere,
+    watch::WatchApi,
 };
+pub(crate) use self::{access::create_key, convert::access::key_message};
 use crate::{
-    auth,
+    auth::{Load, Pass},
     domain::{
-        caller::Caller,
+        caller::{Caller, Reach},
+        fields,
+        ids::TenantId,
         refusal::{Reason, Refusal},
     },
 };
@@ -77,19 +83,57 @@ const CHECK_DEADLINE: Duration = Duration::from_secs(5);
 /// How long anything else may.
 const WRITE_DEADLINE: Duration = Duration::from_secs(30);
 
-/// Who asks, and how long they wait.
+/// Who asks for what, and how long they wait.
 struct Asked {
     caller: Caller,
+    /// What the gate let it in with.
+    pass: Pass,
     deadline: Duration,
 }
 
 impl Asked {
-    fn of(metadata: &MetadataMap, unless_told: Duration) -> Result<Self, tonic::Status> {
-        let caller = auth::caller(metadata).map_err(|refusal| to_status(&refusal))?;
+    fn of<T>(request: &Request<T>, unless_told: Duration) -> Result<Self, Status> {
+        let pass = request.extensions().get::<Pass>().cloned();
+        // The gate gives one to every RPC that has a row in its table.
+        let pass = pass.ok_or_else(|| {
+            let message = "this method is open to nobody";
+            to_status(&Refusal::new(Reason::Internal, message))
+        })?;
         Ok(Self {
-            caller,
-            deadline: deadline(metadata).unwrap_or(unless_told),
+            caller: pass.caller.clone(),
+            pass,
+            deadline: deadline(request.metadata().as_ref()).unwrap_or(unless_told),
         })
+    }
+
+    /// Refuses unless the caller may do there what it asks for.
+    fn admit(&self, reach: Reach<'_>) -> Result<(), Refusal> {
+        self.pass.admit(reach)
+    }
+
+    /// The name that goes into the history.
+    fn acting_as(&self, actor: &str, reach: Reach<'_>) -> Result<String, Refusal> {
+        self.caller.acting_as(actor, self.pass.scope, reach)
+    }
+
+    /// The profile by whose rights on queues is judged.
+    fn rights_profile(&self, given: &str, reach: Reach<'_>) -> Result<String, Refusal> {
+        self.caller.rights_profile(given, self.pass.scope, reach)
+    }
+
+    /// The tenant that a request is about, where the caller may do there what it asks for.
+    fn tenant(&self, tenant: &str) -> Result<TenantId, Refusal> {
+        let tenant = fields::tenant(tenant)?;
+        self.admit(Reach::Tenant(&tenant))?;
+        Ok(tenant)
+    }
+}
+
+/// How long a request of this kind may take when its caller names no deadline.
+pub(crate) const fn default_deadline(load: Load) -> Duration {
+    match load {
+        Load::Check => CHECK_DEADLINE,
+        Load::Desk | Load::Bulk | Load::Stream => WRITE_DEADLINE,
     }
 }
 
@@ -98,8 +142,8 @@ fn no_answer() -> Refusal {
 }
 
 /// The deadline of the `grpc-timeout` header: up to eight digits and a unit.
-fn deadline(metadata: &MetadataMap) -> Option<Duration> {
-    let text = metadata.get("grpc-timeout")?.to_str().ok()?;
+pub(crate) fn deadline(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let amount: u64 = digits.parse().ok().filter(|_| digits.len() <= 8)?;
     Some(match unit {
@@ -120,9 +164,9 @@ mod tests {
     #[test]
     fn a_deadline_is_read_in_every_unit_that_grpc_has() {
         let read = |text: &'static str| {
-            let mut metadata = MetadataMap::new();
-            metadata.insert("grpc-timeout", text.parse().unwrap());
-            deadline(&metadata)
+            let mut headers = HeaderMap::new();
+            headers.insert("grpc-timeout", text.parse().unwrap());
+            deadline(&headers)
         };
         assert_eq!(read("2S"), Some(Duration::from_secs(2)));
         assert_eq!(read("250m"), Some(Duration::from_millis(250)));

@@ -212,7 +212,7 @@ impl Checker {
         let timed = self.answered.load(Ordering::Relaxed).is_multiple_of(TIMED);
         let began = timed.then(|| self.feed.clock().read().boot);
         let (tenant, stage) = question.read()?;
-        caller.needs(Scope::Check, Reach::Tenant(&tenant))?;
+        caller.needs(Scope::Check, Reach::Queue(&tenant, question.queue))?;
         let judged = self.judged(&tenant, stage, question).await?;
         let answer = self.told(&tenant, stage, question, judged);
         if let Some(began) = began {

@@ -14,6 +14,7 @@ mod exception;
 mod expiry;
 mod explain;
 mod failure;
+mod grant;
 mod identity;
 mod key;
 mod link;
@@ -55,7 +56,7 @@ Try it:
   bancheck check --channel call +420601123456";
 
 /// The subcommands that ask no server: the flags about one would only mislead in their help.
-const WITHOUT_A_SERVER: [&str; 6] = ["serve", "migrate", "config", "bench", "key", "digest"];
+const WITHOUT_A_SERVER: [&str; 5] = ["serve", "migrate", "config", "bench", "digest"];
 
 /// The flag that names a tenant.
 const TENANT: &str = "tenant";
@@ -101,9 +102,12 @@ enum Command {
     /// Say who may ban from which queue
     #[command(subcommand)]
     Rights(Box<rights::RightsCommand>),
-    /// Make keys; needs no server
+    /// Make, list and end the keys that callers show, and make master keys
     #[command(subcommand)]
-    Key(key::KeyCommand),
+    Key(Box<key::KeyCommand>),
+    /// Say what principals may do
+    #[command(subcommand)]
+    Grant(Box<grant::GrantCommand>),
     /// Run the server
     Serve(Box<Flags>),
     /// Bring the database to this version's schema, then exit
@@ -202,7 +206,8 @@ impl Cli {
             Command::Link(link) => block_on(link.run(&session)),
             Command::Queue(command) => block_on(command.run(&session)),
             Command::Rights(command) => block_on(command.run(&session)),
-            Command::Key(command) => command.run(&session),
+            Command::Key(command) => block_on(command.run(&session)),
+            Command::Grant(command) => block_on(command.run(&session)),
             Command::Serve(flags) => return local::serve(&flags),
             Command::Migrate(flags) => return local::migrate(&flags),
             Command::Config(command) => return local::config(*command, &display),

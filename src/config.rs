@@ -3,6 +3,8 @@
 //!
 //! **Invariant:** only this room reads the environment.
 
+mod access;
+
 use std::{
     collections::BTreeMap,
     net::{SocketAddr, ToSocketAddrs},
@@ -12,7 +14,12 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use base64::{Engine, engine::general_purpose::STANDARD};
 
-use crate::{store::Place, telemetry::LogFormat};
+pub use self::access::TlsFiles;
+use crate::{
+    auth::{JwtSettings, Limits},
+    store::Place,
+    telemetry::LogFormat,
+};
 
 /// A setting: its name in the file, its default, and what it is for.
 #[derive(Debug)]
@@ -92,6 +99,28 @@ pub const SETTINGS: &[Setting] = &[
         "memory for tenants' bans, in MiB",
     ),
     setting(
+        "max_checks",
+        "4096",
+        "most checks in flight; beyond, OVERLOADED at once",
+    ),
+    setting("max_writes", "256", "most writes and look-ups in flight"),
+    setting("max_imports", "8", "most imports and exports in flight"),
+    setting(
+        "max_streams",
+        "4096",
+        "most open streams of checks and of changes",
+    ),
+    setting(
+        "tenant_checks_per_second",
+        "0",
+        "most checks of one tenant a second, a pod; 0 = as many as there are",
+    ),
+    setting(
+        "tenant_writes_per_second",
+        "0",
+        "most writes and look-ups of one tenant a second, a pod; 0 = as many as there are",
+    ),
+    setting(
         "drain_delay_seconds",
         "0",
         "how long to go on answering after NOT_SERVING at SIGTERM",
@@ -103,21 +132,78 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting("log_format", "pretty", "pretty or json"),
     setting(
+        "auth",
+        "auto",
+        "on: every caller shows a credential; off: whoever reaches the listeners may do anything; \
+         auto: off on loopback, on elsewhere and where tokens or client certificates are taken",
+    ),
+    setting(
+        "jwt_issuer",
+        "",
+        "whose tokens (JWT) are taken as credentials: their `iss`; empty = nobody's",
+    ),
+    setting(
+        "jwt_audience",
+        "",
+        "for whom tokens must be meant: their `aud`",
+    ),
+    setting(
+        "jwt_jwks",
+        "",
+        "where the issuer publishes its keys: a file, or an address (https; http on this machine)",
+    ),
+    setting(
+        "jwt_algorithms",
+        "RS256,ES256,EdDSA",
+        "how tokens may be signed: of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA",
+    ),
+    setting(
+        "tls_cert",
+        "",
+        "file of the listeners' certificate chain, in PEM; empty = no TLS",
+    ),
+    setting(
+        "tls_key",
+        "",
+        "file of the certificate's private key, in PEM",
+    ),
+    setting(
+        "tls_client_ca",
+        "",
+        "file of the roots that clients' certificates are verified by; empty = none is asked for",
+    ),
+    setting(
+        "tls_client_crl",
+        "",
+        "file of lists of revoked client certificates, in PEM",
+    ),
+    setting(
+        "tls_client_required",
+        "false",
+        "true: nobody is spoken with who shows no certificate",
+    ),
+    setting(
         "insecure_allow_anonymous",
         "false",
-        "true: listen beyond loopback although anybody who reaches it may do anything",
+        "true: authentication may be off beyond loopback, and is, unless auth says on",
     ),
 ];
 
 /// Variables of the client and of the test suite, which are not the server's.
-const OTHERS: [&str; 6] = [
+const OTHERS: [&str; 9] = [
     "BANCHECK_ENDPOINT",
     "BANCHECK_ADMIN_ENDPOINT",
     "BANCHECK_TOKEN",
     "BANCHECK_TENANT",
     "BANCHECK_OUTPUT",
     "BANCHECK_CONFIG",
+    "BANCHECK_CA",
+    "BANCHECK_CLIENT_CERT",
+    "BANCHECK_CLIENT_KEY",
 ];
+
+/// The file in an embedded store's folder that holds a key to everything.
+pub const ADMIN_TOKEN: &str = "admin.token";
 
 /// The flags of everything that needs the server's settings.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -185,6 +271,14 @@ pub struct Config {
     pub check_threads: usize,
     /// Memory for views, in bytes.
     pub view_bytes: u64,
+    /// Whether callers have to show who they are.
+    pub auth: bool,
+    /// Whose tokens are taken.
+    pub jwt: Option<JwtSettings>,
+    /// What the listeners speak TLS with; `None` = they speak in the clear.
+    pub tls: Option<TlsFiles>,
+    /// How many requests may be in flight.
+    pub limits: Limits,
     /// How long to go on answering after the health check has said no.
     pub drain_delay: std::time::Duration,
     /// `BANCHECK_…` variables that nothing reads: worth a warning once there is a log.
@@ -333,6 +427,19 @@ impl Effective {
             .with_context(|| format!("{name} takes a whole number, not `{text}`"))
     }
 
+    fn places(&self, name: &str) -> anyhow::Result<usize> {
+        let places = usize::try_from(self.number(name)?)?;
+        ensure!(
+            places > 0,
+            "{name} takes 1 or more: with 0 nobody would be let in"
+        );
+        Ok(places)
+    }
+
+    fn rate(&self, name: &str) -> anyhow::Result<u32> {
+        u32::try_from(self.number(name)?).with_context(|| format!("{name} is too large"))
+    }
+
     fn flag(&self, name: &str) -> anyhow::Result<bool> {
         match self.text(name) {
             "true" | "on" => Ok(true),
@@ -345,6 +452,15 @@ impl Effective {
         let text = self.text(name);
         let found = text.to_socket_addrs().ok().and_then(|mut all| all.next());
         found.with_context(|| format!("{name} takes host:port, not `{text}`"))
+    }
+
+    /// The key to everything that an embedded store's folder holds, if it is ours to read.
+    pub fn admin_token(&self) -> Option<String> {
+        let Ok(Place::Sqlite(folder)) = self.place() else {
+            return None;
+        };
+        let text = std::fs::read_to_string(folder.join(ADMIN_TOKEN)).ok()?;
+        Some(text.trim().to_owned())
     }
 
     /// Where bans are kept.
@@ -378,6 +494,17 @@ impl Effective {
             },
             check_threads: threads.min(256),
             view_bytes: self.number("view_memory_mib")?.saturating_mul(1 << 20),
+            auth: false,
+            jwt: self.jwt()?,
+            tls: self.tls()?,
+            limits: Limits {
+                checks: self.places("max_checks")?,
+                writes: self.places("max_writes")?,
+                imports: self.places("max_imports")?,
+                streams: self.places("max_streams")?,
+                tenant_checks_per_second: self.rate("tenant_checks_per_second")?,
+                tenant_writes_per_second: self.rate("tenant_writes_per_second")?,
+            },
             drain_delay: std::time::Duration::from_secs(self.number("drain_delay_seconds")?),
             unknown_variables: self.unknown_variables.clone(),
             log: self.text("log").to_owned(),
@@ -390,12 +517,25 @@ impl Effective {
         let open = [config.check_listen, config.admin_listen]
             .iter()
             .any(|address| !address.ip().is_loopback());
+        let anonymous = self.flag("insecure_allow_anonymous")?;
+        let auth = match self.text("auth") {
+            "on" => true,
+            "off" => false,
+            "auto" => {
+                let by_certificate = config
+                    .tls
+                    .as_ref()
+                    .is_some_and(|tls| tls.client_ca.is_some());
+                config.jwt.is_some() || by_certificate || (open && !anonymous)
+            }
+            other => bail!("auth is auto, on or off, not `{other}`"),
+        };
         ensure!(
-            !open || self.flag("insecure_allow_anonymous")?,
+            auth || !open || anonymous,
             "authentication is off, so anybody who reaches the listeners may do anything: listen on \
              loopback, or say --insecure-allow-anonymous"
         );
-        Ok(config)
+        Ok(Config { auth, ..config })
     }
 }
 

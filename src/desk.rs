@@ -4,6 +4,7 @@
 //! hangs up drops its own future, and is acknowledged once this pod's feed has applied it: whoever
 //! holds the answer's token finds the change in force.
 
+mod access;
 mod change;
 mod create;
 mod exceptions;
@@ -40,6 +41,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 pub use self::{
+    access::{CreateKey, RevokeKey, RotateKey, Seat, SetGrants, USUAL_OVERLAP, new_key},
     change::{BanEdit, DeactivateBan, UpdateBan},
     create::{CreateBan, prepare},
     exceptions::{

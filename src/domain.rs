@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** nothing here does I/O, waits, or asks a clock; nothing here knows a wire or a table.
 
+pub mod access;
 pub mod ban;
 pub mod caller;
 pub mod channel;

@@ -36,6 +36,7 @@ pub use self::{
 };
 use crate::{
     domain::{
+        access::Access,
         clock::Clock,
         ids::TenantId,
         keys::{MasterKey, Seal},
@@ -93,6 +94,15 @@ impl Standing {
     }
 }
 
+/// Who may ask what, and a number that is another after each change.
+#[derive(Clone, Debug, Default)]
+pub struct AccessNow {
+    /// The number.
+    pub number: u64,
+    /// Who may ask what.
+    pub access: Arc<Access>,
+}
+
 /// How a load that was asked for ended.
 #[derive(Clone)]
 pub enum LoadEnd {
@@ -115,6 +125,9 @@ struct Shared {
     keys: MasterKey,
     standing: ArcSwapOption<Standing>,
     tenants: ArcSwap<Tenants>,
+    access: ArcSwap<AccessNow>,
+    /// The number of `access`, for whoever waits until it is another.
+    access_number: watch::Sender<u64>,
     /// Odd while the views and the standing of one history take the place of another's.
     changes: AtomicU64,
     /// The rows applied lately; written before `standing`.
@@ -151,6 +164,8 @@ impl Feed {
             keys,
             standing: ArcSwapOption::empty(),
             tenants: ArcSwap::default(),
+            access: ArcSwap::default(),
+            access_number: watch::Sender::new(0),
             changes: AtomicU64::new(0),
             applied: RwLock::default(),
             moved: Notify::new(),
@@ -221,6 +236,28 @@ impl Feed {
     /// The tenants there are, as of the applied revision.
     pub fn tenants(&self) -> arc_swap::Guard<Arc<Tenants>> {
         self.shared.tenants.load()
+    }
+
+    /// Who may ask what, as of the newest row that was heard of.
+    pub fn access(&self) -> arc_swap::Guard<Arc<AccessNow>> {
+        self.shared.access.load()
+    }
+
+    /// Tells who may ask what.
+    fn tell_access(&self, access: Arc<Access>) {
+        let before = self.shared.access.load();
+        if !Arc::ptr_eq(&before.access, &access) {
+            let number = before.number + 1;
+            self.shared
+                .access
+                .store(Arc::new(AccessNow { number, access }));
+            self.shared.access_number.send_replace(number);
+        }
+    }
+
+    /// Tells of each change of who may ask what.
+    pub fn access_news(&self) -> watch::Receiver<u64> {
+        self.shared.access_number.subscribe()
     }
 
     /// Waits until the pod is warm.

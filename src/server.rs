@@ -5,9 +5,11 @@
 //! in the feed can delay a check.
 
 mod boot;
+mod incoming;
 mod listen;
 mod resident;
 mod services;
+mod tls;
 
 use std::{fs::File, net::SocketAddr, sync::Arc, thread::JoinHandle, time::Duration};
 
@@ -16,8 +18,9 @@ use tokio::{runtime::Runtime, sync::oneshot, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::boot::{data_lock, master_key};
-use self::{listen::Bound, services::Services};
+use self::{listen::Bound, services::Services, tls::Tls};
 use crate::{
+    auth::{Door, GateLayer, Guard, Issuer},
     checker::Checker,
     config::Config,
     desk::Desk,
@@ -62,8 +65,8 @@ pub struct Server {
     threads: Vec<JoinHandle<()>>,
     /// Matches being written down, until no check is answered any more.
     counting: tokio::task::JoinHandle<()>,
-    /// An embedded store's first tenant being made.
-    first_tenant: Option<tokio::task::JoinHandle<()>>,
+    /// What an embedded store begins with being made.
+    first_start: Option<tokio::task::JoinHandle<()>>,
     failed: oneshot::Receiver<anyhow::Error>,
     _data: Option<File>,
 }
@@ -95,6 +98,9 @@ impl Server {
         let tally = Arc::new(Tally::new(Arc::clone(&counters)));
         let views = Views::new(config.view_bytes);
         let (feed, source) = Feed::new(keys.clone(), machine);
+        let tls = config.tls.as_ref().map(Tls::load).transpose()?;
+        let (door, issuer) = admin_runtime.block_on(door(config, &feed, &keys))?;
+        let gate = GateLayer::new(door, config.limits);
         let checker = Checker::new(
             feed.clone(),
             views.clone(),
@@ -144,6 +150,8 @@ impl Server {
         threads.extend(listen::serve(
             bound,
             &services,
+            &gate,
+            tls.as_ref(),
             &admin_runtime,
             &tasks,
             &ending.close,
@@ -153,8 +161,14 @@ impl Server {
         tasks.spawn_on(keeper.run(ending.close.clone()), on_admin);
         let counting = tally::run(tally, store, ending.quiet.clone());
         let counting = on_admin.spawn(counting);
-        let embedded = matches!(config.place, Place::Sqlite(_));
-        let first_tenant = embedded.then(|| tasks.spawn_on(boot::first_tenant(desk), on_admin));
+        tasks.spawn_on(keep_up(issuer, tls, ending.close.clone()), on_admin);
+        let first_start = match &config.place {
+            Place::Sqlite(folder) => {
+                let begins = boot::first_start(desk, folder.clone());
+                Some(tasks.spawn_on(begins, on_admin))
+            }
+            Place::Postgres { .. } => None,
+        };
         Ok(Self {
             check,
             admin,
@@ -167,7 +181,7 @@ impl Server {
             admin_runtime,
             threads,
             counting,
-            first_tenant,
+            first_start,
             failed,
             _data: data,
         })
@@ -178,11 +192,11 @@ impl Server {
         let Self {
             admin_runtime,
             feed,
-            first_tenant,
+            first_start,
             failed,
             ..
         } = self;
-        admin_runtime.block_on(wait_until_ready(feed, first_tenant, failed))
+        admin_runtime.block_on(wait_until_ready(feed, first_start, failed))
     }
 
     /// Runs until a signal or a failure, then ends in order; says once when it is ready.
@@ -190,13 +204,13 @@ impl Server {
         let Self {
             admin_runtime,
             feed,
-            first_tenant,
+            first_start,
             failed,
             ..
         } = &mut self;
         let ended = admin_runtime.block_on(async {
             let runs = async {
-                wait_until_ready(feed, first_tenant, failed).await?;
+                wait_until_ready(feed, first_start, failed).await?;
                 say_ready();
                 match failed.await {
                     Ok(error) => Err(error),
@@ -260,14 +274,53 @@ impl Server {
     }
 }
 
+/// Who decides whose a request is, and the issuer of tokens, its keys read for the first time.
+async fn door(
+    config: &Config,
+    feed: &Feed,
+    keys: &MasterKey,
+) -> anyhow::Result<(Door, Option<Issuer>)> {
+    if !config.auth {
+        return Ok((Door::open(), None));
+    }
+    let issuer = match &config.jwt {
+        Some(settings) => {
+            let begun = Issuer::begin(settings).await;
+            Some(
+                begun
+                    .map_err(anyhow::Error::from_boxed)
+                    .context("jwt_jwks")?,
+            )
+        }
+        None => None,
+    };
+    let guard = Guard::new(feed.clone(), keys, issuer.as_ref());
+    Ok((Door::Guarded(Box::new(guard)), issuer))
+}
+
+/// Takes over the issuer's keys and the TLS files as they change.
+async fn keep_up(issuer: Option<Issuer>, tls: Option<Arc<Tls>>, stop: CancellationToken) {
+    let keys = async {
+        if let Some(issuer) = issuer {
+            issuer.follow(stop.clone()).await;
+        }
+    };
+    let files = async {
+        if let Some(tls) = tls {
+            tls.follow(stop.clone()).await;
+        }
+    };
+    tokio::join!(keys, files);
+}
+
 async fn wait_until_ready(
     feed: &Feed,
-    first_tenant: &mut Option<tokio::task::JoinHandle<()>>,
+    first_start: &mut Option<tokio::task::JoinHandle<()>>,
     failed: &mut oneshot::Receiver<anyhow::Error>,
 ) -> anyhow::Result<()> {
     let ready = async {
         feed.warm().await;
-        if let Some(made) = first_tenant.take() {
+        if let Some(made) = first_start.take() {
             // Its failure has been logged, and tenants can be made by hand.
             let _ = made.await;
         }

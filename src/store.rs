@@ -22,6 +22,7 @@
 //! the connections; `postgres` and `sqlite` add what only they can do: migrate, ring and hear the bell.
 //! **Invariant:** `sqlx` lives on this floor only.
 
+mod access;
 mod error;
 mod export;
 mod payload;
@@ -46,13 +47,14 @@ use async_trait::async_trait;
 use uuid::{ContextV7, Uuid};
 
 pub use self::{
-    error::StoreError,
+    error::{Result, StoreError},
     export::BanSink,
     read::{Aged, BanFilter, BanOrder, BanPage, Cursor, EventFilter, ExceptionFilter},
     rows::{Added, Answer, NewBan},
     upkeep::{Agenda, Matched, Purged, Sweep, Swept, Turn, Upkeep},
 };
 use crate::domain::{
+    access::{AccessRecord, ApiKey, KeyId, Principal},
     ban::Ban,
     clock::Timestamp,
     exception::{Exception, Lifted},
@@ -70,9 +72,6 @@ use crate::domain::{
 
 /// The most bans of one transaction, and of one feed row.
 pub const MAX_CHUNK: usize = 1_000;
-
-/// Shorthand of this floor.
-pub type Result<T, E = StoreError> = std::result::Result<T, E>;
 
 /// Where a store is.
 #[derive(Clone, Debug)]
@@ -350,6 +349,27 @@ pub trait Work: Send {
     /// in the background ([`Upkeep::purge_tenant`]).
     async fn delete_tenant(&mut self) -> Result<()>;
 
+    /// A principal; of the deployment's work, like the six below.
+    async fn principal(&mut self, name: &str) -> Result<Option<Principal>>;
+
+    /// How many principals there are.
+    async fn count_principals(&mut self) -> Result<i64>;
+
+    /// Writes a principal and its grants.
+    async fn set_principal(&mut self, principal: &Principal) -> Result<()>;
+
+    /// A key.
+    async fn api_key(&mut self, id: KeyId) -> Result<Option<ApiKey>>;
+
+    /// The keys of a principal, ended ones too.
+    async fn api_keys_of(&mut self, principal: &str) -> Result<Vec<ApiKey>>;
+
+    /// Makes a key of a principal that is there.
+    async fn add_api_key(&mut self, key: &ApiKey, lock: [u8; 32]) -> Result<()>;
+
+    /// Writes when a key ends, and whether it is revoked.
+    async fn end_api_key(&mut self, key: &ApiKey) -> Result<()>;
+
     /// Notes what happened, in the same transaction (S-3).
     async fn note(&mut self, event: &Event) -> Result<()>;
 
@@ -398,6 +418,8 @@ pub struct Directory {
     pub clock: Timestamp,
     /// The tenants and what decisions need to know of them.
     pub tenants: Vec<(TenantId, TenantRecord)>,
+    /// The principals and their keys.
+    pub access: Vec<AccessRecord>,
 }
 
 /// All that is kept of some identities, in one snapshot.
@@ -455,7 +477,8 @@ pub trait Store: Upkeep + Send + Sync + 'static {
     /// Begins the write that makes a tenant. [`StoreError::Taken`]: it exists.
     async fn begin_tenant(&self, intent: &Intent, settings: &TenantSettings) -> Result<Begun>;
 
-    /// Begins a write on a tenant, and locks its row.
+    /// Begins a write on a tenant, and locks its row; or one on what is about all tenants, of which
+    /// there is one at a time.
     async fn begin(&self, intent: &Intent) -> Result<Begun>;
 
     /// What became of a write whose commit got no answer; `None` = it is not known to have been done.
@@ -583,6 +606,15 @@ pub trait Store: Upkeep + Send + Sync + 'static {
 
     /// A page of bans.
     async fn bans(&self, tenant: &TenantId, filter: &BanFilter) -> Result<BanPage>;
+
+    /// A principal.
+    async fn principal(&self, name: &str) -> Result<Option<Principal>>;
+
+    /// Principals from one on, in the order of their names.
+    async fn principals(&self, after: &str, limit: i64) -> Result<Vec<Principal>>;
+
+    /// Keys from one on, in the order of their ids; of one principal, or of all where none is named.
+    async fn api_keys(&self, principal: &str, after: &str, limit: i64) -> Result<Vec<ApiKey>>;
 
     /// A page of events, oldest first.
     async fn events(&self, tenant: &TenantId, filter: &EventFilter) -> Result<Vec<Event>>;

@@ -28,6 +28,8 @@ macro_rules! on_both_stores {
     };
 }
 
+#[path = "it/access.rs"]
+mod access;
 #[path = "it/agreement.rs"]
 mod agreement;
 #[path = "it/bans.rs"]
@@ -62,6 +64,8 @@ mod fields;
 mod freshness;
 #[path = "it/gone.rs"]
 mod gone;
+#[path = "it/guarded.rs"]
+mod guarded;
 #[path = "it/history.rs"]
 mod history;
 #[path = "it/identities.rs"]
@@ -70,6 +74,8 @@ mod identities;
 mod imports;
 #[path = "it/interaction.rs"]
 mod interaction;
+#[path = "it/issuer.rs"]
+mod issuer;
 #[path = "it/ladder.rs"]
 mod ladder;
 #[path = "it/links.rs"]
@@ -82,6 +88,8 @@ mod lists;
 mod normalize;
 #[path = "it/overlaps.rs"]
 mod overlaps;
+#[path = "it/overload.rs"]
+mod overload;
 #[path = "it/passing.rs"]
 mod passing;
 #[path = "it/previews.rs"]
@@ -90,6 +98,8 @@ mod previews;
 mod protections;
 #[path = "it/queues.rs"]
 mod queues;
+#[path = "it/quiet.rs"]
+mod quiet;
 #[path = "it/ranges.rs"]
 mod ranges;
 #[path = "it/refusals.rs"]
@@ -104,6 +114,8 @@ mod restart;
 mod rights;
 #[path = "it/roads.rs"]
 mod roads;
+#[path = "it/scopes.rs"]
+mod scopes;
 #[path = "stage/server.rs"]
 mod server;
 #[path = "it/spellings.rs"]
@@ -116,6 +128,8 @@ mod streams;
 mod terms;
 #[path = "it/times.rs"]
 mod times;
+#[path = "it/tls.rs"]
+mod tls;
 #[path = "it/tokens.rs"]
 mod tokens;
 #[path = "it/versions.rs"]

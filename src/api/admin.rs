@@ -10,14 +10,8 @@ use super::{
 };
 use crate::{
     checker::Checker,
-    desk::{BanPreview, DeactivateBan, Desk, UpdateBan},
-    domain::{
-        ban::Ban,
-        caller::{Reach, Scope},
-        fields,
-        refusal::Refusal,
-        revision::Epoch,
-    },
+    desk::{BanInteraction, BanPreview, DeactivateBan, Desk, UpdateBan},
+    domain::{ban::Ban, caller::Reach, fields, refusal::Refusal, revision::Epoch},
     feed::Feed,
 };
 
@@ -48,8 +42,7 @@ impl AdminApi {
         asked: &Asked,
         request: &v1::CreateBanRequest,
     ) -> Result<v1::CreateBanResponse, Refusal> {
-        let tenant = fields::tenant(&request.tenant)?;
-        asked.caller.needs(Scope::Admin, Reach::Tenant(&tenant))?;
+        let tenant = asked.tenant(&request.tenant)?;
         let order = convert::order(asked, &tenant, request)?;
         let written = self.desk.write(order, ban::create(request)?).await?;
         let made = written.answer.ban.ok_or_else(no_answer)?;
@@ -68,8 +61,7 @@ impl AdminApi {
         let v1::PreviewBanRequest { ban: given } = request;
         let given = given.as_ref().ok_or_else(|| Refusal::required("ban"))?;
         let of_ban = |refusal| convert::within("ban", refusal);
-        let tenant = fields::tenant(&given.tenant).map_err(of_ban)?;
-        asked.caller.needs(Scope::Admin, Reach::Tenant(&tenant))?;
+        let tenant = asked.tenant(&given.tenant).map_err(of_ban)?;
         let order = convert::order(asked, &tenant, given).map_err(of_ban)?;
         let wanted = ban::create(given).map_err(of_ban)?;
         let preview = self.desk.preview_ban(&self.checker, order, wanted).await;
@@ -97,12 +89,15 @@ impl AdminApi {
         request: &v1::BanInteractionRequest,
     ) -> Result<v1::BanInteractionResponse, Refusal> {
         let tenant = fields::tenant(&request.tenant)?;
-        asked
-            .caller
-            .needs(Scope::Operator, Reach::Tenant(&tenant))?;
-        asked.caller.acting_under(&request.rights_profile)?;
+        let here = Reach::Queue(&tenant, &request.queue);
+        asked.admit(here)?;
+        let rights_profile = asked.rights_profile(&request.rights_profile, here)?;
         let order = convert::order(asked, &tenant, request)?;
-        let written = self.desk.write(order, interaction::job(request)?).await?;
+        let job = BanInteraction {
+            rights_profile,
+            ..interaction::job(request)?
+        };
+        let written = self.desk.write(order, job).await?;
         let primary = written.answer.ban.ok_or_else(no_answer)?;
         let bans = std::iter::once(primary).chain(written.answer.cascade);
         let action = written.answer.treatment;
@@ -120,10 +115,7 @@ impl AdminApi {
         request: &v1::GetBanRequest,
     ) -> Result<v1::GetBanResponse, Refusal> {
         let v1::GetBanRequest { tenant, ban_id } = request;
-        let tenant = fields::tenant(tenant)?;
-        asked
-            .caller
-            .needs(Scope::Operator, Reach::Tenant(&tenant))?;
+        let tenant = asked.tenant(tenant)?;
         let ban_id = fields::ban_id("ban_id", ban_id)?;
         let found = self.desk.ban(&tenant, ban_id, asked.deadline).await?;
         Ok(v1::GetBanResponse {
@@ -136,10 +128,7 @@ impl AdminApi {
         asked: &Asked,
         request: &v1::ListBansRequest,
     ) -> Result<v1::ListBansResponse, Refusal> {
-        let tenant = fields::tenant(&request.tenant)?;
-        asked
-            .caller
-            .needs(Scope::Operator, Reach::Tenant(&tenant))?;
+        let tenant = asked.tenant(&request.tenant)?;
         let page = self
             .desk
             .bans(&tenant, ban::query(request)?, asked.deadline)
@@ -170,9 +159,7 @@ impl AdminApi {
         } = request;
         let edited = edited.as_ref().ok_or_else(|| Refusal::required("ban"))?;
         let tenant = ban::tenant_of(edited)?;
-        asked
-            .caller
-            .needs(Scope::Supervisor, Reach::Tenant(&tenant))?;
+        asked.admit(Reach::Tenant(&tenant))?;
         let job = UpdateBan {
             ban_id: fields::ban_id("ban.ban_id", &edited.ban_id)?,
             etag: edited.etag.clone(),
@@ -202,10 +189,7 @@ impl AdminApi {
             etag,
             include_cascade,
         } = request;
-        let tenant = fields::tenant(tenant)?;
-        asked
-            .caller
-            .needs(Scope::Supervisor, Reach::Tenant(&tenant))?;
+        let tenant = asked.tenant(tenant)?;
         let job = DeactivateBan {
             ban_id: fields::ban_id("ban_id", ban_id)?,
             reason: reason.clone(),
@@ -234,10 +218,7 @@ impl AdminApi {
         asked: &Asked,
         request: &v1::ListBanEventsRequest,
     ) -> Result<v1::ListBanEventsResponse, Refusal> {
-        let tenant = fields::tenant(&request.tenant)?;
-        asked
-            .caller
-            .needs(Scope::Supervisor, Reach::Tenant(&tenant))?;
+        let tenant = asked.tenant(&request.tenant)?;
         let query = ban::event_query(request)?;
         let page = self.desk.events(&tenant, query, asked.deadline).await?;
         let epoch = self

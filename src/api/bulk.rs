@@ -14,7 +14,7 @@ use super::{
 use crate::{
     desk::{ImportRow, Order},
     domain::{
-        caller::{Reach, Scope},
+        caller::Reach,
         fields,
         import::Tally,
         refusal::{Reason, Refusal},
@@ -44,7 +44,7 @@ impl AdminApi {
         &self,
         request: Request<Streaming<v1::ImportBansRequest>>,
     ) -> Result<Response<v1::ImportBansResponse>, Status> {
-        let asked = Asked::of(request.metadata(), NO_DEADLINE)?;
+        let asked = Asked::of(&request, NO_DEADLINE)?;
         let mut parts = request.into_inner();
         let refused = |refusal: Refusal| to_status(&refusal);
         let first = next_part(&mut parts).await?;
@@ -54,14 +54,12 @@ impl AdminApi {
         let tenant = fields::tenant(&header.tenant)
             .map_err(bulk::in_header)
             .map_err(refused)?;
-        asked
-            .caller
-            .needs(Scope::Admin, Reach::Tenant(&tenant))
-            .map_err(refused)?;
+        asked.admit(Reach::Tenant(&tenant)).map_err(refused)?;
         fields::callers_id("header.actor", &header.actor).map_err(refused)?;
+        let actor = asked.acting_as(&header.actor, Reach::Tenant(&tenant));
         let order = Order {
             tenant,
-            actor: asked.caller.acting_as(&header.actor).map_err(refused)?,
+            actor: actor.map_err(refused)?,
             request_id: header.request_id.clone(),
             validate_only: header.validate_only,
             body: header.encode_to_vec(),
@@ -92,8 +90,7 @@ impl AdminApi {
         asked: &Asked,
         request: &v1::DeactivateBansRequest,
     ) -> Result<v1::DeactivateBansResponse, Refusal> {
-        let tenant = fields::tenant(&request.tenant)?;
-        asked.caller.needs(Scope::Admin, Reach::Tenant(&tenant))?;
+        let tenant = asked.tenant(&request.tenant)?;
         let job = bulk::lifting(request)?;
         let order = super::convert::order(asked, &tenant, request)?;
         let written = self.desk.lift_all(order, job).await?;

@@ -22,6 +22,7 @@ use crate::{
     checker::{Answer, Checker, Glance, Question},
     domain::{
         ban::MAX_IDENTITIES,
+        caller::Reach,
         decide::{Match, Stage},
         fields,
         identity::Given,
@@ -53,6 +54,9 @@ impl CheckApi {
         asked: &Asked,
         request: &v1::CheckInteractionRequest,
     ) -> Result<v1::CheckInteractionResponse, Refusal> {
+        // Before anything else of the message is judged.
+        let tenant = fields::tenant(&request.tenant)?;
+        asked.admit(Reach::Queue(&tenant, &request.queue))?;
         let identities = identities(request)?;
         let question = question(asked, request, &identities)?;
         Ok(message(self.checker.check(&asked.caller, &question).await?))
@@ -109,6 +113,10 @@ fn item(
             message,
         ));
     }
+    asked.admit(Reach::Queue(
+        glance.tenant(&request.tenant)?,
+        &request.queue,
+    ))?;
     let identities = identities(request)?;
     glance.check(&question(asked, request, &identities)?)
 }
@@ -119,7 +127,7 @@ impl v1::check_service_server::CheckService for CheckApi {
         &self,
         request: Request<v1::CheckInteractionRequest>,
     ) -> Result<Response<v1::CheckInteractionResponse>, Status> {
-        let asked = Asked::of(request.metadata(), CHECK_DEADLINE)?;
+        let asked = Asked::of(&request, CHECK_DEADLINE)?;
         let answer = self.check(&asked, request.get_ref()).await;
         answer
             .map(Response::new)
@@ -130,7 +138,7 @@ impl v1::check_service_server::CheckService for CheckApi {
         &self,
         request: Request<v1::BatchCheckInteractionsRequest>,
     ) -> Result<Response<v1::BatchCheckInteractionsResponse>, Status> {
-        let asked = Asked::of(request.metadata(), CHECK_DEADLINE)?;
+        let asked = Asked::of(&request, CHECK_DEADLINE)?;
         let answers = self.check_batch(&asked, request.get_ref()).await;
         answers
             .map(Response::new)
@@ -143,9 +151,10 @@ impl v1::check_service_server::CheckService for CheckApi {
         &self,
         request: Request<Streaming<v1::StreamCheckInteractionsRequest>>,
     ) -> Result<Response<Answers>, Status> {
-        let until = super::deadline(request.metadata()).map(|deadline| Instant::now() + deadline);
-        let asked = Asked::of(request.metadata(), CHECK_DEADLINE)?;
-        let answers = Answers::new(self.clone(), asked.caller, request.into_inner(), until);
+        let until =
+            super::deadline(request.metadata().as_ref()).map(|deadline| Instant::now() + deadline);
+        let asked = Asked::of(&request, CHECK_DEADLINE)?;
+        let answers = Answers::new(self.clone(), asked.pass, request.into_inner(), until);
         Ok(Response::new(answers))
     }
 }

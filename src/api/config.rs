@@ -14,7 +14,7 @@ use crate::{
     },
     domain::{
         ban::State,
-        caller::{Reach, Scope},
+        caller::Reach,
         fields,
         ids::TenantId,
         list::BanList,
@@ -47,7 +47,7 @@ impl ConfigApi {
             validate_only: _,
             settings,
         } = request;
-        asked.caller.needs(Scope::Admin, Reach::Deployment)?;
+        asked.admit(Reach::Deployment)?;
         let tenant = fields::tenant(tenant)?;
         let settings = settings.clone().unwrap_or_default();
         if !settings.tenant.is_empty() && settings.tenant != tenant.as_str() {
@@ -80,7 +80,7 @@ impl ConfigApi {
             page_size,
             page_token,
         } = request;
-        asked.caller.needs(Scope::Admin, Reach::Deployment)?;
+        asked.admit(Reach::Deployment)?;
         let page = self
             .desk
             .tenants(*page_size, page_token, asked.deadline)
@@ -101,8 +101,7 @@ impl ConfigApi {
         request: &v1::GetTenantSettingsRequest,
     ) -> Result<v1::GetTenantSettingsResponse, Refusal> {
         let v1::GetTenantSettingsRequest { tenant } = request;
-        let tenant = fields::tenant(tenant)?;
-        asked.caller.needs(Scope::Admin, Reach::Tenant(&tenant))?;
+        let tenant = asked.tenant(tenant)?;
         let settings = self.desk.settings(&tenant, asked.deadline).await?;
         let tenant_settings = Some(config::settings_message(tenant.as_str(), settings));
         Ok(v1::GetTenantSettingsResponse { tenant_settings })
@@ -123,8 +122,7 @@ impl ConfigApi {
         let given = tenant_settings
             .as_ref()
             .ok_or_else(|| Refusal::required("tenant_settings"))?;
-        let tenant = fields::tenant(&given.tenant)?;
-        asked.caller.needs(Scope::Admin, Reach::Tenant(&tenant))?;
+        let tenant = asked.tenant(&given.tenant)?;
         let job = UpdateSettings {
             etag: given.etag.clone(),
             edit: config::settings_edit("tenant_settings", given, update_mask.as_ref())?,
@@ -153,7 +151,7 @@ impl ConfigApi {
             validate_only: _,
             confirm_tenant,
         } = request;
-        asked.caller.needs(Scope::Admin, Reach::Deployment)?;
+        asked.admit(Reach::Deployment)?;
         let tenant = fields::tenant(tenant)?;
         if confirm_tenant.is_empty() {
             return Err(Refusal::required("confirm_tenant"));
@@ -198,8 +196,7 @@ impl ConfigApi {
             validate_only: _,
             ban_list,
         } = request;
-        let tenant = fields::tenant(tenant)?;
-        asked.caller.needs(Scope::Admin, Reach::Tenant(&tenant))?;
+        let tenant = asked.tenant(tenant)?;
         let list = ban_list
             .as_ref()
             .ok_or_else(|| Refusal::required("ban_list"))?;
@@ -225,8 +222,7 @@ impl ConfigApi {
         request: &v1::GetBanListRequest,
     ) -> Result<v1::GetBanListResponse, Refusal> {
         let v1::GetBanListRequest { tenant, list_id } = request;
-        let tenant = fields::tenant(tenant)?;
-        asked.caller.needs(Scope::Admin, Reach::Tenant(&tenant))?;
+        let tenant = asked.tenant(tenant)?;
         let list_id = fields::list_id("list_id", list_id)?;
         let list = self.desk.list(&tenant, &list_id, asked.deadline).await?;
         let ban_list = Some(self.list_message(asked, &tenant, list).await?);
@@ -243,8 +239,7 @@ impl ConfigApi {
             page_size,
             page_token,
         } = request;
-        let tenant = fields::tenant(tenant)?;
-        asked.caller.needs(Scope::Admin, Reach::Tenant(&tenant))?;
+        let tenant = asked.tenant(tenant)?;
         let page = self
             .desk
             .lists(&tenant, *page_size, page_token, asked.deadline)
@@ -274,8 +269,7 @@ impl ConfigApi {
             ban_list,
             update_mask,
         } = request;
-        let tenant = fields::tenant(tenant)?;
-        asked.caller.needs(Scope::Admin, Reach::Tenant(&tenant))?;
+        let tenant = asked.tenant(tenant)?;
         let list = ban_list
             .as_ref()
             .ok_or_else(|| Refusal::required("ban_list"))?;
@@ -310,8 +304,7 @@ impl ConfigApi {
             etag,
             force,
         } = request;
-        let tenant = fields::tenant(tenant)?;
-        asked.caller.needs(Scope::Admin, Reach::Tenant(&tenant))?;
+        let tenant = asked.tenant(tenant)?;
         let job = DeleteList {
             list_id: fields::list_id("list_id", list_id)?,
             etag: etag.clone(),
@@ -343,8 +336,7 @@ impl ConfigApi {
             queues,
             etag,
         } = request;
-        let tenant = fields::tenant(tenant)?;
-        asked.caller.needs(Scope::Admin, Reach::Tenant(&tenant))?;
+        let tenant = asked.tenant(tenant)?;
         let job = SetListQueues {
             list_id: fields::list_id("list_id", list_id)?,
             etag: etag.clone(),
@@ -382,8 +374,7 @@ impl ConfigApi {
             exception: wanted,
             override_warnings,
         } = request;
-        let tenant = fields::tenant(tenant)?;
-        asked.caller.needs(Scope::Admin, Reach::Tenant(&tenant))?;
+        let tenant = asked.tenant(tenant)?;
         let wanted = exception::wanted(wanted.as_ref(), *override_warnings)?;
         let order = convert::order(asked, &tenant, request)?;
         let Written {
@@ -412,8 +403,7 @@ impl ConfigApi {
             page_token,
             states,
         } = request;
-        let tenant = fields::tenant(tenant)?;
-        asked.caller.needs(Scope::Admin, Reach::Tenant(&tenant))?;
+        let tenant = asked.tenant(tenant)?;
         let query = ExceptionQuery {
             states: all_known("states", states, State::from_number)?,
             page_size: *page_size,
@@ -441,8 +431,7 @@ impl ConfigApi {
             previous,
             current,
         } = request;
-        let tenant = fields::tenant(tenant)?;
-        asked.caller.needs(Scope::Link, Reach::Tenant(&tenant))?;
+        let tenant = asked.tenant(tenant)?;
         let read = |field: &str, identity: Option<&v1::Identity>| {
             let identity = identity.ok_or_else(|| Refusal::required(field))?;
             convert::target(field, identity)
@@ -489,8 +478,7 @@ impl ConfigApi {
             exception_id,
             reason,
         } = request;
-        let tenant = fields::tenant(tenant)?;
-        asked.caller.needs(Scope::Admin, Reach::Tenant(&tenant))?;
+        let tenant = asked.tenant(tenant)?;
         let job = DeactivateException {
             which: Named::read("exception_id", exception_id)?,
             reason: reason.clone(),

@@ -2,6 +2,7 @@
 //!
 //! Every message is taken apart by name, so a field of tomorrow stops the build right here.
 
+pub(super) mod access;
 pub(super) mod ban;
 pub(super) mod bulk;
 pub(super) mod config;
@@ -19,6 +20,7 @@ use crate::{
     checker::Consistency,
     desk::{Order, TargetGiven},
     domain::{
+        caller::Reach,
         channel::{Channel, Channels},
         clock::Timestamp,
         fields,
@@ -54,6 +56,7 @@ writes! {
     CreateBanListRequest UpdateBanListRequest DeleteBanListRequest SetBanListQueuesRequest
     BanInteractionRequest UpdateQueuePolicyRequest SetBanRightsRequest
     CreateExceptionRequest DeactivateExceptionRequest LinkIdentitiesRequest
+    CreateApiKeyRequest RotateApiKeyRequest RevokeApiKeyRequest SetGrantsRequest
 }
 
 /// What every write brings along.
@@ -67,7 +70,7 @@ pub(super) fn order(
     fields::request_id(request_id)?;
     Ok(Order {
         tenant: tenant.clone(),
-        actor: asked.caller.acting_as(actor)?,
+        actor: asked.acting_as(actor, Reach::Tenant(tenant))?,
         request_id: request_id.to_owned(),
         validate_only,
         body: request.encode_to_vec(),

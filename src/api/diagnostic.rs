@@ -7,7 +7,6 @@ use crate::{
     checker::Checker,
     desk::{Desk, Expiration, Explanation, Length, Normalised, Subject},
     domain::{
-        caller::{Reach, Scope},
         channel::{Channel, Channels},
         fields,
         refusal::{Reason, Refusal},
@@ -39,6 +38,7 @@ impl DiagnosticApi {
         } = request;
         let given = given.as_ref().ok_or_else(|| Refusal::required("check"))?;
         let of_check = |refusal| convert::within("check", refusal);
+        asked.tenant(&given.tenant).map_err(of_check)?;
         let at = convert::instant("evaluate_time", evaluate_time.as_ref())?;
         let identities = check::identities(given).map_err(of_check)?;
         let question = check::question(asked, given, &identities).map_err(of_check)?;
@@ -83,8 +83,7 @@ impl DiagnosticApi {
             from_time,
             length,
         } = request;
-        let tenant = fields::tenant(tenant)?;
-        asked.caller.needs(Scope::Support, Reach::Tenant(&tenant))?;
+        let tenant = asked.tenant(tenant)?;
         let length = match length {
             None => {
                 let message = "say how long: timeout_text, period or list_id";
@@ -124,8 +123,7 @@ impl DiagnosticApi {
             channel,
             identity,
         } = request;
-        let tenant = fields::tenant(tenant)?;
-        asked.caller.needs(Scope::Support, Reach::Tenant(&tenant))?;
+        let tenant = asked.tenant(tenant)?;
         let channel = fields::known("channel", *channel, Channel::from_number)?;
         let channels = channel.map_or(Channels::NONE, |channel| Channels::of(&[channel]));
         let identity = identity

@@ -14,15 +14,7 @@ use super::{
 };
 use crate::{
     desk::{Desk, ExportPlace, ExportSink},
-    domain::{
-        ban::Ban,
-        caller::{Reach, Scope},
-        clock::Timestamp,
-        fields,
-        ids::TenantId,
-        refusal::Refusal,
-        revision::Anchor,
-    },
+    domain::{ban::Ban, clock::Timestamp, ids::TenantId, refusal::Refusal, revision::Anchor},
     store::{BanFilter, BanSink},
 };
 
@@ -110,7 +102,7 @@ impl AdminApi {
         &self,
         request: Request<v1::ExportBansRequest>,
     ) -> Result<Response<Answers<v1::ExportBansResponse>>, Status> {
-        let asked = Asked::of(request.metadata(), WRITE_DEADLINE)?;
+        let asked = Asked::of(&request, WRITE_DEADLINE)?;
         let begun = self.begin_export(&asked, request.get_ref()).await;
         let exported = begun.map_err(|refusal| to_status(&refusal))?;
         let answers = stream::unfold(Some(exported), async |exported| {
@@ -129,8 +121,7 @@ impl AdminApi {
         asked: &Asked,
         request: &v1::ExportBansRequest,
     ) -> Result<Exported, Refusal> {
-        let tenant = fields::tenant(&request.tenant)?;
-        asked.caller.needs(Scope::Admin, Reach::Tenant(&tenant))?;
+        let tenant = asked.tenant(&request.tenant)?;
         let query = bulk::exporting(request)?;
         let filter = self
             .desk

@@ -15,11 +15,11 @@ use tonic::{
 };
 
 use super::{
-    AdminApi, CheckApi, ConfigApi, DiagnosticApi, WatchApi,
+    AccessApi, AdminApi, CheckApi, ConfigApi, DiagnosticApi, WatchApi,
     status::in_our_words,
     v1::{
-        admin_service_server::AdminServiceServer, check_service_server::CheckServiceServer,
-        config_service_server::ConfigServiceServer,
+        access_service_server::AccessServiceServer, admin_service_server::AdminServiceServer,
+        check_service_server::CheckServiceServer, config_service_server::ConfigServiceServer,
         diagnostic_service_server::DiagnosticServiceServer,
         watch_service_server::WatchServiceServer,
     },
@@ -66,6 +66,7 @@ macro_rules! bounded {
 }
 
 bounded! {
+    access: AccessServiceServer<AccessApi>,
     admin: AdminServiceServer<AdminApi>,
     config: ConfigServiceServer<ConfigApi>,
     diagnostic: DiagnosticServiceServer<DiagnosticApi>,

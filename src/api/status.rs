@@ -23,6 +23,7 @@ const fn code(class: Class) -> Code {
         Class::Exists => Code::AlreadyExists,
         Class::State => Code::FailedPrecondition,
         Class::Denied => Code::PermissionDenied,
+        Class::UnknownCaller => Code::Unauthenticated,
         Class::Conflict => Code::Aborted,
         Class::Past => Code::OutOfRange,
         Class::Exhausted => Code::ResourceExhausted,
@@ -77,7 +78,9 @@ pub fn to_status(refusal: &Refusal) -> Status {
         details.add_bad_request_violation(field, message);
     }
     // After a commit of unknown outcome too: the same request_id makes it safe.
-    if matches!(class, Class::Unavailable) || *reason == Reason::Overloaded {
+    // A message too large and a quota used up stay so, however often they are tried.
+    let passing = matches!(reason, Reason::Overloaded | Reason::RateLimited);
+    if matches!(class, Class::Unavailable) || passing {
         details.set_retry_info(Some(RETRY));
     }
     let text = if field.is_empty() {

@@ -15,7 +15,7 @@ use crate::{
     desk::{BanQuery, Desk},
     domain::{
         ban::State,
-        caller::{Reach, Scope},
+        caller::Reach,
         fields,
         ids::TenantId,
         refusal::{Reason, Refusal},
@@ -75,7 +75,7 @@ impl WatchApi {
             tenant => Some(fields::tenant(tenant)?),
         };
         let reach = tenant.as_ref().map_or(Reach::Deployment, Reach::Tenant);
-        asked.caller.needs(Scope::Watch, reach)?;
+        asked.admit(reach)?;
         let start_after = start_after
             .as_ref()
             .map(|token| self.position(&token.token))
@@ -239,7 +239,7 @@ impl v1::watch_service_server::WatchService for WatchApi {
         &self,
         request: Request<v1::WatchChangesRequest>,
     ) -> Result<Response<Self::WatchChangesStream>, Status> {
-        let asked = Asked::of(request.metadata(), WRITE_DEADLINE)?;
+        let asked = Asked::of(&request, WRITE_DEADLINE)?;
         let begun = self.begin(&asked, request.get_ref()).await;
         let telling = begun.map_err(|refusal| to_status(&refusal))?;
         let answers = stream::unfold(Some((telling, asked)), async |telling| {

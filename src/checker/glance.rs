@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 
 use super::{Answer, Checker, Consistency, Ground, Question};
 use crate::domain::{
-    caller::{Caller, Reach, Scope},
+    caller::{Caller, Scope},
     fields,
     ids::TenantId,
     refusal::{Reason, Refusal},
@@ -49,7 +49,7 @@ impl Checker {
         let (mut places, mut asked) = (HashMap::new(), Vec::new());
         let mut named = HashSet::new();
         for text in tenants.filter(|text| named.insert(*text)) {
-            let allowed = |tenant: &TenantId| caller.needs(Scope::Check, Reach::Tenant(tenant));
+            let allowed = |tenant: &TenantId| caller.needs_within(Scope::Check, tenant);
             match fields::tenant(text) {
                 Err(refusal) => {
                     places.insert(text, Place::Malformed(refusal));
@@ -120,14 +120,20 @@ impl Checker {
 }
 
 impl Glance<'_> {
+    /// The tenant that an item is about, if it may be asked about.
+    pub fn tenant(&self, text: &str) -> Result<&TenantId, Refusal> {
+        match self.places.get(text) {
+            Some(Place::There(tenant, _)) => Ok(tenant),
+            Some(Place::Malformed(refusal) | Place::Refused(refusal)) => Err(refusal.clone()),
+            None => Err(not_looked_at()),
+        }
+    }
+
     /// Answers a question about one of the tenants, as [`Checker::check`] would at that moment.
     ///
     /// How fresh it is, has been decided for all of them.
     pub fn check(&self, question: &Question<'_>) -> Result<Answer, Refusal> {
-        let place = self.places.get(question.tenant).ok_or_else(|| {
-            let message = "a tenant was asked about that was not looked at";
-            Refusal::new(Reason::Internal, message)
-        })?;
+        let place = self.places.get(question.tenant).ok_or_else(not_looked_at)?;
         if let Place::Malformed(refusal) = place {
             return Err(refusal.clone());
         }
@@ -140,4 +146,9 @@ impl Glance<'_> {
             }
         }
     }
+}
+
+fn not_looked_at() -> Refusal {
+    let message = "a tenant was asked about that was not looked at";
+    Refusal::new(Reason::Internal, message)
 }

@@ -1,6 +1,6 @@
 //! Whom to ask, with which credential, and for how long to wait.
 
-use std::time::Duration;
+use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use anyhow::Context;
 use clap::Args;
@@ -9,13 +9,17 @@ use tonic::{
     Request, Status,
     metadata::{Ascii, MetadataValue},
     service::{Interceptor, interceptor::InterceptedService},
-    transport::{Channel, Endpoint},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
 
-use crate::api::v1::{
-    admin_service_client::AdminServiceClient, check_service_client::CheckServiceClient,
-    config_service_client::ConfigServiceClient, diagnostic_service_client::DiagnosticServiceClient,
-    watch_service_client::WatchServiceClient,
+use crate::{
+    api::v1::{
+        access_service_client::AccessServiceClient, admin_service_client::AdminServiceClient,
+        check_service_client::CheckServiceClient, config_service_client::ConfigServiceClient,
+        diagnostic_service_client::DiagnosticServiceClient,
+        watch_service_client::WatchServiceClient,
+    },
+    config::{Effective, Flags},
 };
 
 /// The largest answer taken: a page of 1000 bans of 8 long targets each is more than gRPC's usual
@@ -38,10 +42,22 @@ pub(crate) struct Connection {
     #[arg(default_value = "http://127.0.0.1:50052", value_parser = address)]
     admin_endpoint: Endpoint,
     /// Credential, sent as `authorization: Bearer TOKEN`; other users of this machine can see it
-    /// among its processes, so prefer the variable [default: none sent]
+    /// among its processes, so prefer the variable [default: to a server on this machine, the key in
+    /// the data directory of an embedded store, if there is one; else none]
     #[arg(long, global = true, env = "BANCHECK_TOKEN", value_name = "TOKEN", help_heading = HEADING)]
     #[arg(hide_env_values = true)]
     token: Option<String>,
+    /// File of the roots that the server's certificate is verified by, in PEM, where the address is
+    /// https:// [default: those of the web]
+    #[arg(long, global = true, env = "BANCHECK_CA", value_name = "FILE", help_heading = HEADING)]
+    ca: Option<PathBuf>,
+    /// File of the certificate to show to the server, in PEM [default: none]
+    #[arg(long, global = true, env = "BANCHECK_CLIENT_CERT", value_name = "FILE", help_heading = HEADING)]
+    #[arg(requires = "client_key")]
+    client_cert: Option<PathBuf>,
+    /// File of that certificate's private key, in PEM
+    #[arg(long, global = true, env = "BANCHECK_CLIENT_KEY", value_name = "FILE", help_heading = HEADING)]
+    client_key: Option<PathBuf>,
     /// Tenant that the command is about
     #[arg(long, global = true, env = "BANCHECK_TENANT", value_name = "ID", help_heading = HEADING)]
     #[arg(default_value = "default")]
@@ -98,7 +114,7 @@ impl Connection {
             .connect(&self.endpoint, "--endpoint", "BANCHECK_ENDPOINT")
             .await?;
         Ok(
-            CheckServiceClient::with_interceptor(channel, self.envelope()?)
+            CheckServiceClient::with_interceptor(channel, self.envelope(&self.endpoint)?)
                 .max_decoding_message_size(LARGEST_ANSWER),
         )
     }
@@ -107,7 +123,7 @@ impl Connection {
     pub(crate) async fn bans(&self) -> anyhow::Result<AdminServiceClient<Line>> {
         let channel = self.connect_admin().await?;
         Ok(
-            AdminServiceClient::with_interceptor(channel, self.envelope()?)
+            AdminServiceClient::with_interceptor(channel, self.envelope(&self.admin_endpoint)?)
                 .max_decoding_message_size(LARGEST_ANSWER),
         )
     }
@@ -133,7 +149,7 @@ impl Connection {
     fn without_deadline(&self) -> anyhow::Result<Envelope> {
         Ok(Envelope {
             deadline: None,
-            ..self.envelope()?
+            ..self.envelope(&self.admin_endpoint)?
         })
     }
 
@@ -141,7 +157,7 @@ impl Connection {
     pub(crate) async fn settings(&self) -> anyhow::Result<ConfigServiceClient<Line>> {
         let channel = self.connect_admin().await?;
         Ok(
-            ConfigServiceClient::with_interceptor(channel, self.envelope()?)
+            ConfigServiceClient::with_interceptor(channel, self.envelope(&self.admin_endpoint)?)
                 .max_decoding_message_size(LARGEST_ANSWER),
         )
     }
@@ -150,9 +166,25 @@ impl Connection {
     pub(crate) async fn diagnostics(&self) -> anyhow::Result<DiagnosticServiceClient<Line>> {
         let channel = self.connect_admin().await?;
         Ok(
-            DiagnosticServiceClient::with_interceptor(channel, self.envelope()?)
-                .max_decoding_message_size(LARGEST_ANSWER),
+            DiagnosticServiceClient::with_interceptor(
+                channel,
+                self.envelope(&self.admin_endpoint)?,
+            )
+            .max_decoding_message_size(LARGEST_ANSWER),
         )
+    }
+
+    /// A client of the admin listener, for principals and keys.
+    pub(crate) async fn access(&self) -> anyhow::Result<AccessServiceClient<Line>> {
+        let channel = self.connect_admin().await?;
+        let envelope = self.envelope(&self.admin_endpoint)?;
+        Ok(AccessServiceClient::with_interceptor(channel, envelope)
+            .max_decoding_message_size(LARGEST_ANSWER))
+    }
+
+    /// Whether a credential was given.
+    pub(crate) fn has_credential(&self) -> bool {
+        self.token.as_deref().is_some_and(|token| !token.is_empty())
     }
 
     async fn connect_admin(&self) -> anyhow::Result<Channel> {
@@ -169,7 +201,10 @@ impl Connection {
         flag: &'static str,
         variable: &'static str,
     ) -> anyhow::Result<Channel> {
-        let endpoint = endpoint.clone().connect_timeout(self.timeout);
+        let mut endpoint = endpoint.clone().connect_timeout(self.timeout);
+        if endpoint.uri().scheme_str() == Some("https") {
+            endpoint = endpoint.tls_config(self.tls()?)?;
+        }
         let address = endpoint.uri().to_string().trim_end_matches('/').to_owned();
         let unreachable = |cause| Unreachable {
             address,
@@ -184,15 +219,48 @@ impl Connection {
             .context("could not connect")
     }
 
+    /// By whom the server's certificate is vouched for, and what is shown to it.
+    fn tls(&self) -> anyhow::Result<ClientTlsConfig> {
+        let read = |path: &PathBuf| {
+            std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+        };
+        let config = ClientTlsConfig::new();
+        let config = match &self.ca {
+            Some(ca) => config.ca_certificate(Certificate::from_pem(read(ca)?)),
+            None => config.with_webpki_roots(),
+        };
+        Ok(match (&self.client_cert, &self.client_key) {
+            (Some(cert), Some(key)) => config.identity(Identity::from_pem(read(cert)?, read(key)?)),
+            _ => config,
+        })
+    }
+
     /// The credential is read only here: clap would repeat one that it refuses.
-    fn envelope(&self) -> anyhow::Result<Envelope> {
-        let token = self.token.as_deref().filter(|token| !token.is_empty());
-        let authorization = token.map(bearer).transpose()?;
+    fn envelope(&self, endpoint: &Endpoint) -> anyhow::Result<Envelope> {
+        let token = match self.token.as_deref() {
+            Some(token) if !token.is_empty() => Some(token.to_owned()),
+            _ if is_here(endpoint) => own_key(),
+            _ => None,
+        };
+        let authorization = token.as_deref().map(bearer).transpose()?;
         Ok(Envelope {
             authorization,
             deadline: Some(self.timeout),
         })
     }
+}
+
+/// Whether an address is this machine's own: nobody else is handed the key of its folder unasked.
+fn is_here(endpoint: &Endpoint) -> bool {
+    let host = endpoint.uri().host().unwrap_or_default();
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let address = bare.parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
+/// The key in the folder of an embedded store, where the server's settings say that one is.
+fn own_key() -> Option<String> {
+    Effective::gather(&Flags::default()).ok()?.admin_token()
 }
 
 /// Reads an address; one without a scheme is plain HTTP.
@@ -202,13 +270,12 @@ fn address(text: &str) -> Result<Endpoint, String> {
     } else {
         format!("http://{text}")
     };
-    if url.starts_with("https://") {
-        return Err("this build speaks plain http only".to_owned());
-    }
     let endpoint = Endpoint::from_shared(url).map_err(|error| error.to_string())?;
     match (endpoint.uri().scheme_str(), endpoint.uri().port_u16()) {
-        (Some("http"), Some(_)) => Ok(endpoint),
-        (Some("http"), None) => Err("the port is missing, as in http://127.0.0.1:50051".to_owned()),
+        (Some("http" | "https"), Some(_)) => Ok(endpoint),
+        (Some("http" | "https"), None) => {
+            Err("the port is missing, as in http://127.0.0.1:50051".to_owned())
+        }
         _ => Err("not an address such as http://127.0.0.1:50051".to_owned()),
     }
 }
@@ -256,11 +323,18 @@ mod tests {
         for bad in [
             "",
             "bans.example",
-            "https://bans.example:443",
+            "https://bans.example",
             "ftp://bans.example:21",
         ] {
             assert!(uri(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn only_a_server_of_this_machine_is_shown_the_key_of_its_folder() {
+        let here = |text| is_here(&address(text).unwrap());
+        assert!(here("127.0.0.1:5") && here("[::1]:5") && here("localhost:5"));
+        assert!(!here("10.0.0.1:5") && !here("localhost.example:5"));
     }
 
     #[test]

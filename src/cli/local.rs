@@ -2,6 +2,7 @@
 //! database, show settings, fill a tenant, digest what is there.
 
 mod digest;
+mod first_key;
 mod rekey;
 mod seed;
 
@@ -11,7 +12,10 @@ use anyhow::Context;
 use clap::Subcommand;
 use serde::Serialize;
 
-pub(super) use self::digest::DigestFlags;
+pub(super) use self::{
+    digest::DigestFlags,
+    first_key::{first_key, own_database},
+};
 use super::output::{Display, Sheet, print};
 use crate::{
     config::{Config, Effective, Flags, Setting, Source},
@@ -60,7 +64,9 @@ pub(super) fn serve(flags: &Flags) -> anyhow::Result<ExitCode> {
         let variables = config.unknown_variables.join(", ");
         tracing::warn!(variables, "unknown variables are not read");
     }
-    tracing::warn!("authentication is off: whoever reaches the listeners may do anything");
+    if !config.auth {
+        tracing::warn!("authentication is off: whoever reaches the listeners may do anything");
+    }
     let server = Server::start(&config)?;
     tracing::info!(
         check = %server.check,

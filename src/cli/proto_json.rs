@@ -29,12 +29,14 @@ macro_rules! named {
 }
 
 named!(
+    ApiKey,
     Ban,
     BanEvent,
     BanInteractionResponse,
     BanList,
     BanRights,
     CheckInteractionResponse,
+    CreateApiKeyResponse,
     CreateBanListResponse,
     CreateBanResponse,
     CreateExceptionResponse,
@@ -52,9 +54,13 @@ named!(
     NormalizedIdentity,
     PreviewBanResponse,
     PreviewExpirationResponse,
+    Principal,
     QueuePolicy,
+    RevokeApiKeyResponse,
+    RotateApiKeyResponse,
     SetBanListQueuesResponse,
     SetBanRightsResponse,
+    SetGrantsResponse,
     TenantSettings,
     TestBanPermissionResponse,
     UpdateBanResponse,

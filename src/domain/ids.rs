@@ -58,6 +58,19 @@ slug!(
     ListId
 );
 
+impl TenantId {
+    /// What stands in the place of a tenant where something is about all of them, such as who may ask
+    /// what. Never read from a request: it has not the form of an id.
+    pub fn deployment() -> Self {
+        Self("".into())
+    }
+
+    /// Whether this stands for all tenants.
+    pub fn is_deployment(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 macro_rules! uuid {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*

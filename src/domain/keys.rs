@@ -15,6 +15,7 @@ use sha2::Sha256;
 
 pub use self::reach::{Reach, Span, place};
 use super::{
+    access::KeyId,
     hex::hex,
     identity::{Alias, AliasOf, Form, Identity, IdentityKind, MatchKind, range},
     ids::TenantId,
@@ -138,6 +139,11 @@ impl MasterKey {
         Seal(mac(&self.derive("seal", purpose)))
     }
 
+    /// The key that API keys are kept under.
+    pub fn key_lock(&self) -> KeyLock {
+        KeyLock(mac(&self.derive("api-key", "")))
+    }
+
     /// What a store keeps to recognise the key by: a wrong key would find nobody banned.
     pub fn fingerprint(&self) -> String {
         hex(&self.derive("check", "")[..16])
@@ -171,6 +177,29 @@ impl Seal {
         let mut mac = self.0.clone();
         mac.update(text);
         signature.len() == 8 && mac.verify_truncated_left(signature).is_ok()
+    }
+}
+
+/// Makes of a secret what is kept of it.
+#[derive(Clone, Debug)]
+pub struct KeyLock(Hmac<Sha256>);
+
+impl KeyLock {
+    /// What is kept of the secret of this key.
+    pub fn lock(&self, id: KeyId, secret: &str) -> [u8; 32] {
+        first(&self.of(id, secret).finalize().into_bytes())
+    }
+
+    /// Whether a secret is the one that was kept; takes the same time whatever the answer.
+    pub fn opens(&self, lock: &[u8; 32], id: KeyId, secret: &str) -> bool {
+        self.of(id, secret).verify_slice(lock).is_ok()
+    }
+
+    fn of(&self, id: KeyId, secret: &str) -> Hmac<Sha256> {
+        let mut mac = self.0.clone();
+        mac.update(id.bytes());
+        mac.update(secret.as_bytes());
+        mac
     }
 }
 

@@ -1,9 +1,10 @@
 //! Decision records: what a view needs to know of each thing, and the news that brings them.
 //!
 //! A record tells how things stand after a change, so hearing it twice does no harm. None holds an
-//! identity, a reason or a name: erasing a person leaves the feed alone.
+//! identity, a reason or a customer's name: erasing a person leaves the feed alone.
 
 use super::{
+    access::AccessRecord,
     ban::Enforcement,
     channel::{Channel, Channels},
     clock::Timestamp,
@@ -130,6 +131,8 @@ pub enum Change {
     Queue(QueueRecord),
     /// How these exceptions and protections stand now.
     Exceptions(ExceptionNews),
+    /// How this principal stands now; it is about no tenant.
+    Access(AccessRecord),
     /// Something this binary cannot read: only the store knows.
     Reload,
 }
@@ -139,7 +142,7 @@ pub enum Change {
 pub struct News {
     /// Its place and mark.
     pub anchor: Anchor,
-    /// Whom it is about; `None` only in the row that opened the feed.
+    /// Whom it is about; `None` = all tenants, as in the row that opened the feed.
     pub tenant: Option<TenantId>,
     /// What it tells.
     pub change: Change,

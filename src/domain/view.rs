@@ -226,6 +226,8 @@ impl TenantView {
             Change::Tenant(tenant) => next.settle(tenant),
             Change::Queue(queue) => next.queues = Arc::new(self.queues.with(queue)),
             Change::Exceptions(news) => next.except(news),
+            // About no tenant, so never about this one.
+            Change::Access(_) => {}
             Change::Reload => return None,
         }
         Some(next)

@@ -9,6 +9,7 @@ use std::{
 
 use crate::{
     domain::{
+        access::Access,
         ids::TenantId,
         record::{Change, News, TenantRecord},
         revision::{Anchor, Position, Revision},
@@ -86,7 +87,11 @@ impl Loading {
         self.weight += match &news.change {
             Change::Bans(bans) => bans.len(),
             Change::Exceptions(news) => news.exceptions.len().max(1),
-            Change::List(_) | Change::Tenant(_) | Change::Queue(_) | Change::Reload => 1,
+            Change::List(_)
+            | Change::Tenant(_)
+            | Change::Queue(_)
+            | Change::Access(_)
+            | Change::Reload => 1,
         };
         if self.overflown() {
             self.kept.clear();
@@ -113,6 +118,7 @@ pub struct Follower<S> {
     position: Position,
     heard_at: i64,
     tenants: Arc<Tenants>,
+    access: Arc<Access>,
     loading: BTreeMap<TenantId, Loading>,
     /// Tenants of which there is news that only a load can bring.
     behind: BTreeSet<TenantId>,
@@ -131,6 +137,7 @@ impl<S: Shelf> Follower<S> {
             epoch,
             clock: _,
             tenants,
+            access,
         } = directory;
         Self {
             shelf,
@@ -142,6 +149,7 @@ impl<S: Shelf> Follower<S> {
             },
             heard_at: asked_at,
             tenants: Arc::new(tenants.into_iter().collect()),
+            access: Arc::new(Access::of(access)),
             loading: BTreeMap::new(),
             behind: BTreeSet::new(),
             recent: rows.iter().copied().collect(),
@@ -181,6 +189,11 @@ impl<S: Shelf> Follower<S> {
         Arc::clone(&self.tenants)
     }
 
+    /// Who may ask what.
+    pub fn access(&self) -> Arc<Access> {
+        Arc::clone(&self.access)
+    }
+
     /// A tenant's view, on the shelf or ready for it.
     pub fn view(&self, tenant: &TenantId) -> Option<Arc<TenantView>> {
         match self.made.get(tenant) {
@@ -216,6 +229,10 @@ impl<S: Shelf> Follower<S> {
             if news.anchor.revision != next && !bites(Bug::SequenceTail) {
                 return Heard::Forked;
             }
+            if news.tenant.is_none() && news.change == Change::Reload {
+                // About all tenants, and only the store knows what.
+                return Heard::Lost;
+            }
             self.apply(news);
             self.position.anchor = news.anchor;
             self.recent.push_back(news.anchor);
@@ -234,7 +251,12 @@ impl<S: Shelf> Follower<S> {
     }
 
     fn apply(&mut self, news: &News) {
-        let Some(tenant) = &news.tenant else { return };
+        let Some(tenant) = &news.tenant else {
+            if let Change::Access(record) = &news.change {
+                Arc::make_mut(&mut self.access).put(record.clone());
+            }
+            return;
+        };
         if let Change::Tenant(record) = &news.change {
             let tenants = Arc::make_mut(&mut self.tenants);
             if record.deleted {

@@ -137,6 +137,7 @@ impl<S: Shelf + Clone> Task<S> {
             pause,
             told_at: sent,
         };
+        task.feed.tell_access(task.follower.access());
         task.publish();
         task
     }
@@ -204,6 +205,10 @@ impl<S: Shelf + Clone> Task<S> {
             Heard::Lost | Heard::Forked => return self.begin_again(heard).await,
             Heard::Promoted => return self.raise_epoch().await,
         }
+        // Ahead of the lease that is about to be renewed, and not held up by the loads of a history
+        // that is taking over: a key revoked in it opens nothing from now on.
+        let access = self.current().access();
+        self.feed.tell_access(access);
         self.told_at = told.received;
         let kept = told.tail.head.0 + 1 - told.tail.floor.0;
         self.feed.shared.chronicle.hold(kept);
@@ -361,6 +366,7 @@ impl<S: Shelf + Clone> Task<S> {
 
     fn renew(&mut self, directory: Directory, sent: i64) {
         let renewal = Follower::beside(self.shelf.clone(), directory, sent);
+        self.feed.tell_access(renewal.access());
         let tenants = renewal.tenants();
         let mut anew: BTreeSet<_> = self.shelf.resident().into_iter().collect();
         anew.retain(|tenant| tenants.contains_key(tenant));

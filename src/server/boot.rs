@@ -1,7 +1,12 @@
 //! Before the first request: the key, the lock, the schema, the first tenant.
 
 use std::{
-    fs::File, io::Write as _, os::unix::fs::OpenOptionsExt, path::Path, pin::pin, time::Duration,
+    fs::File,
+    io::Write as _,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    pin::pin,
+    time::Duration,
 };
 
 use anyhow::{Context, bail};
@@ -10,8 +15,8 @@ use tokio::signal::unix::{SignalKind, signal as on_signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::{Config, new_key, read_key},
-    desk::{Desk, Order, SettingsEdit},
+    config::{ADMIN_TOKEN, Config, new_key, read_key},
+    desk::{Desk, Order, Seat, SettingsEdit},
     domain::{ids::TenantId, keys::MasterKey},
     store::{Place, Store, StoreError},
     teeth::{Bug, bites},
@@ -126,26 +131,67 @@ fn is_passing(error: &StoreError) -> bool {
     }
 }
 
-/// Makes the first tenant of an embedded store that has none.
-pub(super) async fn first_tenant(desk: Desk) {
+/// Makes what an embedded store begins with: a tenant, and a key for whoever has its folder.
+pub(super) async fn first_start(desk: Desk, folder: PathBuf) {
     desk.ready().await;
+    first_tenant(&desk).await;
+    if let Err(error) = admin_token(&desk, &folder).await {
+        let error = format!("{error:#}");
+        tracing::error!(error, "the folder's own key could not be made");
+    }
+}
+
+/// Sees to it that the folder holds a key to everything: to have the folder is to have the bans.
+async fn admin_token(desk: &Desk, folder: &Path) -> anyhow::Result<()> {
+    let file = folder.join(ADMIN_TOKEN);
+    let held = std::fs::read_to_string(&file);
+    if held.is_ok_and(|text| desk.is_key_to_everything(text.trim())) {
+        return Ok(());
+    }
+    let new = desk.new_key()?;
+    // First the file: a key that nobody has is of no use, and one that opens nothing is made anew.
+    let beside = folder.join("admin.token.new");
+    // One left behind by a crash may be of other rights.
+    let _ = std::fs::remove_file(&beside);
+    let mut made = File::options()
+        .create_new(true)
+        .write(true)
+        .mode(0o600)
+        .open(&beside)
+        .with_context(|| format!("cannot write {}", beside.display()))?;
+    writeln!(made, "{}", new.text)?;
+    made.sync_all()?;
+    std::fs::rename(&beside, &file)?;
+    desk.write(own_order(TenantId::deployment()), Seat { new })
+        .await?;
+    tracing::info!(file = %file.display(), "made the folder's own key");
+    Ok(())
+}
+
+/// Makes the first tenant of an embedded store that has none.
+async fn first_tenant(desk: &Desk) {
     if desk.has_tenants() {
         return;
     }
     let Some(tenant) = TenantId::parse(FIRST_TENANT) else {
         return;
     };
-    let order = Order {
+    let order = own_order(tenant);
+    match desk.create_tenant(order, SettingsEdit::default()).await {
+        Ok(_) => tracing::info!(tenant = FIRST_TENANT, "made the first tenant"),
+        Err(refusal) => tracing::error!(%refusal, "the first tenant could not be made"),
+    }
+}
+
+/// What comes along with a write of the server's own.
+fn own_order(tenant: TenantId) -> Order {
+    Order {
         tenant,
         actor: "bancheck".to_owned(),
         request_id: String::new(),
         validate_only: false,
         body: Vec::new(),
         deadline: Duration::from_secs(30),
-    };
-    match desk.create_tenant(order, SettingsEdit::default()).await {
-        Ok(_) => tracing::info!(tenant = FIRST_TENANT, "made the first tenant"),
-        Err(refusal) => tracing::error!(%refusal, "the first tenant could not be made"),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{
     future::Future,
     net::{SocketAddr, TcpListener},
+    sync::Arc,
     thread::JoinHandle,
     time::Duration,
 };
@@ -11,13 +12,10 @@ use anyhow::Context;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::runtime::Runtime;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::{
-    service::Routes,
-    transport::{Server, server::TcpIncoming},
-};
+use tonic::{service::Routes, transport::Server};
 
-use super::services::Services;
-use crate::config::Config;
+use super::{incoming::incoming, services::Services, tls::Tls};
+use crate::{auth::GateLayer, config::Config};
 
 const BACKLOG: i32 = 1_024;
 const MAX_STREAMS: u32 = 256;
@@ -99,6 +97,8 @@ pub(super) fn on_thread(
 pub(super) fn serve(
     bound: Bound,
     services: &Services,
+    gate: &GateLayer,
+    tls: Option<&Arc<Tls>>,
     admin_runtime: &Runtime,
     tasks: &TaskTracker,
     stop: &CancellationToken,
@@ -114,7 +114,7 @@ pub(super) fn serve(
         services.admin_routes()
     };
     tasks.spawn_on(
-        serve_grpc(admin, routes, stop.clone()),
+        serve_grpc(admin, routes, gate.clone(), tls.cloned(), stop.clone()),
         admin_runtime.handle(),
     );
     tasks.spawn_on(
@@ -122,26 +122,35 @@ pub(super) fn serve(
         admin_runtime.handle(),
     );
     let on_its_own = |(number, listener): (usize, TcpListener)| {
-        let answers = serve_grpc(listener, services.check_routes(), stop.clone());
+        let answers = serve_grpc(
+            listener,
+            services.check_routes(),
+            gate.clone(),
+            tls.cloned(),
+            stop.clone(),
+        );
         on_thread(&format!("check-{number}"), answers)
     };
     checks.into_iter().enumerate().map(on_its_own).collect()
 }
 
-async fn serve_grpc(listener: TcpListener, routes: Routes, stop: CancellationToken) {
-    let Ok(listener) = tokio::net::TcpListener::from_std(listener) else {
+async fn serve_grpc(
+    listener: TcpListener,
+    routes: Routes,
+    gate: GateLayer,
+    tls: Option<Arc<Tls>>,
+    stop: CancellationToken,
+) {
+    let Ok(incoming) = incoming(listener, tls) else {
         return;
     };
     let serving = Server::builder()
         .max_concurrent_streams(MAX_STREAMS)
         .http2_max_header_list_size(MAX_HEADER_LIST)
         .http2_keepalive_interval(Some(KEEPALIVE))
+        .layer(gate)
         .add_routes(routes)
-        .serve_with_incoming_shutdown(
-            // Without it the first answers of a connection wait for the peer's delayed ACK, 40 ms.
-            TcpIncoming::from(listener).with_nodelay(Some(true)),
-            stop.clone().cancelled_owned(),
-        );
+        .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
     let hard_end = async {
         stop.cancelled().await;
         tokio::time::sleep(GOODBYE).await;

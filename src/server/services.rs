@@ -17,7 +17,8 @@ use tonic_reflection::server::Builder as Reflection;
 use super::resident;
 use crate::{
     api::{
-        AdminApi, Bounded, CheckApi, ConfigApi, DESCRIPTORS, DiagnosticApi, Elsewhere, WatchApi,
+        AccessApi, AdminApi, Bounded, CheckApi, ConfigApi, DESCRIPTORS, DiagnosticApi, Elsewhere,
+        WatchApi,
     },
     checker::Checker,
     desk::Desk,
@@ -31,11 +32,12 @@ use crate::{
 const BEAT: Duration = Duration::from_millis(250);
 
 const CHECK: &str = "bancheck.v1.CheckService";
-const ADMIN: [&str; 4] = [
+const ADMIN: [&str; 5] = [
     "bancheck.v1.AdminService",
     "bancheck.v1.ConfigService",
     "bancheck.v1.DiagnosticService",
     "bancheck.v1.WatchService",
+    "bancheck.v1.AccessService",
 ];
 
 /// Everything that is served, ready to be put on listeners.
@@ -95,9 +97,11 @@ impl Services {
             self.feed.clone(),
         );
         let config = ConfigApi::new(self.desk.clone());
+        let access = AccessApi::new(self.desk.clone());
         let diagnostic = DiagnosticApi::new(self.desk.clone(), Arc::clone(&self.checker));
         let watch = WatchApi::new(self.watcher.clone(), self.desk.clone(), self.feed.clone());
         routes
+            .add_service(Bounded::access(access))
             .add_service(Bounded::admin(admin))
             .add_service(Bounded::config(config))
             .add_service(Bounded::diagnostic(diagnostic))

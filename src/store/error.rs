@@ -73,3 +73,6 @@ impl From<sqlx::Error> for StoreError {
         }
     }
 }
+
+/// Shorthand of this floor.
+pub type Result<T, E = StoreError> = std::result::Result<T, E>;

@@ -4,8 +4,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Result, StoreError, rows};
+use super::{
+    Result, StoreError,
+    rows::{self, GrantRow},
+};
 use crate::domain::{
+    access::{AccessRecord, KeyId, KeyRecord},
     ban::Enforcement,
     channel::{Channel, Channels},
     clock::Timestamp,
@@ -34,6 +38,7 @@ pub(super) enum Kind {
     Tenant = 3,
     Exceptions = 4,
     Queue = 5,
+    Access = 6,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -98,6 +103,20 @@ struct ExceptionNewsWire {
     exceptions: Vec<ExceptionWire>,
     /// Names of built-in protections, and whether each is lifted.
     protections: Vec<(String, bool)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ApiKeyWire {
+    id: [u8; 8],
+    lock: [u8; 32],
+    expire: Option<i64>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct AccessWire {
+    principal: String,
+    grants: Vec<GrantRow>,
+    keys: Vec<ApiKeyWire>,
 }
 
 fn pack<T: Serialize>(value: &T) -> Result<Vec<u8>> {
@@ -167,6 +186,26 @@ pub(super) fn exceptions(news: &ExceptionNews) -> Result<Vec<u8>> {
     })
 }
 
+pub(super) fn access(record: &AccessRecord) -> Result<Vec<u8>> {
+    let AccessRecord {
+        principal,
+        grants,
+        keys,
+    } = record;
+    pack(&AccessWire {
+        principal: principal.clone(),
+        grants: grants.iter().map(GrantRow::of).collect(),
+        keys: keys
+            .iter()
+            .map(|KeyRecord { id, lock, expire }| ApiKeyWire {
+                id: *id.bytes(),
+                lock: *lock,
+                expire: expire.map(Timestamp::micros),
+            })
+            .collect(),
+    })
+}
+
 /// Reads a payload; anything unknown asks for a reload.
 pub(super) fn read(kind: i64, payload: &[u8]) -> Change {
     let Some((&VERSION, body)) = payload.split_first() else {
@@ -188,6 +227,9 @@ pub(super) fn read(kind: i64, payload: &[u8]) -> Change {
         5 => unpack::<QueueWire>(body)
             .and_then(QueueWire::record)
             .map(Change::Queue),
+        6 => unpack::<AccessWire>(body)
+            .and_then(AccessWire::record)
+            .map(Change::Access),
         _ => None,
     };
     change.unwrap_or(Change::Reload)
@@ -282,6 +324,29 @@ impl ListWire {
     }
 }
 
+impl AccessWire {
+    fn record(self) -> Option<AccessRecord> {
+        let Self {
+            principal,
+            grants,
+            keys,
+        } = self;
+        let key = |ApiKeyWire { id, lock, expire }| KeyRecord {
+            id: KeyId::from_bytes(id),
+            lock,
+            expire: expire.map(Timestamp::from_micros),
+        };
+        Some(AccessRecord {
+            principal,
+            grants: grants
+                .into_iter()
+                .map(GrantRow::into_grant)
+                .collect::<Option<_>>()?,
+            keys: keys.into_iter().map(key).collect(),
+        })
+    }
+}
+
 impl TenantWire {
     fn record(self) -> Option<TenantRecord> {
         Some(TenantRecord {
@@ -306,7 +371,11 @@ impl QueueWire {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::view::index::Key;
+    use crate::domain::{
+        caller::{Grant, Scope},
+        ids::TenantId,
+        view::index::Key,
+    };
 
     fn record() -> BanRecord {
         BanRecord {
@@ -373,6 +442,26 @@ mod tests {
         assert_eq!(
             read(Kind::Exceptions as i64, &exceptions(&news).unwrap()),
             Change::Exceptions(news)
+        );
+        let narrow = Grant {
+            tenant: TenantId::parse("acme"),
+            scopes: [Scope::Check, Scope::Link].into_iter().collect(),
+            queues: vec!["q".into()],
+            may_act_for: true,
+            rights_profile: "agents".into(),
+        };
+        let known = AccessRecord {
+            principal: "backend".into(),
+            grants: vec![narrow],
+            keys: vec![KeyRecord {
+                id: KeyId::from_bytes([1; 8]),
+                lock: [2; 32],
+                expire: Some(Timestamp::from_micros(3)),
+            }],
+        };
+        assert_eq!(
+            read(Kind::Access as i64, &access(&known).unwrap()),
+            Change::Access(known)
         );
     }
 

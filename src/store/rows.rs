@@ -25,6 +25,7 @@ macro_rules! entering {
     )+};
 }
 
+mod access;
 mod ban;
 mod bulk;
 mod config;
@@ -36,6 +37,7 @@ use sqlx::{Row, any::AnyRow};
 
 use self::bulk::TallyRow;
 pub(super) use self::{
+    access::{ApiKeyRow, GrantRow, PrincipalRow, grants_text, key_record, principal},
     ban::{
         BanRow, LikenessRow, NewBanRow, TargetRow, ban_record, key, key_rows, parts, target_row,
     },
@@ -51,6 +53,7 @@ pub(super) use self::{
 };
 use super::{Matched, Result, StoreError};
 use crate::domain::{
+    access::{ApiKey, Principal},
     ban::Ban,
     exception::{Exception, Protection},
     hex::{hex, unhex},
@@ -160,6 +163,12 @@ pub struct Answer {
     pub overridden: u64,
     /// Bans that were left as they were, each with the reason.
     pub skipped: Vec<(BanId, String)>,
+    /// The principal that was written.
+    pub principal: Option<Principal>,
+    /// The key that was made or ended.
+    pub api_key: Option<ApiKey>,
+    /// The key that it takes the place of.
+    pub replaced_key: Option<ApiKey>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -190,6 +199,12 @@ struct AnswerRow {
     overridden: u64,
     #[serde(default)]
     skipped: Vec<(String, String)>,
+    #[serde(default)]
+    principal: Option<PrincipalRow>,
+    #[serde(default)]
+    api_key: Option<ApiKeyRow>,
+    #[serde(default)]
+    replaced_key: Option<ApiKeyRow>,
 }
 
 impl Answer {
@@ -211,6 +226,9 @@ impl Answer {
             protection,
             overridden,
             skipped,
+            principal,
+            api_key,
+            replaced_key,
         } = self;
         serde_json::to_string(&AnswerRow {
             ban: ban.as_ref().map(BanRow::of),
@@ -232,6 +250,9 @@ impl Answer {
                 .iter()
                 .map(|(ban, why)| (hex(ban.bytes()), why.clone()))
                 .collect(),
+            principal: principal.as_ref().map(PrincipalRow::of),
+            api_key: api_key.as_ref().map(ApiKeyRow::of),
+            replaced_key: replaced_key.as_ref().map(ApiKeyRow::of),
         })
         .map_err(|_| StoreError::Corrupt("an answer that cannot be written down"))
     }
@@ -256,6 +277,9 @@ impl Answer {
             protection,
             overridden,
             skipped,
+            principal,
+            api_key,
+            replaced_key,
         } = row;
         Ok(Self {
             ban: ban.map(|row| row.into_ban(tenant)).transpose()?,
@@ -285,6 +309,9 @@ impl Answer {
                 .into_iter()
                 .map(|(ban, why)| Ok((ban_id(&bytes(&ban)?)?, why)))
                 .collect::<Result<_>>()?,
+            principal: principal.map(PrincipalRow::into_principal).transpose()?,
+            api_key: api_key.map(ApiKeyRow::into_key).transpose()?,
+            replaced_key: replaced_key.map(ApiKeyRow::into_key).transpose()?,
         })
     }
 }

@@ -9,7 +9,7 @@ use sqlx::{Row, any::AnyRow};
 use super::{
     Aged, Answer, BanFilter, BanPage, BanSink, Begun, Concerning, Directory, Event, EventFilter,
     ExceptionFilter, FeedLink, Intent, LoadSink, LoadedTenant, REMEMBERED, Result, Store,
-    StoreError, Tail, export,
+    StoreError, Tail, access, export,
     pool::{Lent, Pool},
     queues, read,
     rows::{self, BanRow, ListRow, SettingsRow, ban_record, number},
@@ -18,6 +18,7 @@ use super::{
     work::SqlWork,
 };
 use crate::domain::{
+    access::{ApiKey, Principal},
     ban::Ban,
     clock::Timestamp,
     exception::{Exception, Lifted},
@@ -125,6 +126,19 @@ impl SqlStore {
         }))
     }
 
+    /// Begins a write on what is about all tenants.
+    async fn begin_access(&self, mut tx: Lent, intent: &Intent) -> Result<Begun> {
+        sqlx::query(self.say.lock_access.clone())
+            .fetch_one(&mut tx)
+            .await?;
+        if let Some(begun) = self.replayed(intent, &mut tx).await? {
+            return Ok(begun);
+        }
+        let (say, settings) = (Arc::clone(&self.say), TenantSettings::default());
+        let work = SqlWork::new(tx, say, intent.clone(), settings);
+        Ok(Begun::Open(Box::new(work)))
+    }
+
     async fn replayed(&self, intent: &Intent, conn: &mut Lent) -> Result<Option<Begun>> {
         let found = sqlx::query(self.say.request.clone())
             .bind(intent.tenant.as_str().to_owned())
@@ -214,6 +228,9 @@ impl Store for SqlStore {
 
     async fn begin(&self, intent: &Intent) -> Result<Begun> {
         let mut tx = self.writers.begin(self.dialect.begin_write).await?;
+        if intent.tenant.is_deployment() {
+            return self.begin_access(tx, intent).await;
+        }
         let locked = sqlx::query(self.say.lock_tenant.clone())
             .bind(intent.tenant.as_str().to_owned())
             .fetch_optional(&mut tx)
@@ -272,6 +289,7 @@ impl Store for SqlStore {
             .fetch_one(&mut tx)
             .await?
             .try_get("value")?;
+        let access = access::records(&mut tx, &self.say, clock).await?;
         tx.commit().await?;
         let tenants = found
             .iter()
@@ -286,6 +304,7 @@ impl Store for SqlStore {
             epoch: epoch_of(&epoch)?,
             clock,
             tenants,
+            access,
         })
     }
 
@@ -578,6 +597,19 @@ impl Store for SqlStore {
 
     async fn events_of(&self, tenant: &TenantId, nonces: &[Nonce]) -> Result<Vec<(Nonce, Event)>> {
         read::events_of(&self.readers, &self.say, tenant, nonces).await
+    }
+
+    async fn principal(&self, name: &str) -> Result<Option<Principal>> {
+        access::principal(&mut self.readers.lend().await?, &self.say, name).await
+    }
+
+    async fn principals(&self, after: &str, limit: i64) -> Result<Vec<Principal>> {
+        access::principals(&mut self.readers.lend().await?, &self.say, after, limit).await
+    }
+
+    async fn api_keys(&self, principal: &str, after: &str, limit: i64) -> Result<Vec<ApiKey>> {
+        let mut lent = self.readers.lend().await?;
+        access::api_keys(&mut lent, &self.say, principal, after, limit).await
     }
 
     async fn bans(&self, tenant: &TenantId, filter: &BanFilter) -> Result<BanPage> {

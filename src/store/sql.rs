@@ -517,6 +517,24 @@ statements! {
     lift = "INSERT INTO lifted_protections (tenant, name, lifted_at, lifted_by, reason)
         VALUES ($1, $2, $3, $4, $5) ON CONFLICT (tenant, name) DO NOTHING";
     put_back = "DELETE FROM lifted_protections WHERE tenant = $1 AND name = $2";
+    lock_access = "SELECT value FROM meta WHERE name = 'access' {lock}";
+    principal = "SELECT * FROM principals WHERE principal = $1";
+    principals = "SELECT * FROM principals WHERE principal > $1 ORDER BY principal LIMIT $2";
+    count_principals = "SELECT count(*) AS total FROM principals";
+    set_principal = "INSERT INTO principals (principal, grants, version) VALUES ($1, $2, $3)
+        ON CONFLICT (principal) DO UPDATE SET grants = excluded.grants, version = excluded.version";
+    api_key = "SELECT * FROM api_keys WHERE key_id = $1";
+    api_keys = "SELECT * FROM api_keys WHERE ($1 = '' OR principal = $1) AND key_id > $2
+        ORDER BY key_id LIMIT $3";
+    add_api_key = "INSERT INTO api_keys (key_id, principal, display_name, lock, created_at,
+            created_by, expire_at, revoked_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+    end_api_key = "UPDATE api_keys SET expire_at = $2, revoked_at = $3 WHERE key_id = $1";
+    /// What recognising a key's holder needs, of one principal or of all; not of keys long over.
+    key_records = "SELECT key_id, principal, lock, expire_at FROM api_keys
+        WHERE ($1 = '' OR principal = $1) AND revoked_at IS NULL
+            AND (expire_at IS NULL OR expire_at > $2)
+        ORDER BY key_id";
     request = "SELECT body, answer FROM requests WHERE tenant = $1 AND rpc = $2 AND request_id = $3";
     add_request = "INSERT INTO requests (tenant, rpc, request_id, body, answer, at)
         VALUES ($1, $2, $3, $4, $5, $6)";

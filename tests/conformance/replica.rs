@@ -87,6 +87,7 @@ impl Replica {
                 self.queues.insert(queue.queue.clone(), queue.clone());
             }
             Change::Exceptions(news) => self.except(news),
+            Change::Access(_) => {}
             Change::Reload => panic!("these tests write nothing that must be reloaded"),
         }
     }

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use bancheck::{
     domain::{
+        access::{ApiKey, KeyId, Principal},
+        caller::{Grant, Scope},
         channel::Channel,
         clock::Timestamp,
         exception::Protection,
@@ -110,6 +112,27 @@ fn rich_answer(house: &House, tenant: &bancheck::domain::ids::TenantId) -> Answe
         }),
         overridden: 7,
         skipped: vec![(token_ban(tenant, 5).ban.ban_id, "BECAUSE".to_owned())],
+        principal: Some(Principal {
+            name: "bäckend".to_owned(),
+            grants: vec![Grant {
+                tenant: Some(tenant.clone()),
+                scopes: [Scope::Operator].into_iter().collect(),
+                queues: vec!["q1".to_owned()],
+                may_act_for: true,
+                rights_profile: "agents".to_owned(),
+            }],
+            version: 3,
+        }),
+        api_key: Some(ApiKey {
+            id: KeyId::from_bytes([1; 8]),
+            principal: "bäckend".to_owned(),
+            display_name: "the dialler's".to_owned(),
+            created: NOW,
+            created_by: "root".to_owned(),
+            expire: Some(NOW.plus_micros(1)),
+            revoked: Some(NOW.plus_micros(2)),
+        }),
+        replaced_key: None,
     }
 }
 

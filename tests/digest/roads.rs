@@ -94,7 +94,7 @@ impl State {
                     }
                 }
             }
-            Change::Reload => {}
+            Change::Access(_) | Change::Reload => {}
         }
     }
 

@@ -255,6 +255,7 @@ impl Database {
             tenants: tenants
                 .map(|(id, tenant)| (id.clone(), tenant.record()))
                 .collect(),
+            access: Vec::new(),
         }
     }
 

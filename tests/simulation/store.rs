@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use bancheck::{
     domain::{
+        access::{ApiKey, Principal},
         ban::Ban,
         clock::Timestamp,
         exception::{Exception, Lifted},
@@ -403,6 +404,18 @@ impl Store for PodStore {
         _nonces: &[Nonce],
     ) -> Result<Vec<(Nonce, Event)>> {
         unneeded("events_of")
+    }
+
+    async fn principal(&self, _name: &str) -> Result<Option<Principal>> {
+        unneeded("principal")
+    }
+
+    async fn principals(&self, _after: &str, _limit: i64) -> Result<Vec<Principal>> {
+        unneeded("principals")
+    }
+
+    async fn api_keys(&self, _of: &str, _after: &str, _limit: i64) -> Result<Vec<ApiKey>> {
+        unneeded("api_keys")
     }
 
     async fn bans(&self, _tenant: &TenantId, _filter: &BanFilter) -> Result<BanPage> {

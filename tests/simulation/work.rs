@@ -9,6 +9,7 @@ use std::{
 use async_trait::async_trait;
 use bancheck::{
     domain::{
+        access::{ApiKey, KeyId, Principal},
         ban::Ban,
         clock::Timestamp,
         exception::{Exception, Lifted},
@@ -440,6 +441,34 @@ impl Work for ModelWork {
 
     async fn set_list(&mut self, _list: &BanList) -> Result<()> {
         unneeded("set_list")
+    }
+
+    async fn principal(&mut self, _name: &str) -> Result<Option<Principal>> {
+        unneeded("principal")
+    }
+
+    async fn count_principals(&mut self) -> Result<i64> {
+        unneeded("count_principals")
+    }
+
+    async fn set_principal(&mut self, _principal: &Principal) -> Result<()> {
+        unneeded("set_principal")
+    }
+
+    async fn api_key(&mut self, _id: KeyId) -> Result<Option<ApiKey>> {
+        unneeded("api_key")
+    }
+
+    async fn api_keys_of(&mut self, _principal: &str) -> Result<Vec<ApiKey>> {
+        unneeded("api_keys_of")
+    }
+
+    async fn add_api_key(&mut self, _key: &ApiKey, _lock: [u8; 32]) -> Result<()> {
+        unneeded("add_api_key")
+    }
+
+    async fn end_api_key(&mut self, _key: &ApiKey) -> Result<()> {
+        unneeded("end_api_key")
     }
 
     async fn set_list_queues(&mut self, list: &BanList) -> Result<()> {

@@ -10,6 +10,7 @@ use bancheck::{
         check_service_client::CheckServiceClient, config_service_client::ConfigServiceClient,
         diagnostic_service_client::DiagnosticServiceClient,
     },
+    auth::Limits,
     config::Config,
     feed::{Machine, ThisMachine},
     store::Place,
@@ -37,6 +38,10 @@ pub(crate) fn config(place: &Place) -> Config {
         master_key: Some(MASTER_KEY),
         check_threads: 1,
         view_bytes: 64 << 20,
+        auth: false,
+        jwt: None,
+        tls: None,
+        limits: Limits::default(),
         drain_delay: Duration::ZERO,
         unknown_variables: Vec::new(),
         log: "off".to_owned(),
@@ -59,6 +64,16 @@ impl Server {
         let mut server = Self(Some(server));
         server.0.as_mut().expect("a server just started").ready()?;
         Ok(server)
+    }
+
+    /// Where everything but checks is.
+    pub(crate) fn admin_address(&self) -> SocketAddr {
+        self.0.as_ref().expect("a server that runs").admin
+    }
+
+    /// Where checks are answered.
+    pub(crate) fn check_address(&self) -> SocketAddr {
+        self.0.as_ref().expect("a server that runs").check
     }
 
     /// A client of both listeners, to be used in the runtime that this is called in.

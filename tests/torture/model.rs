@@ -73,8 +73,12 @@ impl Model {
                     let states = model.lists.entry(tenant).or_default();
                     states.push((revision, state));
                 }
-                // No writer of the torture makes an exception or a policy.
-                Change::Tenant(_) | Change::Queue(_) | Change::Exceptions(_) | Change::Reload => {}
+                // No writer of the torture makes an exception, a policy or a key.
+                Change::Tenant(_)
+                | Change::Queue(_)
+                | Change::Exceptions(_)
+                | Change::Access(_)
+                | Change::Reload => {}
             }
         }
         model

@@ -11,6 +11,7 @@ use std::{
 };
 
 use bancheck::{
+    auth::Limits,
     config::Config,
     feed::{Machine, ThisMachine},
     server::Server,
@@ -170,6 +171,10 @@ fn config(url: &str) -> Config {
         master_key: Some(MASTER_KEY),
         check_threads: 1,
         view_bytes: 64 << 20,
+        auth: false,
+        jwt: None,
+        tls: None,
+        limits: Limits::default(),
         drain_delay: Duration::ZERO,
         unknown_variables: Vec::new(),
         log: "off".to_owned(),

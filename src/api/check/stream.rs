@@ -21,8 +21,8 @@ use crate::{
             stream_check_interactions_response::Outcome,
         },
     },
+    auth::Pass,
     domain::{
-        caller::Caller,
         fields,
         refusal::{Reason, Refusal},
     },
@@ -37,7 +37,7 @@ type Answer = Pin<Box<dyn Future<Output = StreamCheckInteractionsResponse> + Sen
 /// The answers to a stream of questions.
 pub struct Answers {
     api: CheckApi,
-    caller: Caller,
+    pass: Pass,
     /// `None` = no more are read.
     questions: Option<Streaming<StreamCheckInteractionsRequest>>,
     waiting: FuturesUnordered<Answer>,
@@ -50,14 +50,14 @@ pub struct Answers {
 impl Answers {
     pub(super) fn new(
         api: CheckApi,
-        caller: Caller,
+        pass: Pass,
         questions: Streaming<StreamCheckInteractionsRequest>,
         until: Option<Instant>,
     ) -> Self {
         let closing = Box::pin(api.closing.clone().cancelled_owned());
         Self {
             api,
-            caller,
+            pass,
             questions: Some(questions),
             waiting: FuturesUnordered::new(),
             end: None,
@@ -70,7 +70,8 @@ impl Answers {
         let left = |(at, _): &(Instant, _)| at.saturating_duration_since(Instant::now());
         let left = self.until.as_ref().map_or(CHECK_DEADLINE, left);
         let asked = Asked {
-            caller: self.caller.clone(),
+            caller: self.pass.caller.clone(),
+            pass: self.pass.clone(),
             deadline: left.min(CHECK_DEADLINE),
         };
         let api = self.api.clone();

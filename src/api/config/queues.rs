@@ -8,7 +8,7 @@ use super::{
 use crate::{
     desk::{SetBanRights, UpdateQueuePolicy},
     domain::{
-        caller::{Reach, Scope},
+        caller::Reach,
         fields,
         queue::{MAX_ALLOWED, MAX_ASKED},
         refusal::Refusal,
@@ -22,8 +22,7 @@ impl ConfigApi {
         request: &v1::GetQueuePolicyRequest,
     ) -> Result<v1::GetQueuePolicyResponse, Refusal> {
         let v1::GetQueuePolicyRequest { tenant, queue } = request;
-        let tenant = fields::tenant(tenant)?;
-        asked.caller.needs(Scope::Admin, Reach::Tenant(&tenant))?;
+        let tenant = asked.tenant(tenant)?;
         let policy = self
             .desk
             .queue_policy(&tenant, queue, asked.deadline)
@@ -46,8 +45,7 @@ impl ConfigApi {
             queue_policy,
             update_mask,
         } = request;
-        let tenant = fields::tenant(tenant)?;
-        asked.caller.needs(Scope::Admin, Reach::Tenant(&tenant))?;
+        let tenant = asked.tenant(tenant)?;
         let policy = queue_policy
             .as_ref()
             .ok_or_else(|| Refusal::required("queue_policy"))?;
@@ -75,8 +73,7 @@ impl ConfigApi {
             page_size,
             page_token,
         } = request;
-        let tenant = fields::tenant(tenant)?;
-        asked.caller.needs(Scope::Admin, Reach::Tenant(&tenant))?;
+        let tenant = asked.tenant(tenant)?;
         let page = self
             .desk
             .queue_policies(&tenant, *page_size, page_token, asked.deadline)
@@ -100,8 +97,7 @@ impl ConfigApi {
             rights_profile,
             allowed_queues,
         } = request;
-        let tenant = fields::tenant(tenant)?;
-        asked.caller.needs(Scope::Admin, Reach::Tenant(&tenant))?;
+        let tenant = asked.tenant(tenant)?;
         fields::needed("rights_profile", rights_profile)?;
         let allowed = fields::items("allowed_queues", allowed_queues, MAX_ALLOWED)?;
         fields::queues("allowed_queues", allowed)?;
@@ -127,8 +123,7 @@ impl ConfigApi {
             page_size,
             page_token,
         } = request;
-        let tenant = fields::tenant(tenant)?;
-        asked.caller.needs(Scope::Admin, Reach::Tenant(&tenant))?;
+        let tenant = asked.tenant(tenant)?;
         let page = self
             .desk
             .ban_rights(&tenant, *page_size, page_token, asked.deadline)
@@ -151,19 +146,17 @@ impl ConfigApi {
             queues,
             channel,
         } = request;
-        let tenant = fields::tenant(tenant)?;
-        asked
-            .caller
-            .needs(Scope::Operator, Reach::Tenant(&tenant))?;
+        let tenant = asked.tenant(tenant)?;
         fields::callers_id("actor", actor)?;
-        asked.caller.acting_as(actor)?;
+        let here = Reach::Tenant(&tenant);
+        asked.acting_as(actor, here)?;
         fields::callers_id("rights_profile", rights_profile)?;
-        asked.caller.acting_under(rights_profile)?;
+        let rights_profile = asked.rights_profile(rights_profile, here)?;
         fields::queues("queues", fields::items("queues", queues, MAX_ASKED)?)?;
         let channel = convert::channel("channel", *channel)?;
         let permissions = self
             .desk
-            .test_permission(&tenant, channel, rights_profile, queues, asked.deadline)
+            .test_permission(&tenant, channel, &rights_profile, queues, asked.deadline)
             .await?;
         let told = queues.iter().zip(permissions);
         Ok(v1::TestBanPermissionResponse {

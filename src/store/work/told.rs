@@ -1,7 +1,7 @@
 //! What the feed is told of a transaction.
 
 use super::{SqlWork, Touched};
-use crate::store::{Result, payload, payload::Kind, rows};
+use crate::store::{Result, StoreError, access, payload, payload::Kind, rows};
 
 impl SqlWork {
     /// The payload, read back from what was written (S-11).
@@ -32,6 +32,12 @@ impl SqlWork {
                     .fetch_one(&mut self.tx)
                     .await?;
                 Some((Kind::Queue, payload::queue(&rows::queue_record(&row)?)?))
+            }
+            Touched::Access(principal) => {
+                let now = self.intent.now;
+                let found = access::record(&mut self.tx, &self.say, &principal, now).await?;
+                let record = found.ok_or(StoreError::Corrupt("a principal that was written"))?;
+                Some((Kind::Access, payload::access(&record)?))
             }
             Touched::Tenant => {
                 let row = sqlx::query(self.say.tenant_record.clone())

@@ -1,0 +1,191 @@
+//! Connections as they come in, in the clear or by TLS, each with who is at its other end.
+//!
+//! Whoever connects and says nothing is not waited for: neither for the end of a handshake, nor for the
+//! preface of HTTP/2.
+
+use std::{
+    io,
+    net::TcpListener,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures_util::{Stream, StreamExt};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    time::{Sleep, sleep, timeout},
+};
+use tokio_rustls::server::TlsStream;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::server::Connected;
+
+use super::tls::Tls;
+use crate::auth::Peer;
+
+/// How long a handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+/// The most handshakes under way at once, a listener.
+const HANDSHAKES: usize = 1_024;
+/// How long the preface may take.
+const PREFACE: Duration = Duration::from_secs(10);
+/// How many bytes it has.
+const PREFACE_BYTES: usize = 24;
+
+/// The connections of a listener.
+pub(super) fn incoming(
+    listener: TcpListener,
+    tls: Option<Arc<Tls>>,
+) -> io::Result<impl Stream<Item = io::Result<Connection>>> {
+    let listener = TcpListenerStream::new(tokio::net::TcpListener::from_std(listener)?);
+    let taken = listener.map(move |accepted| {
+        let acceptor = tls.as_ref().map(|tls| tls.acceptor());
+        async move {
+            let stream = accepted?;
+            // Without it the first answers of a connection wait for the peer's delayed ACK, 40 ms.
+            // A socket that does not take it is closed already, as the first read will tell.
+            let _ = stream.set_nodelay(true);
+            let Some(acceptor) = acceptor else {
+                return Ok(Some(Connection::of(Wire::Plain(stream), Peer::default())));
+            };
+            match timeout(HANDSHAKE, acceptor.accept(stream)).await {
+                Ok(Ok(stream)) => {
+                    let peer = peer(&stream);
+                    Ok(Some(Connection::of(Wire::Tls(Box::new(stream)), peer)))
+                }
+                Ok(Err(error)) => {
+                    tracing::debug!(%error, "a TLS handshake failed");
+                    Ok(None)
+                }
+                Err(_) => {
+                    tracing::debug!("a TLS handshake took too long");
+                    Ok(None)
+                }
+            }
+        }
+    });
+    let ready = taken.buffer_unordered(HANDSHAKES);
+    Ok(ready.filter_map(|taken| std::future::ready(taken.transpose())))
+}
+
+/// Who the certificate says is at the other end: its first name that is a URI, else its first DNS name.
+fn peer(stream: &TlsStream<TcpStream>) -> Peer {
+    let (_, session) = stream.get_ref();
+    let certificate = session.peer_certificates().and_then(<[_]>::first);
+    let principal = certificate.and_then(|certificate| {
+        let certificate = webpki::EndEntityCert::try_from(certificate).ok()?;
+        let uri = certificate.valid_uri_names().next();
+        uri.or_else(|| certificate.valid_dns_names().next())
+            .map(Arc::from)
+    });
+    Peer { principal }
+}
+
+enum Wire {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// A connection.
+pub(super) struct Connection {
+    wire: Wire,
+    peer: Peer,
+    /// Until the preface is there.
+    patience: Option<(Pin<Box<Sleep>>, usize)>,
+}
+
+impl Connection {
+    fn of(wire: Wire, peer: Peer) -> Self {
+        Self {
+            wire,
+            peer,
+            patience: Some((Box::pin(sleep(PREFACE)), PREFACE_BYTES)),
+        }
+    }
+}
+
+impl Connected for Connection {
+    type ConnectInfo = Peer;
+
+    fn connect_info(&self) -> Peer {
+        self.peer.clone()
+    }
+}
+
+macro_rules! on_wire {
+    ($connection:expr, $stream:ident => $call:expr) => {
+        match &mut $connection.wire {
+            Wire::Plain(stream) => {
+                let $stream = Pin::new(stream);
+                $call
+            }
+            Wire::Tls(stream) => {
+                let $stream = Pin::new(&mut **stream);
+                $call
+            }
+        }
+    };
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = on_wire!(self, stream => stream.poll_read(context, buffer));
+        let Some((patience, missing)) = &mut self.patience else {
+            return read;
+        };
+        match read {
+            Poll::Pending => {
+                if patience.as_mut().poll(context).is_ready() {
+                    return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+                }
+            }
+            Poll::Ready(_) => {
+                *missing = missing.saturating_sub(buffer.filled().len() - before);
+                if *missing == 0 {
+                    self.patience = None;
+                }
+            }
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        on_wire!(self, stream => stream.poll_write(context, bytes))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        on_wire!(self, stream => stream.poll_flush(context))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        on_wire!(self, stream => stream.poll_shutdown(context))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        on_wire!(self, stream => stream.poll_write_vectored(context, slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match &self.wire {
+            Wire::Plain(stream) => stream.is_write_vectored(),
+            Wire::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+}
