@@ -78,6 +78,8 @@ mod interaction;
 mod issuer;
 #[path = "it/ladder.rs"]
 mod ladder;
+#[path = "it/lasting.rs"]
+mod lasting;
 #[path = "it/links.rs"]
 mod links;
 #[path = "it/listing.rs"]
