@@ -25,9 +25,9 @@ use crate::{
     config::Config,
     desk::Desk,
     domain::keys::MasterKey,
-    feed::{self, Feed, Machine, ThisMachine},
+    feed::{self, Feed, Machine, Source, ThisMachine},
     keeper::Keeper,
-    store::{self, Place},
+    store::{self, Place, Store},
     tally::{self, Tally},
     telemetry::Counters,
     views::Views,
@@ -132,19 +132,8 @@ impl Server {
         )?;
 
         let (fail, failed) = oneshot::channel();
-        let follows = {
-            let (store, quiet) = (Arc::clone(&store), ending.quiet.clone());
-            async move {
-                match boot::prepare(&*store, &keys, &quiet).await {
-                    Ok(true) => {
-                        feed::run(source, store, views, feed::Options::default(), quiet).await;
-                    }
-                    Ok(false) => {}
-                    // Nobody listens any more: the server is ending anyway.
-                    Err(error) => drop(fail.send(error)),
-                }
-            }
-        };
+        let (base, quiet) = (Arc::clone(&store), ending.quiet.clone());
+        let follows = follow(source, base, views, keys, fail, quiet);
         let mut threads = vec![listen::on_thread("feed", follows)?];
         let (check, admin, metrics) = bound.addresses()?;
         threads.extend(listen::serve(
@@ -296,6 +285,23 @@ async fn door(
     };
     let guard = Guard::new(feed.clone(), keys, issuer.as_ref());
     Ok((Door::Guarded(Box::new(guard)), issuer))
+}
+
+/// Has the views follow the feed until all is quiet; tells what fails for good.
+async fn follow(
+    source: Source,
+    store: Arc<dyn Store>,
+    views: Views,
+    keys: MasterKey,
+    fail: oneshot::Sender<anyhow::Error>,
+    quiet: CancellationToken,
+) {
+    match boot::prepare(&*store, &keys, &quiet).await {
+        Ok(true) => feed::run(source, store, views, feed::Options::default(), quiet).await,
+        Ok(false) => {}
+        // Nobody listens any more: the server is ending anyway.
+        Err(error) => drop(fail.send(error)),
+    }
 }
 
 /// Takes over the issuer's keys and the TLS files as they change.

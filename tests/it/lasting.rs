@@ -40,10 +40,7 @@ async fn end<T>(mut answers: Streaming<T>) -> Result<Response<()>, Status> {
     }
 }
 
-async fn watch(
-    all: &Guarded,
-    key: &str,
-) -> Streaming<bancheck::api::v1::WatchChangesResponse> {
+async fn watch(all: &Guarded, key: &str) -> Streaming<bancheck::api::v1::WatchChangesResponse> {
     let request = WatchChangesRequest {
         tenant: TENANT.to_owned(),
         ..WatchChangesRequest::default()
