@@ -47,14 +47,16 @@ use async_trait::async_trait;
 use uuid::{ContextV7, Uuid};
 
 pub use self::{
+    access::AccessStore,
     error::{Result, StoreError},
     export::BanSink,
     read::{Aged, BanFilter, BanOrder, BanPage, Cursor, EventFilter, ExceptionFilter},
     rows::{Added, Answer, NewBan},
     upkeep::{Agenda, Matched, Purged, Sweep, Swept, Turn, Upkeep},
+    work::AccessWork,
 };
 use crate::domain::{
-    access::{AccessRecord, ApiKey, KeyId, Principal},
+    access::AccessRecord,
     ban::Ban,
     clock::Timestamp,
     exception::{Exception, Lifted},
@@ -205,7 +207,7 @@ pub struct Event {
 ///
 /// Dropped without [`Self::commit`], nothing of it remains.
 #[async_trait]
-pub trait Work: Send {
+pub trait Work: AccessWork + Send {
     /// Says when the work happens, read once the tenant is locked: on one pod the order of instants
     /// is then that of commits.
     fn at(&mut self, now: Timestamp);
@@ -349,27 +351,6 @@ pub trait Work: Send {
     /// in the background ([`Upkeep::purge_tenant`]).
     async fn delete_tenant(&mut self) -> Result<()>;
 
-    /// A principal; of the deployment's work, like the six below.
-    async fn principal(&mut self, name: &str) -> Result<Option<Principal>>;
-
-    /// How many principals there are.
-    async fn count_principals(&mut self) -> Result<i64>;
-
-    /// Writes a principal and its grants.
-    async fn set_principal(&mut self, principal: &Principal) -> Result<()>;
-
-    /// A key.
-    async fn api_key(&mut self, id: KeyId) -> Result<Option<ApiKey>>;
-
-    /// The keys of a principal, ended ones too.
-    async fn api_keys_of(&mut self, principal: &str) -> Result<Vec<ApiKey>>;
-
-    /// Makes a key of a principal that is there.
-    async fn add_api_key(&mut self, key: &ApiKey, lock: [u8; 32]) -> Result<()>;
-
-    /// Writes when a key ends, and whether it is revoked.
-    async fn end_api_key(&mut self, key: &ApiKey) -> Result<()>;
-
     /// Notes what happened, in the same transaction (S-3).
     async fn note(&mut self, event: &Event) -> Result<()>;
 
@@ -467,7 +448,7 @@ pub trait FeedLink: Send {
 
 /// The promise; see the module's clauses.
 #[async_trait]
-pub trait Store: Upkeep + Send + Sync + 'static {
+pub trait Store: AccessStore + Upkeep + Send + Sync + 'static {
     /// Brings the schema up to date, one process at a time.
     async fn migrate(&self) -> Result<()>;
 
@@ -606,15 +587,6 @@ pub trait Store: Upkeep + Send + Sync + 'static {
 
     /// A page of bans.
     async fn bans(&self, tenant: &TenantId, filter: &BanFilter) -> Result<BanPage>;
-
-    /// A principal.
-    async fn principal(&self, name: &str) -> Result<Option<Principal>>;
-
-    /// Principals from one on, in the order of their names.
-    async fn principals(&self, after: &str, limit: i64) -> Result<Vec<Principal>>;
-
-    /// Keys from one on, in the order of their ids; of one principal, or of all where none is named.
-    async fn api_keys(&self, principal: &str, after: &str, limit: i64) -> Result<Vec<ApiKey>>;
 
     /// A page of events, oldest first.
     async fn events(&self, tenant: &TenantId, filter: &EventFilter) -> Result<Vec<Event>>;

@@ -1,18 +1,22 @@
 //! Principals and their keys, by the statements of one store.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
+use async_trait::async_trait;
 use sqlx::Row;
 
 use super::{
-    Result,
+    Begun, Intent, Result,
     pool::Lent,
     rows::{self, ApiKeyRow},
+    shared::SqlStore,
     sql::Statements,
+    work::SqlWork,
 };
 use crate::domain::{
     access::{AccessRecord, ApiKey, KeyId, KeyRecord, Principal},
     clock::Timestamp,
+    policy::TenantSettings,
 };
 
 /// For how long a key that is over is still told from one that never was, in microseconds: a week.
@@ -178,4 +182,48 @@ async fn keys(
         .fetch_all(conn)
         .await?;
     found.iter().map(rows::key_record).collect()
+}
+
+/// Reading who may ask what.
+#[async_trait]
+pub trait AccessStore {
+    /// A principal.
+    async fn principal(&self, name: &str) -> Result<Option<Principal>>;
+
+    /// Principals from one on, in the order of their names.
+    async fn principals(&self, after: &str, limit: i64) -> Result<Vec<Principal>>;
+
+    /// Keys from one on, in the order of their ids; of one principal, or of all where none is named.
+    async fn api_keys(&self, principal: &str, after: &str, limit: i64) -> Result<Vec<ApiKey>>;
+}
+
+#[async_trait]
+impl AccessStore for SqlStore {
+    async fn principal(&self, name: &str) -> Result<Option<Principal>> {
+        principal(&mut self.readers.lend().await?, &self.say, name).await
+    }
+
+    async fn principals(&self, after: &str, limit: i64) -> Result<Vec<Principal>> {
+        principals(&mut self.readers.lend().await?, &self.say, after, limit).await
+    }
+
+    async fn api_keys(&self, principal: &str, after: &str, limit: i64) -> Result<Vec<ApiKey>> {
+        let mut lent = self.readers.lend().await?;
+        api_keys(&mut lent, &self.say, principal, after, limit).await
+    }
+}
+
+impl SqlStore {
+    /// Begins a write on what is about all tenants.
+    pub(super) async fn begin_access(&self, mut tx: Lent, intent: &Intent) -> Result<Begun> {
+        sqlx::query(self.say.lock_access.clone())
+            .fetch_one(&mut tx)
+            .await?;
+        if let Some(begun) = self.replayed(intent, &mut tx).await? {
+            return Ok(begun);
+        }
+        let (say, settings) = (Arc::clone(&self.say), TenantSettings::default());
+        let work = SqlWork::new(tx, say, intent.clone(), settings);
+        Ok(Begun::Open(Box::new(work)))
+    }
 }

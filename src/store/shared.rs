@@ -18,7 +18,6 @@ use super::{
     work::SqlWork,
 };
 use crate::domain::{
-    access::{ApiKey, Principal},
     ban::Ban,
     clock::Timestamp,
     exception::{Exception, Lifted},
@@ -126,20 +125,7 @@ impl SqlStore {
         }))
     }
 
-    /// Begins a write on what is about all tenants.
-    async fn begin_access(&self, mut tx: Lent, intent: &Intent) -> Result<Begun> {
-        sqlx::query(self.say.lock_access.clone())
-            .fetch_one(&mut tx)
-            .await?;
-        if let Some(begun) = self.replayed(intent, &mut tx).await? {
-            return Ok(begun);
-        }
-        let (say, settings) = (Arc::clone(&self.say), TenantSettings::default());
-        let work = SqlWork::new(tx, say, intent.clone(), settings);
-        Ok(Begun::Open(Box::new(work)))
-    }
-
-    async fn replayed(&self, intent: &Intent, conn: &mut Lent) -> Result<Option<Begun>> {
+    pub(super) async fn replayed(&self, intent: &Intent, conn: &mut Lent) -> Result<Option<Begun>> {
         let found = sqlx::query(self.say.request.clone())
             .bind(intent.tenant.as_str().to_owned())
             .bind(intent.rpc)
@@ -597,19 +583,6 @@ impl Store for SqlStore {
 
     async fn events_of(&self, tenant: &TenantId, nonces: &[Nonce]) -> Result<Vec<(Nonce, Event)>> {
         read::events_of(&self.readers, &self.say, tenant, nonces).await
-    }
-
-    async fn principal(&self, name: &str) -> Result<Option<Principal>> {
-        access::principal(&mut self.readers.lend().await?, &self.say, name).await
-    }
-
-    async fn principals(&self, after: &str, limit: i64) -> Result<Vec<Principal>> {
-        access::principals(&mut self.readers.lend().await?, &self.say, after, limit).await
-    }
-
-    async fn api_keys(&self, principal: &str, after: &str, limit: i64) -> Result<Vec<ApiKey>> {
-        let mut lent = self.readers.lend().await?;
-        access::api_keys(&mut lent, &self.say, principal, after, limit).await
     }
 
     async fn bans(&self, tenant: &TenantId, filter: &BanFilter) -> Result<BanPage> {

@@ -4,109 +4,16 @@
 //! a caller ever becomes part of one. Rows come in as one JSON parameter, so a chunk of a thousand
 //! bans is three statements, not three thousand.
 
+mod dialect;
 mod pieces;
 
 use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 
+pub(super) use self::dialect::{Dialect, POSTGRES, SQLITE};
 use self::pieces::{
     BAN_COLUMNS, BAN_FILTER, BESIDE, CONFIGURATION, DROPPED, END, ENFORCED, EVENT_COLUMNS,
     EXCEPTION_RECORDS, FORM_COLUMNS, KEY_COLUMNS, LIKENESS_COLUMNS, MATCH_COLUMNS, RENEWAL_COLUMNS,
     SHOWN, TARGET_COLUMNS, WHOLE_BAN, WHOLE_EXCEPTION, WHOLE_LIST, WHOLE_POLICY,
-};
-
-/// The words in which two databases differ.
-#[derive(Debug)]
-pub(super) struct Dialect {
-    /// Opens a transaction that writes.
-    pub(super) begin_write: &'static str,
-    /// Opens a transaction that reads one snapshot.
-    pub(super) begin_read: &'static str,
-    /// Opens a transaction that does nothing but be there.
-    pub(super) begin_turn: &'static str,
-    /// Whether the keeper's turn is ours until the transaction ends.
-    turn: &'static str,
-    /// Locks the rows of a SELECT till the end of the transaction.
-    lock: &'static str,
-    /// Gathers JSON values into an array.
-    gather: &'static str,
-    /// Makes a JSON object of names and values.
-    object: &'static str,
-    /// Makes a JSON array of values.
-    array: &'static str,
-    /// Whether this server only follows another.
-    recovery: &'static str,
-    /// Whether this is the timeline that the epoch was agreed on; a promoted server begins another.
-    agreed: &'static str,
-    /// The server's clock, in microseconds.
-    clock: &'static str,
-    /// The strings of a JSON array, as a table `r(value)`.
-    texts: fn(parameter: &str) -> String,
-    /// The rows of a JSON array, as a table `r` of these columns.
-    rows: fn(parameter: &str, columns: &str) -> String,
-    /// Whether each of those rows is an array of values in the order of the columns, which SQLite
-    /// takes in a third quicker, and not an object, which Postgres takes apart in one go.
-    by_place: bool,
-}
-
-pub(super) static POSTGRES: Dialect = Dialect {
-    begin_write: concat!(
-        "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = on; ",
-        "SET LOCAL lock_timeout = '2s'; SET LOCAL idle_in_transaction_session_timeout = '1500ms'"
-    ),
-    begin_read: concat!(
-        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; ",
-        "SET LOCAL idle_in_transaction_session_timeout = '10s'"
-    ),
-    begin_turn: concat!(
-        "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; ",
-        "SET LOCAL idle_in_transaction_session_timeout = '5s'"
-    ),
-    // A lock of the transaction's own: it goes with whoever held it, and a pooler knows of it.
-    turn: "(pg_try_advisory_xact_lock(7166011403264135527))::int",
-    lock: "FOR NO KEY UPDATE",
-    gather: "json_agg",
-    object: "json_build_object",
-    array: "json_build_array",
-    recovery: "(pg_is_in_recovery())::int",
-    agreed: "(CASE WHEN pg_is_in_recovery() THEN 1 ELSE
-                  coalesce((SELECT (right(value, 8) = left(pg_walfile_name(pg_current_wal_lsn()), 8))::int
-                            FROM meta WHERE name = 'server'), 1) END)",
-    clock: "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
-    texts: |parameter| format!("json_array_elements_text(CAST({parameter} AS json)) AS r(value)"),
-    rows: |parameter, columns| {
-        format!("json_to_recordset(CAST({parameter} AS json)) AS r({columns})")
-    },
-    by_place: false,
-};
-
-pub(super) static SQLITE: Dialect = Dialect {
-    begin_write: "BEGIN IMMEDIATE",
-    begin_read: "BEGIN",
-    begin_turn: "BEGIN",
-    // The file is one process's own.
-    turn: "1",
-    lock: "",
-    gather: "json_group_array",
-    object: "json_object",
-    array: "json_array",
-    recovery: "0",
-    agreed: "1",
-    clock: "CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
-    texts: |parameter| format!("json_each({parameter}) AS r"),
-    rows: |parameter, columns| {
-        let names = columns
-            .split(", ")
-            .filter_map(|column| column.split(' ').next());
-        let fields: Vec<_> = names
-            .enumerate()
-            .map(|(place, name)| format!("value ->> {place} AS {name}"))
-            .collect();
-        format!(
-            "(SELECT {} FROM json_each({parameter})) AS r",
-            fields.join(", ")
-        )
-    },
-    by_place: true,
 };
 
 macro_rules! statements {

@@ -1,5 +1,6 @@
 //! One transaction on one tenant.
 
+mod access;
 mod exceptions;
 mod extend;
 mod reach;
@@ -11,16 +12,17 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use sqlx::Row;
 
+pub use self::access::AccessWork;
+
 use super::{
     Added, Answer, Event, Intent, Lifting, MAX_CHUNK, NewBan, NewException, Renewal, Result,
-    StoreError, Work, access,
+    StoreError, Work,
     pool::Lent,
     queues,
     rows::{self, BanRow, ListRow, PolicyRow, SettingsRow, number},
     sql::Statements,
 };
 use crate::domain::{
-    access::{ApiKey, KeyId, Principal},
     ban::Ban,
     clock::Timestamp,
     exception::{Exception, Lifted},
@@ -523,37 +525,6 @@ impl Work for SqlWork {
             .await?;
         self.touch(Touched::Tenant);
         Ok(())
-    }
-
-    async fn principal(&mut self, name: &str) -> Result<Option<Principal>> {
-        access::principal(&mut self.tx, &self.say, name).await
-    }
-
-    async fn count_principals(&mut self) -> Result<i64> {
-        access::count_principals(&mut self.tx, &self.say).await
-    }
-
-    async fn set_principal(&mut self, principal: &Principal) -> Result<()> {
-        self.touch(Touched::Access(principal.name.clone()));
-        access::set_principal(&mut self.tx, &self.say, principal).await
-    }
-
-    async fn api_key(&mut self, id: KeyId) -> Result<Option<ApiKey>> {
-        access::api_key(&mut self.tx, &self.say, id).await
-    }
-
-    async fn api_keys_of(&mut self, principal: &str) -> Result<Vec<ApiKey>> {
-        access::api_keys(&mut self.tx, &self.say, principal, "", i64::MAX).await
-    }
-
-    async fn add_api_key(&mut self, key: &ApiKey, lock: [u8; 32]) -> Result<()> {
-        self.touch(Touched::Access(key.principal.clone()));
-        access::add_api_key(&mut self.tx, &self.say, key, lock).await
-    }
-
-    async fn end_api_key(&mut self, key: &ApiKey) -> Result<()> {
-        self.touch(Touched::Access(key.principal.clone()));
-        access::end_api_key(&mut self.tx, &self.say, key).await
     }
 
     async fn note(&mut self, event: &Event) -> Result<()> {

@@ -18,9 +18,9 @@ use bancheck::{
         view::index::Key,
     },
     store::{
-        Aged, Agenda, Answer, BanFilter, BanPage, BanSink, Begun, Concerning, Directory, Event,
-        EventFilter, ExceptionFilter, FeedLink, Intent, LoadSink, LoadedTenant, Matched, Purged,
-        Result, Store, StoreError, Sweep, Swept, Tail, Turn, Upkeep,
+        AccessStore, Aged, Agenda, Answer, BanFilter, BanPage, BanSink, Begun, Concerning,
+        Directory, Event, EventFilter, ExceptionFilter, FeedLink, Intent, LoadSink, LoadedTenant,
+        Matched, Purged, Result, Store, StoreError, Sweep, Swept, Tail, Turn, Upkeep,
     },
 };
 use tokio::time::{Instant, timeout_at};
@@ -406,18 +406,6 @@ impl Store for PodStore {
         unneeded("events_of")
     }
 
-    async fn principal(&self, _name: &str) -> Result<Option<Principal>> {
-        unneeded("principal")
-    }
-
-    async fn principals(&self, _after: &str, _limit: i64) -> Result<Vec<Principal>> {
-        unneeded("principals")
-    }
-
-    async fn api_keys(&self, _of: &str, _after: &str, _limit: i64) -> Result<Vec<ApiKey>> {
-        unneeded("api_keys")
-    }
-
     async fn bans(&self, _tenant: &TenantId, _filter: &BanFilter) -> Result<BanPage> {
         unneeded("bans")
     }
@@ -479,5 +467,20 @@ impl Upkeep for PodStore {
 
     async fn prune(&self, _before: Timestamp) -> Result<()> {
         unneeded("prune")
+    }
+}
+
+#[async_trait]
+impl AccessStore for PodStore {
+    async fn principal(&self, _name: &str) -> Result<Option<Principal>> {
+        unneeded("principal")
+    }
+
+    async fn principals(&self, _after: &str, _limit: i64) -> Result<Vec<Principal>> {
+        unneeded("principals")
+    }
+
+    async fn api_keys(&self, _of: &str, _after: &str, _limit: i64) -> Result<Vec<ApiKey>> {
+        unneeded("api_keys")
     }
 }

@@ -22,8 +22,8 @@ use bancheck::{
         view::index::Key,
     },
     store::{
-        Added, Answer, Event, Intent, Lifting, NewBan, NewException, Renewal, Result, StoreError,
-        Work,
+        AccessWork, Added, Answer, Event, Intent, Lifting, NewBan, NewException, Renewal, Result,
+        StoreError, Work,
     },
 };
 use tokio::{
@@ -443,34 +443,6 @@ impl Work for ModelWork {
         unneeded("set_list")
     }
 
-    async fn principal(&mut self, _name: &str) -> Result<Option<Principal>> {
-        unneeded("principal")
-    }
-
-    async fn count_principals(&mut self) -> Result<i64> {
-        unneeded("count_principals")
-    }
-
-    async fn set_principal(&mut self, _principal: &Principal) -> Result<()> {
-        unneeded("set_principal")
-    }
-
-    async fn api_key(&mut self, _id: KeyId) -> Result<Option<ApiKey>> {
-        unneeded("api_key")
-    }
-
-    async fn api_keys_of(&mut self, _principal: &str) -> Result<Vec<ApiKey>> {
-        unneeded("api_keys_of")
-    }
-
-    async fn add_api_key(&mut self, _key: &ApiKey, _lock: [u8; 32]) -> Result<()> {
-        unneeded("add_api_key")
-    }
-
-    async fn end_api_key(&mut self, _key: &ApiKey) -> Result<()> {
-        unneeded("end_api_key")
-    }
-
     async fn set_list_queues(&mut self, list: &BanList) -> Result<()> {
         self.statement().await?;
         self.after.lists.insert(list.list_id.clone(), list.clone());
@@ -593,5 +565,36 @@ impl ModelWork {
             answer,
         };
         database.commit(commit, numbered)
+    }
+}
+
+#[async_trait]
+impl AccessWork for ModelWork {
+    async fn principal(&mut self, _name: &str) -> Result<Option<Principal>> {
+        unneeded("principal")
+    }
+
+    async fn count_principals(&mut self) -> Result<i64> {
+        unneeded("count_principals")
+    }
+
+    async fn set_principal(&mut self, _principal: &Principal) -> Result<()> {
+        unneeded("set_principal")
+    }
+
+    async fn api_key(&mut self, _id: KeyId) -> Result<Option<ApiKey>> {
+        unneeded("api_key")
+    }
+
+    async fn api_keys_of(&mut self, _principal: &str) -> Result<Vec<ApiKey>> {
+        unneeded("api_keys_of")
+    }
+
+    async fn add_api_key(&mut self, _key: &ApiKey, _lock: [u8; 32]) -> Result<()> {
+        unneeded("add_api_key")
+    }
+
+    async fn end_api_key(&mut self, _key: &ApiKey) -> Result<()> {
+        unneeded("end_api_key")
     }
 }
