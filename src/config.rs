@@ -190,7 +190,7 @@ pub const SETTINGS: &[Setting] = &[
 ];
 
 /// Variables of the client and of the test suite, which are not the server's.
-const OTHERS: [&str; 9] = [
+const OTHERS: [&str; 10] = [
     "BANCHECK_ENDPOINT",
     "BANCHECK_ADMIN_ENDPOINT",
     "BANCHECK_TOKEN",
@@ -200,6 +200,7 @@ const OTHERS: [&str; 9] = [
     "BANCHECK_CA",
     "BANCHECK_CLIENT_CERT",
     "BANCHECK_CLIENT_KEY",
+    "BANCHECK_SERVER_NAME",
 ];
 
 /// The file in an embedded store's folder that holds a key to everything.

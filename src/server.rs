@@ -128,7 +128,7 @@ impl Server {
             feed.clone(),
             counters,
             views.clone(),
-            ending.close.clone(),
+            ending.clone(),
         )?;
 
         let (fail, failed) = oneshot::channel();
@@ -146,7 +146,7 @@ impl Server {
             &ending.close,
         )?);
         let on_admin = admin_runtime.handle();
-        tasks.spawn_on(services.clone().tell_health(ending.drain.clone()), on_admin);
+        tasks.spawn_on(services.clone().tell_health(), on_admin);
         tasks.spawn_on(keeper.run(ending.close.clone()), on_admin);
         let counting = tally::run(tally, store, ending.quiet.clone());
         let counting = on_admin.spawn(counting);

@@ -51,6 +51,9 @@ pub(crate) struct Connection {
     /// https:// [default: those of the web]
     #[arg(long, global = true, env = "BANCHECK_CA", value_name = "FILE", help_heading = HEADING)]
     ca: Option<PathBuf>,
+    /// Name that the server's certificate has to bear [default: the host of the address]
+    #[arg(long, global = true, env = "BANCHECK_SERVER_NAME", value_name = "NAME", help_heading = HEADING)]
+    server_name: Option<String>,
     /// File of the certificate to show to the server, in PEM [default: none]
     #[arg(long, global = true, env = "BANCHECK_CLIENT_CERT", value_name = "FILE", help_heading = HEADING)]
     #[arg(requires = "client_key")]
@@ -228,6 +231,10 @@ impl Connection {
         let config = match &self.ca {
             Some(ca) => config.ca_certificate(Certificate::from_pem(read(ca)?)),
             None => config.with_webpki_roots(),
+        };
+        let config = match &self.server_name {
+            Some(name) => config.domain_name(name),
+            None => config,
         };
         Ok(match (&self.client_cert, &self.client_key) {
             (Some(cert), Some(key)) => config.identity(Identity::from_pem(read(cert)?, read(key)?)),

@@ -5,7 +5,6 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Context;
 use axum::{Router, extract::State, http::Uri, routing::get};
 use http::StatusCode;
-use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic_health::{
     ServingStatus,
@@ -14,7 +13,7 @@ use tonic_health::{
 };
 use tonic_reflection::server::Builder as Reflection;
 
-use super::resident;
+use super::{Ending, resident};
 use crate::{
     api::{
         AccessApi, AdminApi, Bounded, CheckApi, ConfigApi, DESCRIPTORS, DiagnosticApi, Elsewhere,
@@ -50,8 +49,7 @@ pub(super) struct Services {
     counters: Arc<Counters>,
     pub(super) views: Views,
     health: HealthReporter,
-    /// Told when what never ends by itself is to end.
-    closing: CancellationToken,
+    ending: Ending,
 }
 
 impl Services {
@@ -62,7 +60,7 @@ impl Services {
         feed: Feed,
         counters: Arc<Counters>,
         views: Views,
-        closing: CancellationToken,
+        ending: Ending,
     ) -> anyhow::Result<Self> {
         // Built once here so that a broken contract stops the start, not a request.
         reflection(Routes::default()).context("the contract's descriptors cannot be served")?;
@@ -75,7 +73,7 @@ impl Services {
             counters,
             views,
             health,
-            closing,
+            ending,
         })
     }
 
@@ -86,7 +84,7 @@ impl Services {
     }
 
     fn with_check(&self, routes: Routes) -> Routes {
-        let api = CheckApi::new(Arc::clone(&self.checker), self.closing.clone());
+        let api = CheckApi::new(Arc::clone(&self.checker), self.ending.close.clone());
         routes.add_service(Bounded::check(api))
     }
 
@@ -155,7 +153,7 @@ impl Services {
     ///
     /// Checks are served once the pod is warm, and from then on whatever becomes of the database;
     /// the desk needs it.
-    pub(super) async fn tell_health(self, stop: CancellationToken) {
+    pub(super) async fn tell_health(self) {
         self.health
             .set_service_status("", ServingStatus::Serving)
             .await;
@@ -164,7 +162,7 @@ impl Services {
         let mut was_fresh = true;
         loop {
             tokio::select! {
-                () = stop.cancelled() => return,
+                () = self.ending.drain.cancelled() => return,
                 _ = beat.tick() => {}
             }
             let standing = self.feed.standing();
@@ -235,7 +233,9 @@ fn otherwise(routes: Routes, elsewhere: Elsewhere) -> Routes {
 }
 
 async fn readyz(State(all): State<Services>) -> (StatusCode, &'static str) {
-    if all.feed.is_warm() {
+    if all.ending.drain.is_cancelled() {
+        (StatusCode::SERVICE_UNAVAILABLE, "ending\n")
+    } else if all.feed.is_warm() {
         (StatusCode::OK, "ready\n")
     } else {
         (

@@ -296,25 +296,32 @@ fn who_speaks_in_the_clear_or_says_nothing_is_not_waited_for() {
 #[test]
 fn the_command_line_speaks_tls() {
     let here = Secured::start();
-    let ask = |more: &[&str]| {
+    let ask = |host: &str, more: &[&str]| {
         let address = here.server.admin_address();
         let mut command = Command::new(env!("CARGO_BIN_EXE_bancheck"));
         command
             .args(["grant", "list", "--output", "csv", "--admin-endpoint"])
-            .arg(format!("https://localhost:{}", address.port()))
+            .arg(format!("https://{host}:{}", address.port()))
             .args(more)
             .env("BANCHECK_TOKEN", &here.root);
         command.output().expect("the command runs")
     };
     fs::write(here.file("trusted.pem"), &here.authority.pem).expect("a file");
     let trusted = here.file("trusted.pem");
-    let answered = ask(&["--ca", trusted.to_str().expect("a path")]);
+    let trusted = ["--ca", trusted.to_str().expect("a path")];
+    let answered = ask("localhost", &trusted);
     let told = String::from_utf8_lossy(&answered.stdout);
     let said = String::from_utf8_lossy(&answered.stderr);
     assert!(
         answered.status.success() && told.contains("local-admin"),
         "{told}{said}"
     );
-    assert!(!ask(&[]).status.success(), "nobody vouches for the server");
+    let by = |host, more: &[&str]| ask(host, &[&trusted, more].concat()).status.success();
+    assert!(by("127.0.0.1", &["--server-name", "localhost"]));
+    assert!(!by("127.0.0.1", &[]), "the certificate is of another name");
+    assert!(
+        !ask("localhost", &[]).status.success(),
+        "nobody vouches for the server"
+    );
     drop(here.database);
 }

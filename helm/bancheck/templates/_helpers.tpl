@@ -62,8 +62,6 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if .Values.podDisruptionBudget.enabled }}
 {{- fail "podDisruptionBudget.enabled needs Postgres: with one pod on embedded SQLite it would only block node drains" }}
 {{- end }}
-{{- else if not .Values.insecureAllowAnonymous }}
-{{- fail "callers are not asked who they are, so without insecureAllowAnonymous pods answer nobody but themselves: let a NetworkPolicy (networkPolicy.enabled) or a mesh decide who reaches them, then set insecureAllowAnonymous=true" }}
 {{- else if not .Values.masterKey.existingSecret }}
 {{- fail "Postgres needs a master key, the same for every pod: make one with `bancheck key generate`, put it into a Secret and set masterKey.existingSecret" }}
 {{- end }}
@@ -76,9 +74,62 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if and .Values.autoscaling.enabled (gt (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas)) }}
 {{- fail "autoscaling.minReplicas is above autoscaling.maxReplicas" }}
 {{- end }}
-{{- range $name := list "check_listen" "admin_listen" "metrics_listen" "data_dir" "database_url" "master_key" "feed_bell" "drain_delay_seconds" "insecure_allow_anonymous" }}
+{{- include "bancheck.judgeAccess" . }}
+{{- range $name := list "check_listen" "admin_listen" "metrics_listen" "data_dir" "database_url" "master_key" "feed_bell" "drain_delay_seconds" "auth" "insecure_allow_anonymous" "jwt_issuer" "jwt_audience" "jwt_jwks" "jwt_algorithms" "tls_cert" "tls_key" "tls_client_ca" "tls_client_crl" "tls_client_required" }}
 {{- if hasKey $.Values.config $name }}
 {{- fail (printf "config.%s is set by the chart itself; see values.yaml for the value that stands for it" $name) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* The same of who may ask, and of TLS. */}}
+{{- define "bancheck.judgeAccess" -}}
+{{- with .Values.auth.jwt }}
+{{- $keys := or .jwksUrl .jwksConfigMap }}
+{{- if and .jwksUrl .jwksConfigMap }}
+{{- fail "auth.jwt.jwksUrl and auth.jwt.jwksConfigMap both say where the issuer's keys are: set one" }}
+{{- end }}
+{{- if and (or .issuer .audience $keys) (not (and .issuer .audience $keys)) }}
+{{- fail "tokens (JWT) need auth.jwt.issuer, auth.jwt.audience, and auth.jwt.jwksUrl or auth.jwt.jwksConfigMap" }}
+{{- end }}
+{{- if and .issuer (not $.Values.auth.enabled) }}
+{{- fail "auth.jwt says whose tokens are taken, but with auth.enabled=false nobody is asked for one" }}
+{{- end }}
+{{- end }}
+{{- with .Values.tls.clientCa }}
+{{- if and (or .crlKey .required) (not .existingSecret) }}
+{{- fail "tls.clientCa.crlKey and tls.clientCa.required need tls.clientCa.existingSecret" }}
+{{- end }}
+{{- if and .existingSecret (not $.Values.tls.existingSecret) }}
+{{- fail "certificates of clients need TLS: set tls.existingSecret" }}
+{{- end }}
+{{- if and .existingSecret (not $.Values.auth.enabled) (not .required) }}
+{{- fail "tls.clientCa says whose certificates are taken, but with auth.enabled=false nobody needs one: set tls.clientCa.required, or auth.enabled" }}
+{{- end }}
+{{- if and .required (not (include "bancheck.onPostgres" $)) }}
+{{- fail "tls.clientCa.required needs Postgres: on embedded SQLite the first key is made over the listener, by a command line in the pod that has no certificate to show" }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* The name in the certificate. */}}
+{{- define "bancheck.serverName" -}}
+{{- default (printf "%s.%s.svc" (include "bancheck.fullname" .) .Release.Namespace) .Values.tls.serverName }}
+{{- end }}
+
+{{/* How to speak with the server: from: "127.0.0.1" or the Service's name. */}}
+{{- define "bancheck.clientEnv" -}}
+{{- $scheme := ternary "https" "http" (not (empty .context.Values.tls.existingSecret)) }}
+- name: BANCHECK_ENDPOINT
+  value: {{ printf "%s://%s:%v" $scheme .host .checkPort | quote }}
+- name: BANCHECK_ADMIN_ENDPOINT
+  value: {{ printf "%s://%s:%v" $scheme .host .adminPort | quote }}
+{{- if .context.Values.tls.existingSecret }}
+- name: BANCHECK_SERVER_NAME
+  value: {{ include "bancheck.serverName" .context | quote }}
+{{- with .context.Values.tls.caKey }}
+- name: BANCHECK_CA
+  value: /etc/bancheck/tls/{{ . }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -86,24 +137,46 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{/* What the server and the migration both need to find the database. */}}
 {{- define "bancheck.databaseEnv" -}}
 {{- if include "bancheck.onPostgres" . }}
-- name: BANCHECK_DATABASE_URL
-  valueFrom:
-    secretKeyRef:
-      name: {{ .Values.database.existingSecret }}
-      key: {{ .Values.database.key }}
+- name: BANCHECK_DATABASE_URL_FILE
+  value: /etc/bancheck/secrets/database-url
 {{- end }}
 {{- if .Values.masterKey.existingSecret }}
-- name: BANCHECK_MASTER_KEY
-  valueFrom:
-    secretKeyRef:
-      name: {{ .Values.masterKey.existingSecret }}
-      key: {{ .Values.masterKey.key }}
+- name: BANCHECK_MASTER_KEY_FILE
+  value: /etc/bancheck/secrets/master-key
 {{- end }}
 {{- end }}
 
-{{/* One probe: over gRPC, or over HTTP while gRPC listens on loopback only. */}}
+{{/* "yes" where there are secrets of the database's. */}}
+{{- define "bancheck.hasSecrets" -}}
+{{- if or .Values.database.existingSecret .Values.masterKey.existingSecret }}yes{{ end }}
+{{- end }}
+
+{{- define "bancheck.secretsMount" -}}
+- name: secrets
+  mountPath: /etc/bancheck/secrets
+  readOnly: true
+{{- end }}
+
+{{/* As files, since variables are shown by whatever shows a process. */}}
+{{- define "bancheck.secretsVolume" -}}
+- name: secrets
+  projected:
+    defaultMode: 0440
+    sources:
+      {{- range $path, $secret := dict "database-url" .Values.database "master-key" .Values.masterKey }}
+      {{- if $secret.existingSecret }}
+      - secret:
+          name: {{ $secret.existingSecret }}
+          items:
+            - key: {{ $secret.key }}
+              path: {{ $path }}
+      {{- end }}
+      {{- end }}
+{{- end }}
+
+{{/* One probe: over gRPC, or over HTTP where gRPC speaks TLS, which a kubelet's gRPC probe does not. */}}
 {{- define "bancheck.probe" -}}
-{{- if .context.Values.insecureAllowAnonymous }}
+{{- if not .context.Values.tls.existingSecret }}
 grpc:
   port: 50051
   service: {{ .service | quote }}
