@@ -60,7 +60,7 @@ pub use self::{
     pages::Pages,
     preview::{BanPreview, Expiration, Length},
     queues::{PolicyEdit, SetBanRights, UpdateQueuePolicy},
-    rekey::refiled,
+    rekey::{refiled, refiled_exception},
     targets::TargetGiven,
     tenants::{DeleteTenant, SettingsEdit, UpdateSettings},
     times::End,

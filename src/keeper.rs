@@ -1,4 +1,4 @@
-//! The keeper: notes what time does to bans, and forgets what nobody needs any more.
+//! The keeper: notes what time does to bans and exceptions, and forgets what nobody needs any more.
 //!
 //! Every pod has one, and one of them works at a time: whoever finds something due takes the turn,
 //! which goes with the pod that holds it. No decision waits for the keeper or depends on it: a ban

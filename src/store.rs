@@ -50,17 +50,19 @@ pub use self::{
     access::AccessStore,
     error::{Result, StoreError},
     export::BanSink,
-    read::{Aged, BanFilter, BanOrder, BanPage, Cursor, EventFilter, ExceptionFilter},
+    read::{
+        Aged, BanFilter, BanOrder, BanPage, Cursor, EventFilter, ExceptionFilter, ExceptionStore,
+    },
     rows::{Added, Answer, NewBan},
     upkeep::{Agenda, Matched, Purged, Sweep, Swept, Turn, Upkeep},
-    work::AccessWork,
+    work::{AccessWork, ExceptionWork, NewException},
 };
 use crate::domain::{
     access::AccessRecord,
     ban::Ban,
     clock::Timestamp,
-    exception::{Exception, Lifted},
-    ids::{BanId, ExceptionId, ListId, TenantId},
+    exception::Exception,
+    ids::{BanId, ListId, TenantId},
     keys::{MatchKey, Reach},
     list::BanList,
     policy::TenantSettings,
@@ -139,15 +141,6 @@ pub enum Begun {
     NoTenant,
 }
 
-/// An exception to be kept, with all that it is found by.
-#[derive(Clone, Debug)]
-pub struct NewException {
-    /// The exception.
-    pub exception: Exception,
-    /// Its keys, as a ban's whose only target it is.
-    pub keys: Vec<(u8, MatchKey, String)>,
-}
-
 /// A `UUIDv7` of an instant, so that ids sort by the clock that all pods share, and those of one pod
 /// by the order in which they were made.
 pub fn new_id(now: Timestamp) -> [u8; 16] {
@@ -207,7 +200,7 @@ pub struct Event {
 ///
 /// Dropped without [`Self::commit`], nothing of it remains.
 #[async_trait]
-pub trait Work: AccessWork + Send {
+pub trait Work: AccessWork + ExceptionWork + Send {
     /// Says when the work happens, read once the tenant is locked: on one pod the order of instants
     /// is then that of commits.
     fn at(&mut self, now: Timestamp);
@@ -296,31 +289,6 @@ pub trait Work: AccessWork + Send {
         likeness: [u8; 16],
         keys: &[(u8, MatchKey, String)],
     ) -> Result<()>;
-
-    /// An exception.
-    async fn exception(&mut self, id: ExceptionId) -> Result<Option<Exception>>;
-
-    /// The exceptions whose time is not over: all, or those found by one of these keys.
-    async fn standing_exceptions(&mut self, keys: Option<&[Key]>) -> Result<Vec<Exception>>;
-
-    /// How many exceptions there are whose time is not over.
-    async fn exception_count(&mut self) -> Result<i64>;
-
-    /// Keeps an exception. Some of those whose time is over are marked ended, so that views do not
-    /// grow with what is past.
-    async fn add_exception(&mut self, new: &NewException) -> Result<()>;
-
-    /// Writes that an exception was ended, by whom and why.
-    async fn set_exception(&mut self, exception: &Exception) -> Result<()>;
-
-    /// The built-in protections that are lifted, in the order of their names.
-    async fn lifted(&mut self) -> Result<Vec<Lifted>>;
-
-    /// Lifts a built-in protection; one that is lifted stays as it is.
-    async fn lift(&mut self, lifted: &Lifted) -> Result<()>;
-
-    /// Puts a built-in protection back.
-    async fn put_back(&mut self, name: &str) -> Result<()>;
 
     /// Writes the tenant's settings.
     async fn set_settings(&mut self, settings: &TenantSettings) -> Result<()>;
@@ -448,7 +416,7 @@ pub trait FeedLink: Send {
 
 /// The promise; see the module's clauses.
 #[async_trait]
-pub trait Store: AccessStore + Upkeep + Send + Sync + 'static {
+pub trait Store: AccessStore + ExceptionStore + Upkeep + Send + Sync + 'static {
     /// Brings the schema up to date, one process at a time.
     async fn migrate(&self) -> Result<()>;
 
@@ -497,7 +465,8 @@ pub trait Store: AccessStore + Upkeep + Send + Sync + 'static {
 
     /// The bans after one, some thousands, whose targets another version of the canonicaliser than
     /// this or a later one has read.
-    async fn aged(&self, tenant: &TenantId, version: u16, after: BanId) -> Result<Aged>;
+    async fn aged_bans(&self, tenant: &TenantId, version: u16, after: BanId)
+    -> Result<Aged<BanId>>;
 
     /// A tenant's settings.
     async fn settings(&self, tenant: &TenantId) -> Result<Option<TenantSettings>>;
@@ -537,16 +506,6 @@ pub trait Store: AccessStore + Upkeep + Send + Sync + 'static {
 
     /// A ban.
     async fn ban(&self, tenant: &TenantId, ban: BanId) -> Result<Option<Ban>>;
-
-    /// Some exceptions, in the order in which they were made.
-    async fn exceptions(
-        &self,
-        tenant: &TenantId,
-        filter: &ExceptionFilter,
-    ) -> Result<Vec<Exception>>;
-
-    /// The built-in protections that a tenant has lifted, in the order of their names.
-    async fn lifted(&self, tenant: &TenantId) -> Result<Vec<Lifted>>;
 
     /// The ban in being that is alike.
     async fn alike(&self, tenant: &TenantId, likeness: [u8; 16]) -> Result<Option<BanId>>;

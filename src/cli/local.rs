@@ -37,8 +37,8 @@ pub(crate) enum ConfigCommand {
 /// Bringing a database up to date.
 #[derive(Debug, clap::Args)]
 pub(crate) struct MigrateFlags {
-    /// File bans anew that an older version has read, once no server of that version runs any more;
-    /// on Postgres servers of this version may run meanwhile, and follow
+    /// File bans and exceptions anew that an older version has read, once no server of that version
+    /// runs any more; on Postgres servers of this version may run meanwhile, and follow
     #[arg(long)]
     rekey: bool,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! Filing bans anew that an older version of the canonicaliser has read.
+//! Filing bans and exceptions anew that an older version of the canonicaliser has read.
 //!
 //! A newer one looks under the older one's keys as well, so nothing is lost until this has been
 //! done; but only then are customers met whom the older one took for others. Pods of the older
@@ -7,17 +7,32 @@
 use super::create::{likeness, only_once};
 use crate::{
     domain::{
-        ban::Ban,
-        identity::CANONICALISER_VERSION,
+        ban::{Ban, Target},
+        exception::Exception,
+        identity::{CANONICALISER_VERSION, Identity},
         keys::{MatchKey, TenantKey},
         policy::TenantSettings,
     },
-    store::NewBan,
+    store::{NewBan, NewException},
 };
 
-/// The ban as this version would file it; `None` where one of its targets cannot be read again.
+/// Takes what was read again for the target's form, and tells what it is found by.
 ///
 /// An IPv6 address goes on standing for the network that it stood for.
+fn taken_for(
+    target: &mut Target,
+    identity: Identity,
+    key: &TenantKey,
+    settings: &TenantSettings,
+) -> Vec<(MatchKey, String)> {
+    let ipv6_prefix = target.ipv6_prefix().unwrap_or(settings.ipv6_prefix);
+    let keys = key.keys(&identity, ipv6_prefix);
+    target.canonical = identity.canonical;
+    target.canonicaliser_version = CANONICALISER_VERSION;
+    keys
+}
+
+/// The ban as this version would file it; `None` where one of its targets cannot be read again.
 pub fn refiled(mut ban: Ban, key: &TenantKey, settings: &TenantSettings) -> Option<NewBan> {
     let mut keys: Vec<(u8, MatchKey, String)> = Vec::new();
     let identities: Vec<_> = ban
@@ -26,11 +41,8 @@ pub fn refiled(mut ban: Ban, key: &TenantKey, settings: &TenantSettings) -> Opti
         .map(|target| ban.identity(target))
         .collect::<Option<_>>()?;
     for (at, (target, identity)) in (0u8..).zip(ban.targets.iter_mut().zip(identities)) {
-        let ipv6_prefix = target.ipv6_prefix().unwrap_or(settings.ipv6_prefix);
-        let its_keys = key.keys(&identity, ipv6_prefix).into_iter();
+        let its_keys = taken_for(target, identity, key, settings).into_iter();
         keys.extend(its_keys.map(|(key, text)| (at, key, text)));
-        target.canonical = identity.canonical;
-        target.canonicaliser_version = CANONICALISER_VERSION;
     }
     only_once(&mut keys);
     Some(NewBan {
@@ -38,5 +50,19 @@ pub fn refiled(mut ban: Ban, key: &TenantKey, settings: &TenantSettings) -> Opti
         generation: 0,
         ban,
         keys,
+    })
+}
+
+/// The exception as this version would file it; `None` where its target cannot be read again.
+pub fn refiled_exception(
+    mut exception: Exception,
+    key: &TenantKey,
+    settings: &TenantSettings,
+) -> Option<NewException> {
+    let identity = exception.identity()?;
+    let keys = taken_for(&mut exception.target, identity, key, settings).into_iter();
+    Some(NewException {
+        keys: keys.map(|(key, text)| (0, key, text)).collect(),
+        exception,
     })
 }

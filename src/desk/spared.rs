@@ -9,11 +9,11 @@ use std::{
 use super::{Circumstances, Failure};
 use crate::{
     domain::{
-        ban::{Ban, Target},
+        ban::Ban,
         channel::Channels,
         exception::{Closeness, Exception},
         identity::{
-            self, Given, Identity, IdentityKind, MatchKind, Unreadable,
+            self, Identity, IdentityKind, MatchKind,
             protected::{self, Guard, Protected},
             sets::{self, Reading, covers, meets},
         },
@@ -24,23 +24,6 @@ use crate::{
     },
     store::Work,
 };
-
-/// The identity that was kept; `None` where it was erased, or no version of today can read it.
-pub(super) fn identity_of(target: &Target, match_kind: MatchKind) -> Option<Identity> {
-    let given = Given {
-        kind: Some(target.kind),
-        value: &target.canonical,
-        issuer: &target.issuer,
-        region_hint: "",
-    };
-    let read: Result<Identity, Unreadable> = match match_kind {
-        MatchKind::Exact | MatchKind::Alias => identity::read(&given, Channels::NONE, None),
-        MatchKind::Cidr => identity::read_network(&given, Channels::NONE),
-        MatchKind::Prefix => identity::read_prefix(&given, Channels::NONE),
-        MatchKind::Domain => identity::read_domain(&given, Channels::NONE),
-    };
-    read.ok()
-}
 
 fn reading(settings: &TenantSettings) -> Reading {
     Reading {
@@ -101,7 +84,7 @@ fn exact_keys(about: &Circumstances, bans: &[&Ban]) -> Option<Vec<Key>> {
     let mut keys = Vec::new();
     for ban in bans {
         let targets = ban.targets.iter();
-        for one in targets.filter_map(|target| identity_of(target, ban.match_kind)) {
+        for one in targets.filter_map(|target| ban.identity(target)) {
             key.probes(&one, &Widths::ALL, true, |probe| keys.push(probe.key));
         }
     }
@@ -144,7 +127,7 @@ impl Spared {
             exceptions: exceptions
                 .into_iter()
                 .filter_map(|one| {
-                    let identity = identity_of(&one.target, one.match_kind)?;
+                    let identity = one.identity()?;
                     Some((one, identity))
                 })
                 .collect(),
@@ -157,7 +140,7 @@ impl Spared {
     pub(super) fn judge(&self, ban: &Ban) -> Result<Vec<(u32, String)>, Refusal> {
         let mut warnings = BTreeSet::new();
         for (at, target) in (0u32..).zip(&ban.targets) {
-            let Some(identity) = identity_of(target, ban.match_kind) else {
+            let Some(identity) = ban.identity(target) else {
                 continue;
             };
             if let Some(name) = self.guard.name_of(&identity) {
@@ -197,7 +180,7 @@ impl Spared {
     /// Whether exceptions override all of a ban, for as long as it lasts: nobody would notice it.
     pub(super) fn spares_from(&self, ban: &Ban) -> bool {
         ban.targets.iter().all(|target| {
-            let Some(identity) = identity_of(target, ban.match_kind) else {
+            let Some(identity) = ban.identity(target) else {
                 return false;
             };
             self.guard.name_of(&identity).is_some() || self.spares(&identity, ban)
@@ -227,7 +210,7 @@ impl Spared {
     pub(super) fn met_by(&self, ban: &Ban) -> Vec<String> {
         let (mut names, mut ids) = (BTreeSet::new(), BTreeSet::new());
         for target in &ban.targets {
-            let Some(identity) = identity_of(target, ban.match_kind) else {
+            let Some(identity) = ban.identity(target) else {
                 continue;
             };
             let meets = |one: &Identity| meets(one, &identity, self.reading);

@@ -74,6 +74,28 @@ pub struct Target {
 }
 
 impl Target {
+    /// What it is, read again from its canonical form; `None` once that was erased, or where this
+    /// version of the canonicaliser makes nothing of it.
+    ///
+    /// What was handed over is no help: it may have been written in a region nobody remembers.
+    pub fn identity(&self, match_kind: MatchKind, channels: Channels) -> Option<Identity> {
+        let given = Given {
+            kind: Some(self.kind),
+            value: &self.canonical,
+            issuer: &self.issuer,
+            region_hint: "",
+        };
+        // What a hidden number is spelt like on the telephone is a number elsewhere.
+        let channels = channels.and(self.kind.channels());
+        let read = match match_kind {
+            MatchKind::Exact | MatchKind::Alias => identity::read(&given, channels, None),
+            MatchKind::Cidr => identity::read_network(&given, channels),
+            MatchKind::Prefix => identity::read_prefix(&given, channels),
+            MatchKind::Domain => identity::read_domain(&given, channels),
+        };
+        read.ok().filter(|identity| identity.kind == self.kind)
+    }
+
     /// How many leading bits of its IPv6 address the ban is on, whatever the tenant's are by now.
     pub fn ipv6_prefix(&self) -> Option<u8> {
         let own = self.match_keys.first()?;
@@ -141,26 +163,9 @@ pub struct Ban {
 }
 
 impl Ban {
-    /// What a target of it is, read again from its canonical form; `None` once that was erased, or
-    /// where this version of the canonicaliser makes nothing of it.
-    ///
-    /// What was handed over is no help: it may have been written in a region nobody remembers.
+    /// What a target of it is, read again; see [`Target::identity`].
     pub fn identity(&self, target: &Target) -> Option<Identity> {
-        let given = Given {
-            kind: Some(target.kind),
-            value: &target.canonical,
-            issuer: &target.issuer,
-            region_hint: "",
-        };
-        // What a hidden number is spelt like on the telephone is a number elsewhere.
-        let channels = self.channels.and(target.kind.channels());
-        let read = match self.match_kind {
-            MatchKind::Exact | MatchKind::Alias => identity::read(&given, channels, None),
-            MatchKind::Cidr => identity::read_network(&given, channels),
-            MatchKind::Prefix => identity::read_prefix(&given, channels),
-            MatchKind::Domain => identity::read_domain(&given, channels),
-        };
-        read.ok().filter(|identity| identity.kind == target.kind)
+        target.identity(self.match_kind, self.channels)
     }
 
     /// Where the ban stands at `now` (M24, D30): at `expire` itself it is over.

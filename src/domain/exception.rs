@@ -51,6 +51,11 @@ pub struct Exception {
 }
 
 impl Exception {
+    /// Whom it spares, read again; see [`Target::identity`].
+    pub fn identity(&self) -> Option<Identity> {
+        self.target.identity(self.match_kind, self.channels)
+    }
+
     /// Where it stands at `now`: at `expire` itself it is over.
     pub fn state(&self, now: Timestamp) -> State {
         if self.deactivated.is_some() {

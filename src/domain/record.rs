@@ -83,7 +83,7 @@ pub struct QueueRecord {
     pub withheld: WithheldPolicy,
 }
 
-/// An exception, as far as a decision needs it.
+/// An exception, as far as a decision needs it; one whose keys were made again comes twice, as a ban.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExceptionRecord {
     /// Which.

@@ -1,4 +1,4 @@
-//! Noting the beginnings and the ends of bans.
+//! Noting the beginnings and the ends of bans, and the ends of exceptions.
 
 use futures_util::{StreamExt, stream};
 use tokio::time::Instant;
@@ -12,6 +12,7 @@ use crate::{
 /// How many tenants are swept at once, and how many in one turn.
 const AT_ONCE: usize = 4;
 const TENANTS: i64 = 256;
+
 impl Keeper {
     /// Notes what is due by an instant, of each tenant that has something due; `false` = nothing was.
     pub(super) async fn sweep(&self, by: Timestamp) -> Result<bool> {

@@ -1,5 +1,8 @@
 //! What can be asked of a store about bans and events, besides one by its id.
 
+mod aged;
+mod exceptions;
+
 use std::collections::HashMap;
 
 use sqlx::{
@@ -8,20 +11,27 @@ use sqlx::{
     query::Query,
 };
 
+pub use self::{
+    aged::Aged,
+    exceptions::{ExceptionFilter, ExceptionStore},
+};
+pub(super) use self::{
+    aged::aged_bans,
+    exceptions::{concerning_exceptions, exception_news},
+};
 use super::{
     Event, Result, StoreError,
     pool::{Lent, Pool},
-    rows::{self, BanRow, ExceptionRow, ban_record, exception_records, number},
+    rows::{self, BanRow, ban_record, number},
     sql::Statements,
 };
 use crate::domain::{
     ban::{Ban, Origin, State},
     channel::Channels,
     clock::Timestamp,
-    exception::{Exception, ExceptionId},
     hex::hex,
     ids::{BanId, ListId, TenantId},
-    record::{BanRecord, ExceptionNews, ExceptionRecord, ProtectionRecord},
+    record::BanRecord,
     revision::{Anchor, Nonce, Revision},
     view::index::Key,
 };
@@ -108,19 +118,6 @@ pub struct EventFilter {
     pub to: Option<Timestamp>,
     /// After this event.
     pub after: Option<[u8; 16]>,
-    /// How many at the most.
-    pub limit: i64,
-}
-
-/// Which exceptions, from where, how many.
-#[derive(Clone, Debug, Default)]
-pub struct ExceptionFilter {
-    /// The states looked for; empty = active ones only.
-    pub states: Vec<State>,
-    /// The instant at which states are told.
-    pub now: Option<Timestamp>,
-    /// After this one.
-    pub after: Option<ExceptionId>,
     /// How many at the most.
     pub limit: i64,
 }
@@ -239,52 +236,6 @@ pub(super) async fn concerning(
         .collect()
 }
 
-/// The exceptions filed under one of these keys, each with its record.
-pub(super) async fn concerning_exceptions(
-    tx: &mut Lent,
-    say: &Statements,
-    tenant: &TenantId,
-    keys: &[Key],
-    limit: i64,
-) -> Result<Vec<(Exception, ExceptionRecord)>> {
-    let keys: Vec<String> = keys
-        .iter()
-        .map(|key| hex(&key.bits().to_be_bytes()))
-        .collect();
-    let found = sqlx::query(say.concerning_exceptions.clone())
-        .bind(tenant.as_str().to_owned())
-        .bind(rows::to_json(&keys)?)
-        .bind(limit)
-        .fetch_all(&mut *tx)
-        .await?;
-    let exceptions = found
-        .iter()
-        .map(|row| ExceptionRow::read(row)?.into_exception())
-        .collect::<Result<Vec<_>>>()?;
-    if exceptions.is_empty() {
-        return Ok(Vec::new());
-    }
-    let ids: Vec<String> = exceptions
-        .iter()
-        .map(|one| hex(one.exception_id.bytes()))
-        .collect();
-    let found = sqlx::query(say.exception_records.clone())
-        .bind(tenant.as_str().to_owned())
-        .bind(rows::to_json(&ids)?)
-        .fetch_all(&mut *tx)
-        .await?;
-    let mut records = exception_records(&found)?;
-    exceptions
-        .into_iter()
-        .map(|one| {
-            let own = |record: &ExceptionRecord| record.exception == one.exception_id;
-            let at = records.iter().position(own);
-            let at = at.ok_or(StoreError::Corrupt("an exception without keys"))?;
-            Ok((one, records.swap_remove(at)))
-        })
-        .collect()
-}
-
 pub(super) async fn bans(
     readers: &Pool,
     say: &Statements,
@@ -367,111 +318,6 @@ pub(super) async fn ban_ids(
     found
         .iter()
         .map(|row| rows::ban_id(row.try_get::<&[u8], _>("ban_id")?))
-        .collect()
-}
-
-/// A tenant's exceptions, and the protections that it has lifted.
-pub(super) async fn exception_news(
-    tx: &mut Lent,
-    say: &Statements,
-    tenant: &str,
-) -> Result<ExceptionNews> {
-    let exceptions = sqlx::query(say.load_exceptions.clone())
-        .bind(tenant.to_owned())
-        .fetch_all(&mut *tx)
-        .await?;
-    let lifted = sqlx::query(say.lifted.clone())
-        .bind(tenant.to_owned())
-        .fetch_all(&mut *tx)
-        .await?;
-    let protection = |row: &AnyRow| {
-        let name = row.try_get("name")?;
-        Ok(ProtectionRecord { name, lifted: true })
-    };
-    Ok(ExceptionNews {
-        exceptions: exception_records(&exceptions)?,
-        protections: lifted.iter().map(protection).collect::<Result<_>>()?,
-    })
-}
-
-/// Some bans, by the version of the canonicaliser that read their targets.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Aged {
-    /// Those that an older version read.
-    pub bans: Vec<BanId>,
-    /// How many others of an older version cannot be read again, for their text was erased.
-    pub erased: usize,
-    /// How many were looked at.
-    pub seen: usize,
-    /// The last of them, after which to go on; `None` = there are no more.
-    pub last: Option<BanId>,
-}
-
-/// How many targets are looked at for their version in one statement.
-const AGED_AT_ONCE: i64 = 8_192;
-
-pub(super) async fn aged(
-    readers: &Pool,
-    say: &Statements,
-    tenant: &TenantId,
-    version: u16,
-    after: BanId,
-) -> Result<Aged> {
-    let found = sqlx::query(say.aged.clone())
-        .bind(tenant.as_str().to_owned())
-        .bind(after.bytes().to_vec())
-        .bind(AGED_AT_ONCE)
-        .bind(i32::from(version))
-        .fetch_all(&mut readers.lend().await?)
-        .await?;
-    let mut targets: i64 = 0;
-    for row in &found {
-        targets += row.try_get::<i64, _>("targets")?;
-    }
-    let full = targets == AGED_AT_ONCE;
-    // The last ban's other targets may be beyond the edge: it comes first the next time.
-    let whole = found.len() - usize::from(full);
-    let mut aged = Aged {
-        seen: whole,
-        ..Aged::default()
-    };
-    for row in &found[..whole] {
-        let ban = rows::ban_id(row.try_get::<&[u8], _>("ban_id")?)?;
-        match (
-            rows::number::<i32>(row, "old")? != 0,
-            rows::number::<i32>(row, "erased")? != 0,
-        ) {
-            (true, false) => aged.bans.push(ban),
-            (true, true) => aged.erased += 1,
-            (false, _) => {}
-        }
-        aged.last = full.then_some(ban);
-    }
-    Ok(aged)
-}
-
-pub(super) async fn exceptions(
-    readers: &Pool,
-    say: &Statements,
-    tenant: &TenantId,
-    filter: &ExceptionFilter,
-) -> Result<Vec<Exception>> {
-    let mut lent = readers.lend().await?;
-    let found = sqlx::query(say.exceptions.clone())
-        .bind(tenant.as_str().to_owned())
-        .bind(state_bits(&filter.states))
-        .bind(filter.now.map_or(0, Timestamp::micros))
-        .bind(
-            filter
-                .after
-                .map_or_else(Vec::new, |one| one.bytes().to_vec()),
-        )
-        .bind(filter.limit)
-        .fetch_all(&mut lent)
-        .await?;
-    found
-        .iter()
-        .map(|row| ExceptionRow::read(row)?.into_exception())
         .collect()
 }
 

@@ -8,8 +8,8 @@ use sqlx::{Row, any::AnyRow};
 
 use super::{
     Aged, Answer, BanFilter, BanPage, BanSink, Begun, Concerning, Directory, Event, EventFilter,
-    ExceptionFilter, FeedLink, Intent, LoadSink, LoadedTenant, REMEMBERED, Result, Store,
-    StoreError, Tail, access, export,
+    FeedLink, Intent, LoadSink, LoadedTenant, REMEMBERED, Result, Store, StoreError, Tail, access,
+    export,
     pool::{Lent, Pool},
     queues, read,
     rows::{self, BanRow, ListRow, SettingsRow, ban_record, number},
@@ -20,7 +20,6 @@ use super::{
 use crate::domain::{
     ban::Ban,
     clock::Timestamp,
-    exception::{Exception, Lifted},
     hex::hex,
     ids::{BanId, ListId, TenantId},
     list::BanList,
@@ -409,8 +408,13 @@ impl Store for SqlStore {
             .collect()
     }
 
-    async fn aged(&self, tenant: &TenantId, version: u16, after: BanId) -> Result<Aged> {
-        read::aged(&self.readers, &self.say, tenant, version, after).await
+    async fn aged_bans(
+        &self,
+        tenant: &TenantId,
+        version: u16,
+        after: BanId,
+    ) -> Result<Aged<BanId>> {
+        read::aged_bans(&self.readers, &self.say, tenant, version, after).await
     }
 
     async fn settings(&self, tenant: &TenantId) -> Result<Option<TenantSettings>> {
@@ -504,22 +508,6 @@ impl Store for SqlStore {
         found
             .map(|row| BanRow::read(&row)?.into_ban(tenant))
             .transpose()
-    }
-
-    async fn exceptions(
-        &self,
-        tenant: &TenantId,
-        filter: &ExceptionFilter,
-    ) -> Result<Vec<Exception>> {
-        read::exceptions(&self.readers, &self.say, tenant, filter).await
-    }
-
-    async fn lifted(&self, tenant: &TenantId) -> Result<Vec<Lifted>> {
-        let found = sqlx::query(self.say.lifted.clone())
-            .bind(tenant.as_str().to_owned())
-            .fetch_all(&mut self.readers.lend().await?)
-            .await?;
-        found.iter().map(rows::lifted).collect()
     }
 
     async fn alike(&self, tenant: &TenantId, likeness: [u8; 16]) -> Result<Option<BanId>> {

@@ -72,21 +72,25 @@ statements! {
         WHERE tenant = $1 AND ended = 0 AND expire_at <= $3 AND ban_id <> $4
             AND likeness IN (SELECT unhex(r.value) FROM {texts:$2})
         RETURNING ban_id, start_at, expire_at, started";
-    /// When time does something next, to whichever ban: begins one that was scheduled, ends one;
+    /// When time does something next: begins a ban that was scheduled, ends one, ends an exception;
     /// and whether bans of dropped lists, or anything of deleted tenants, is left.
     agenda = "SELECT
             (SELECT min(start_at) FROM bans
              WHERE ended = 0 AND started = 0 AND start_at IS NOT NULL) AS begins,
             (SELECT min(expire_at) FROM bans WHERE ended = 0 AND expire_at IS NOT NULL) AS ends,
+            (SELECT min(expire_at) FROM exceptions WHERE ended = 0 AND expire_at IS NOT NULL)
+                AS spares_no_more,
             (SELECT count(*) FROM (SELECT 1 AS one FROM dropped_generations LIMIT 1) d) AS dropped,
             (SELECT count(*) FROM (SELECT 1 AS one FROM tenants WHERE deleted = 1 LIMIT 1) t)
                 AS deleted";
-    /// Whose bans have begun or ended by $1 without its being noted.
+    /// Whose bans have begun or ended, or exceptions ended, by $1 without its being noted.
     due = "SELECT t.tenant FROM tenants t
         WHERE t.deleted = 0 AND t.tenant IN (
             SELECT b.tenant FROM bans b WHERE b.ended = 0 AND b.expire_at <= $1
             UNION
-            SELECT b.tenant FROM bans b WHERE b.ended = 0 AND b.started = 0 AND b.start_at <= $1)
+            SELECT b.tenant FROM bans b WHERE b.ended = 0 AND b.started = 0 AND b.start_at <= $1
+            UNION
+            SELECT x.tenant FROM exceptions x WHERE x.ended = 0 AND x.expire_at <= $1)
         ORDER BY t.tenant LIMIT $2";
     /// Marks ended what is over by $2, $3 bans at the most.
     end_due = "UPDATE bans SET ended = 1 WHERE tenant = $1 AND ended = 0
@@ -201,13 +205,18 @@ statements! {
         WHERE {beside}
         ORDER BY o.ban_id LIMIT $6";
     /// The first $3 targets of the bans after one: which have aged, and which nobody can read again.
-    aged = "SELECT w.ban_id, count(*) AS targets,
+    aged_bans = "SELECT w.ban_id AS id, count(*) AS targets,
             max(CASE WHEN w.canonicaliser_version < $4 THEN 1 ELSE 0 END) AS old,
             max(CASE WHEN w.canonical = '' THEN 1 ELSE 0 END) AS erased
         FROM (SELECT t.ban_id, t.canonicaliser_version, t.canonical FROM ban_targets t
               WHERE t.tenant = $1 AND t.ban_id > $2
               ORDER BY t.ban_id, t.position LIMIT $3) w
         GROUP BY w.ban_id ORDER BY w.ban_id";
+    aged_exceptions = "SELECT x.exception_id AS id, 1 AS targets,
+            CASE WHEN x.canonicaliser_version < $4 THEN 1 ELSE 0 END AS old,
+            CASE WHEN x.canonical = '' THEN 1 ELSE 0 END AS erased
+        FROM exceptions x WHERE x.tenant = $1 AND x.exception_id > $2
+        ORDER BY x.exception_id LIMIT $3";
     bans_named = "SELECT {whole_ban} FROM bans b
         WHERE b.tenant = $1 AND b.ban_id IN (SELECT unhex(r.value) FROM {texts:$2})";
     drop_keys = "DELETE FROM ban_keys
@@ -391,9 +400,18 @@ statements! {
         WHERE tenant = $1 AND exception_id IN (SELECT x.exception_id FROM exceptions x
             WHERE x.tenant = $1 AND x.ended = 0 AND x.expire_at <= $2
             ORDER BY x.expire_at, x.exception_id LIMIT $3)
-        RETURNING exception_id";
+        RETURNING exception_id, expire_at";
     exception = "SELECT {whole_exception} FROM exceptions x
         WHERE x.tenant = $1 AND x.exception_id = $2";
+    exceptions_named = "SELECT {whole_exception} FROM exceptions x
+        WHERE x.tenant = $1 AND x.exception_id IN (SELECT unhex(r.value) FROM {texts:$2})";
+    drop_exception_keys = "DELETE FROM exception_keys
+        WHERE tenant = $1 AND exception_id IN (SELECT unhex(r.value) FROM {texts:$2})";
+    /// The tenant is compared as in [`Statements::renew_bans`].
+    set_exception_targets = "UPDATE exceptions
+        SET canonical = r.canonical, canonicaliser_version = r.version FROM {targets:$2}
+        WHERE exceptions.tenant = coalesce($1, r.ban_id)
+            AND exceptions.exception_id = unhex(r.ban_id)";
     exceptions_in_time = "SELECT {whole_exception} FROM exceptions x
         WHERE x.tenant = $1 AND x.ended = 0 AND (x.expire_at IS NULL OR x.expire_at > $2)
         ORDER BY x.exception_id";

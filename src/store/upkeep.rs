@@ -1,5 +1,5 @@
-//! What a store needs done to it while nobody asks for anything: noting what time does to bans, and
-//! forgetting what nobody needs any more.
+//! What a store needs done to it while nobody asks for anything: noting what time does to bans and
+//! exceptions, and forgetting what nobody needs any more.
 //!
 //! Each of these is safe to be done by two pods at once; that one does it at a time saves work.
 
@@ -44,7 +44,7 @@ impl Turn {
     }
 }
 
-/// One step of upkeep on a tenant's bans.
+/// One step of upkeep on what a tenant has.
 #[derive(Clone, Debug)]
 pub struct Sweep {
     /// Whose bans.
@@ -64,6 +64,8 @@ pub struct Swept {
     pub started: usize,
     /// How many bans are over.
     pub expired: usize,
+    /// How many exceptions are.
+    pub exceptions: usize,
     /// Whether there may be more.
     pub more: bool,
 }
@@ -71,7 +73,8 @@ pub struct Swept {
 /// What waits for the keeper.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Agenda {
-    /// When time does something next that is to be noted, to whichever ban; `None` = never.
+    /// When time does something next that is to be noted, to whichever ban or exception; `None` =
+    /// never.
     pub due: Option<Timestamp>,
     /// Whether a list, or the content of one, was dropped whose bans are not all marked.
     pub dropped: bool,
@@ -110,11 +113,12 @@ pub trait Upkeep {
     /// What waits for the keeper; cheap, for it is asked all the time.
     async fn agenda(&self) -> Result<Agenda>;
 
-    /// Tenants to whose bans time has done something by an instant that is not noted yet.
+    /// Tenants to whose bans or exceptions time has done something by an instant that is not noted
+    /// yet.
     async fn due(&self, by: Timestamp, limit: i64) -> Result<Vec<TenantId>>;
 
-    /// Notes what time has done to up to [`MAX_CHUNK`](super::MAX_CHUNK) bans of a tenant, in one
-    /// transaction that holds its row: marks, events and feed row together (S-3, S-11).
+    /// Notes what time has done to up to [`MAX_CHUNK`](super::MAX_CHUNK) bans or exceptions of a
+    /// tenant, in one transaction that holds its row: marks, events and feed row together (S-3, S-11).
     ///
     /// Whatever else finds it out, each beginning and each end is noted once.
     async fn sweep(&self, sweep: &Sweep) -> Result<Swept>;
@@ -193,11 +197,13 @@ impl Upkeep for SqlStore {
         let row = sqlx::query(self.say.agenda.clone())
             .fetch_one(&mut self.readers.lend().await?)
             .await?;
-        let (begins, ends): (Option<i64>, Option<i64>) =
-            (row.try_get("begins")?, row.try_get("ends")?);
-        let soonest = [begins, ends].into_iter().flatten().min();
+        let mut due: Option<i64> = None;
+        for what in ["begins", "ends", "spares_no_more"] {
+            let next: Option<i64> = row.try_get(what)?;
+            due = [due, next].into_iter().flatten().min();
+        }
         Ok(Agenda {
-            due: soonest.map(Timestamp::from_micros),
+            due: due.map(Timestamp::from_micros),
             dropped: number::<i64>(&row, "dropped")? > 0,
             deleted: number::<i64>(&row, "deleted")? > 0,
         })

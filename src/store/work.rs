@@ -12,11 +12,13 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use sqlx::Row;
 
-pub use self::access::AccessWork;
+pub use self::{
+    access::AccessWork,
+    exceptions::{ExceptionWork, NewException},
+};
 
 use super::{
-    Added, Answer, Event, Intent, Lifting, MAX_CHUNK, NewBan, NewException, Renewal, Result,
-    StoreError, Work,
+    Added, Answer, Event, Intent, Lifting, MAX_CHUNK, NewBan, Renewal, Result, StoreError, Work,
     pool::Lent,
     queues,
     rows::{self, BanRow, ListRow, PolicyRow, SettingsRow, number},
@@ -25,14 +27,13 @@ use super::{
 use crate::domain::{
     ban::Ban,
     clock::Timestamp,
-    exception::{Exception, Lifted},
     hex::hex,
     ids::{BanId, ExceptionId, ListId},
     keys::{MatchKey, Reach},
     list::BanList,
     policy::TenantSettings,
     queue::{AtQueue, BanRights, QueuePolicy},
-    record::BanRecord,
+    record::{BanRecord, ExceptionRecord},
     view::index::Key,
 };
 
@@ -63,6 +64,8 @@ pub(super) struct SqlWork {
     touched: Touched,
     /// Bans under keys that they are no longer found by.
     gone: Vec<BanRecord>,
+    /// The same of exceptions.
+    gone_exceptions: Vec<ExceptionRecord>,
 }
 
 impl SqlWork {
@@ -79,6 +82,7 @@ impl SqlWork {
             settings,
             touched: Touched::Nothing,
             gone: Vec::new(),
+            gone_exceptions: Vec::new(),
         }
     }
 
@@ -389,38 +393,6 @@ impl Work for SqlWork {
         keys: &[(u8, MatchKey, String)],
     ) -> Result<()> {
         self.lengthen(ban, likeness, keys).await
-    }
-
-    async fn exception(&mut self, id: ExceptionId) -> Result<Option<Exception>> {
-        self.find_exception(id).await
-    }
-
-    async fn standing_exceptions(&mut self, keys: Option<&[Key]>) -> Result<Vec<Exception>> {
-        self.exceptions_in_time(keys).await
-    }
-
-    async fn exception_count(&mut self) -> Result<i64> {
-        self.count_exceptions().await
-    }
-
-    async fn add_exception(&mut self, new: &NewException) -> Result<()> {
-        self.insert_exception(new).await
-    }
-
-    async fn set_exception(&mut self, exception: &Exception) -> Result<()> {
-        self.end_exception(exception).await
-    }
-
-    async fn lifted(&mut self) -> Result<Vec<Lifted>> {
-        self.all_lifted().await
-    }
-
-    async fn lift(&mut self, lifted: &Lifted) -> Result<()> {
-        self.lift_one(lifted).await
-    }
-
-    async fn put_back(&mut self, name: &str) -> Result<()> {
-        self.put_one_back(name).await
     }
 
     async fn set_settings(&mut self, settings: &TenantSettings) -> Result<()> {

@@ -19,6 +19,7 @@ struct SweptLabels {
 pub struct Keeping {
     started: Counter<u64, AtomicU64>,
     expired: Counter<u64, AtomicU64>,
+    exceptions: Counter<u64, AtomicU64>,
     lag: Gauge<f64, AtomicU64>,
     matches_written: Counter<u64, AtomicU64>,
     matches_dropped: Counter<u64, AtomicU64>,
@@ -29,7 +30,7 @@ pub struct Keeping {
 impl Keeping {
     pub(super) fn new(registry: &mut Registry) -> Self {
         let swept = Family::<SweptLabels, Counter<u64, AtomicU64>>::default();
-        let help = "Beginnings and ends of bans noted by this pod";
+        let help = "Beginnings and ends of bans, and ends of exceptions, noted by this pod";
         registry.register("swept", help, swept.clone());
         let of = |event| swept.get_or_create_owned(&SweptLabels { event });
         let lag = Gauge::default();
@@ -62,6 +63,7 @@ impl Keeping {
         Self {
             started: of("started"),
             expired: of("expired"),
+            exceptions: of("exception_expired"),
             lag,
             matches_written,
             matches_dropped,
@@ -74,6 +76,7 @@ impl Keeping {
     pub fn swept(&self, swept: Swept) {
         self.started.inc_by(swept.started as u64);
         self.expired.inc_by(swept.expired as u64);
+        self.exceptions.inc_by(swept.exceptions as u64);
     }
 
     /// Counts bans deleted for good.

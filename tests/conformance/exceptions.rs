@@ -1,12 +1,16 @@
 //! Exceptions and lifted protections: kept, told and found like the rest (S-1, S-3, S-8, S-11).
 
 use bancheck::{
+    desk::{Circumstances, CreateException, Failure, Job},
     domain::{
         ban::State,
-        exception::Exception,
-        identity::{IdentityKind, MatchKind},
-        ids::TenantId,
+        channel::Channels,
+        exception::{Exception, MAX_EXCEPTIONS},
+        identity::{CANONICALISER_VERSION, IdentityKind, MatchKind},
+        ids::{ExceptionId, TenantId},
+        keys::MasterKey,
         record::Change,
+        refusal::Reason,
     },
     store::{Answer, ExceptionFilter, NewException},
 };
@@ -29,6 +33,8 @@ on_both_stores!(
     what_is_found_by_a_key_is_every_ban_whose_time_is_not_over,
     a_ban_with_one_target_more_is_told_with_all_its_keys,
     more_than_one_row_can_tell_is_loaded_anew,
+    s11_exceptions_filed_anew_are_told_without_the_keys_that_are_gone,
+    a_tenant_has_no_more_than_so_many_exceptions_that_stand,
 );
 
 async fn keep(house: &House, tenant: &TenantId, new: &NewException) {
@@ -352,4 +358,129 @@ async fn more_than_one_row_can_tell_is_loaded_anew(house: House) {
         .await
         .expect("the tenant");
     assert_eq!((loaded.bans.len(), loaded.exceptions.len()), (1, 1));
+}
+
+async fn s11_exceptions_filed_anew_are_told_without_the_keys_that_are_gone(house: House) {
+    let tenant = house.tenant("one").await;
+    let (mut moved, stays) = (
+        exception_on(&tenant, &token(1)),
+        exception_on(&tenant, &token(2)),
+    );
+    moved.exception.target.canonicaliser_version = 1;
+    keep(&house, &tenant, &moved).await;
+    keep(&house, &tenant, &stays).await;
+    let first = ExceptionId::from_bytes([0; 16]);
+    let aged = async || {
+        let aged = { &house.store }
+            .aged_exceptions(&tenant, CANONICALISER_VERSION, first)
+            .await
+            .expect("a look");
+        (aged.ids, aged.erased, aged.seen, aged.last)
+    };
+    let id = moved.exception.exception_id;
+    assert_eq!(aged().await, (vec![id], 0, 2, None));
+
+    // One key goes, one stays, one is new.
+    let [one, two, three] = [1, 3, 4].map(|at| exception_on(&tenant, &token(at)).keys);
+    let former = [one, two.clone()].concat();
+    let mut work = house.begin(&intent(&tenant)).await;
+    moved.keys.clone_from(&former);
+    work.rekey_exceptions(std::slice::from_ref(&moved))
+        .await
+        .expect("other keys");
+    work.commit(&Answer::default()).await.expect("a commit");
+    let loaded = agree(&house, &tenant, "an exception got a key more").await;
+    assert_eq!(loaded.exceptions[&id].keys.len(), 2);
+
+    moved.keys = [two, three].concat();
+    "another form".clone_into(&mut moved.exception.target.canonical);
+    moved.exception.target.canonicaliser_version = CANONICALISER_VERSION;
+    let mut work = house.begin(&intent(&tenant)).await;
+    let named = [id, stays.exception.exception_id, first];
+    let named = work.exceptions_named(&named).await.expect("a look");
+    assert_eq!(named.len(), 2, "of those that there are");
+    work.rekey_exceptions(std::slice::from_ref(&moved))
+        .await
+        .expect("filed anew");
+    work.commit(&Answer::default()).await.expect("a commit");
+    agree(&house, &tenant, "an exception was filed anew").await;
+    let Change::Exceptions(told) = house.last_news().await.change else {
+        panic!("expected news of exceptions");
+    };
+    let told: Vec<_> = { told.exceptions.iter() }
+        .map(|one| {
+            let keys: Vec<_> = one.keys.iter().map(|key| key.key).collect();
+            (one.exception, one.ended, keys)
+        })
+        .collect();
+    let keys: Vec<_> = moved.keys.iter().map(|(_, key, _)| key.key).collect();
+    let gone = vec![former[0].1.key];
+    assert_eq!(told, [(id, true, gone), (id, false, keys)]);
+
+    assert_eq!(aged().await, (Vec::new(), 0, 2, None));
+    let mut work = house.begin(&intent(&tenant)).await;
+    let kept = work.exception(id).await.expect("a look").expect("it");
+    assert_eq!(kept.target.canonical, "another form");
+    assert_eq!(kept.target.input, moved.exception.target.input);
+    let texts: Vec<_> = moved.keys.iter().map(|(_, _, text)| text.clone()).collect();
+    assert_eq!(kept.target.match_keys, texts);
+    let other = work.exception(stays.exception.exception_id).await;
+    assert_eq!(other.expect("a look"), Some(stays.exception));
+}
+
+/// Asks for an exception on somebody, as an administrator does.
+async fn ask(house: &House, tenant: &TenantId, number: usize) -> Result<Answer, Reason> {
+    let job = CreateException {
+        target: target(IdentityKind::VisitorToken, &token(number)),
+        match_kind: None,
+        channels: Channels::NONE,
+        comment: String::new(),
+        expire: None,
+        protected: false,
+        override_warnings: false,
+    };
+    let about = Circumstances {
+        now: NOW,
+        tenant: tenant.clone(),
+        actor: "alice".to_owned(),
+        keys: MasterKey::new(&[7; 32]),
+    };
+    let mut work = house.begin(&intent(tenant)).await;
+    match job.run(&mut *work, &about).await {
+        Ok(answer) => {
+            work.commit(&answer).await.expect("a commit");
+            Ok(answer)
+        }
+        Err(Failure::Refused(refusal)) => Err(refusal.reason),
+        Err(Failure::Store(error)) => panic!("{error}"),
+    }
+}
+
+async fn a_tenant_has_no_more_than_so_many_exceptions_that_stand(house: House) {
+    const { assert!(MAX_EXCEPTIONS == 10_000, "as many as are made here") };
+    let (tenant, other) = (house.tenant("one").await, house.tenant("two").await);
+    // All but one of them; besides, some that are over and some that somebody ended.
+    house
+        .run(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10199)
+             INSERT INTO exceptions (tenant, exception_id, kind, input, canonical, issuer,
+                 canonicaliser_version, match_kind, channels, comment, expire_at, protected, ended,
+                 created_at, created_by, deactivated_by, deactivate_reason)
+             SELECT 'one', unhex((10000000 + i) || '000000000000000000000000'), 1, '', '', '', 1, 1, 2, '',
+                 CASE WHEN i > 9999 AND i <= 10099 THEN 1 END, 0,
+                 CASE WHEN i > 10099 THEN 1 ELSE 0 END, 0, '', '', ''
+             FROM n",
+        )
+        .await;
+    let last = ask(&house, &tenant, 1).await.expect("the last one");
+    assert_eq!(ask(&house, &tenant, 2).await.err(), Some(Reason::Quota));
+    ask(&house, &other, 2).await.expect("another tenant's");
+    // One just like it is no new one.
+    let again = ask(&house, &tenant, 1).await.expect("the same");
+    assert_eq!(again.exception, last.exception);
+    let last = last.exception.expect("an exception");
+    let mut work = house.begin(&intent(&tenant)).await;
+    work.set_exception(&ended(&last)).await.expect("an end");
+    work.commit(&Answer::default()).await.expect("a commit");
+    ask(&house, &tenant, 2).await.expect("there is room again");
 }

@@ -7,6 +7,7 @@ use bancheck::{
     domain::{
         ban::{Ban, State},
         clock::Timestamp,
+        exception::Exception,
         ids::TenantId,
         record::Change,
     },
@@ -15,13 +16,16 @@ use bancheck::{
 use tokio::task::JoinSet;
 
 use crate::house::{
-    House, NOW, SECOND, asked, intent, intent_at, lifted, made_at, token, token_ban, within,
+    House, NOW, SECOND, asked, exception_on, intent, intent_at, lifted, made_at, token, token_ban,
+    within,
 };
 
 on_both_stores!(
     s3_what_is_over_is_marked_ended_noted_and_told_together,
     s3_a_scheduled_ban_that_has_begun_is_noted_and_told,
     s3_a_sweep_of_nothing_tells_nothing,
+    s3_exceptions_that_are_over_are_marked_ended_noted_and_told_together,
+    exceptions_that_make_room_for_another_are_noted_to_have_expired_once,
     a_ban_that_began_and_ended_unnoticed_is_noted_to_have_done_both_in_that_order,
     what_is_noted_comes_in_the_order_in_which_it_happened,
     s10_a_ban_that_makes_way_for_one_alike_is_noted_to_have_expired_once,
@@ -161,6 +165,99 @@ async fn s3_a_sweep_of_nothing_tells_nothing(house: House) {
     let nobody = TenantId::parse("nobody").expect("a tenant id");
     assert_eq!(swept(&house, &nobody, 100).await, (0, 0));
     assert_eq!(house.census().await, before);
+}
+
+/// An exception on the token of this number, until a second.
+async fn spared(house: &House, tenant: &TenantId, number: usize, to: i64) -> Exception {
+    let mut new = exception_on(tenant, &token(number));
+    new.exception.expire = Some(second(to));
+    let mut work = house.begin(&intent(tenant)).await;
+    work.add_exception(&new).await.expect("an exception added");
+    work.commit(&Answer::default()).await.expect("a commit");
+    new.exception
+}
+
+async fn s3_exceptions_that_are_over_are_marked_ended_noted_and_told_together(house: House) {
+    let tenant = house.tenant("one").await;
+    let late = spared(&house, &tenant, 1, 5).await;
+    let early = spared(&house, &tenant, 2, 4).await;
+    let lasts = spared(&house, &tenant, 3, 6).await;
+    house
+        .place(&tenant, lasting(&tenant, 4, None, Some(5)))
+        .await;
+    let due = house.store.agenda().await.expect("a look").due;
+    assert_eq!(due, Some(second(4)));
+    let due = async |by| house.store.due(second(by), 9).await.expect("tenants");
+    assert_eq!(due(3).await, []);
+    assert_eq!(due(4).await, std::slice::from_ref(&tenant));
+
+    let before = house.feed().await.len();
+    let sweep = sweep_by(&tenant, 5);
+    let swept = house.store.sweep(&sweep).await.expect("a sweep");
+    let expected = Swept {
+        exceptions: 2,
+        more: true,
+        ..Swept::default()
+    };
+    assert_eq!(swept, expected);
+    let news = house.last_news().await;
+    assert_eq!(house.feed().await.len(), before + 1);
+    assert_eq!(news.anchor.nonce, sweep.nonce);
+    let Change::Exceptions(told) = &news.change else {
+        panic!("{news:?}");
+    };
+    let mut told: Vec<_> = { told.exceptions.iter() }
+        .map(|one| (one.exception, one.ended, one.keys.is_empty()))
+        .collect();
+    told.sort_unstable();
+    let mut expected = [&early, &late].map(|one| (one.exception_id, true, false));
+    expected.sort_unstable();
+    assert_eq!(told, expected);
+
+    let filter = EventFilter {
+        limit: 10,
+        ..EventFilter::default()
+    };
+    let events = house.store.events(&tenant, &filter).await.expect("events");
+    let events: Vec<_> = events
+        .into_iter()
+        .map(|one| (one.action, one.actor, one.at, one.comment, one.anchor))
+        .collect();
+    let noted = |exception: &Exception, at| {
+        let (action, id) = ("EXCEPTION_EXPIRED", exception.exception_id);
+        (
+            action.to_owned(),
+            "system".to_owned(),
+            second(at),
+            id.to_string(),
+            Some(news.anchor),
+        )
+    };
+    assert_eq!(events, [noted(&early, 4), noted(&late, 5)]);
+
+    // What it left is next.
+    assert_eq!(self::swept(&house, &tenant, 5).await, (0, 1));
+    assert_eq!(self::swept(&house, &tenant, 5).await, (0, 0));
+    let due = house.store.agenda().await.expect("a look").due;
+    assert_eq!(due, lasts.expire);
+}
+
+async fn exceptions_that_make_room_for_another_are_noted_to_have_expired_once(house: House) {
+    let tenant = house.tenant("one").await;
+    spared(&house, &tenant, 1, 5).await;
+    let intent = intent_at(&tenant, second(5));
+    let mut work = house.begin(&intent).await;
+    let mut new = exception_on(&tenant, &token(2));
+    new.exception.expire = None;
+    work.add_exception(&new).await.expect("an exception added");
+    work.commit(&Answer::default()).await.expect("a commit");
+    let once = [told("EXCEPTION_EXPIRED", 5)];
+    assert_eq!(noted(&house, &tenant, None).await, once);
+    let swept = house.store.sweep(&sweep_by(&tenant, 100)).await;
+    assert_eq!(swept.expect("a sweep"), Swept::default());
+    assert_eq!(noted(&house, &tenant, None).await, once);
+    let agenda = house.store.agenda().await.expect("a look");
+    assert_eq!(agenda, Agenda::default());
 }
 
 async fn a_ban_that_began_and_ended_unnoticed_is_noted_to_have_done_both_in_that_order(

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bancheck::{
-    api::v1::Channel,
+    api::v1::{Channel, CreateExceptionRequest, Exception},
     domain::{
         digest::{Digest, VERSION},
         ids::TenantId,
@@ -220,6 +220,49 @@ fn a_ban_that_is_over_leaves_the_view_by_a_row_of_the_feed_on_sqlite() {
 #[test]
 fn a_ban_that_is_over_leaves_the_view_by_a_row_of_the_feed_on_postgres() {
     a_ban_that_is_over_leaves_the_view_by_a_row_of_the_feed(Kind::Postgres);
+}
+
+fn an_exception_that_is_over_leaves_the_view_by_a_row_of_the_feed(kind: Kind) {
+    let database = Database::fresh(kind);
+    let pod = Pod::start(&database.place);
+    runtime().block_on(async {
+        let client = pod.client();
+        client.make_tenant(TENANT).await;
+        client.ban(add(phone(NUMBER))).await;
+        assert!(client.turns_away(Channel::Call, phone(NUMBER)).await);
+        let without = pod.resident();
+        let request = CreateExceptionRequest {
+            tenant: TENANT.to_owned(),
+            exception: Some(Exception {
+                target: Some(phone(NUMBER)),
+                expire_time: Some(after(client.clock().await, 1)),
+                ..Exception::default()
+            }),
+            ..CreateExceptionRequest::default()
+        };
+        let made = client.config().create_exception(request).await;
+        made.expect("an exception");
+        let held = pod.resident();
+        assert_ne!(digest_of(&held), digest_of(&without));
+        // Nobody asks and nobody writes.
+        comes_true(async || digest_of(&pod.resident()) == digest_of(&without)).await;
+        let left = pod.resident();
+        assert!(number(&left, "view_revision") > number(&held, "view_revision"));
+        assert_eq!(
+            fresh(&database.place).await.digest().to_string(),
+            digest_of(&left)
+        );
+    });
+}
+
+#[test]
+fn an_exception_that_is_over_leaves_the_view_by_a_row_of_the_feed_on_sqlite() {
+    an_exception_that_is_over_leaves_the_view_by_a_row_of_the_feed(Kind::Sqlite);
+}
+
+#[test]
+fn an_exception_that_is_over_leaves_the_view_by_a_row_of_the_feed_on_postgres() {
+    an_exception_that_is_over_leaves_the_view_by_a_row_of_the_feed(Kind::Postgres);
 }
 
 #[test]

@@ -1,22 +1,26 @@
-//! Bans that an older version of the canonicaliser has filed: found as before, and filed anew by
-//! `bancheck migrate --rekey` while pods look on.
+//! Bans and exceptions that an older version of the canonicaliser has filed: found as before, and
+//! filed anew by `bancheck migrate --rekey` while pods look on.
 
-use std::process::{Command, Output};
+use std::{
+    process::{Command, Output},
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use bancheck::{
-    api::v1::{Ban, Channel, GetBanRequest, Identity},
+    api::v1::{Ban, Channel, CreateBanRequest, GetBanRequest, Identity, MatchKind},
     desk::{Circumstances, CreateBan, End, TargetGiven, prepare},
     domain::{
         ban::{BanId, Enforcement, Origin},
         channel::Channels,
         clock::Timestamp,
+        exception::{Exception, ExceptionId},
         identity::{self, AliasOf, CANONICALISER_VERSION, IdentityKind},
         ids::TenantId,
         keys::MasterKey,
         policy::TenantSettings,
         revision::Nonce,
     },
-    store::{Answer, Begun, Intent, NewBan, Place, Store},
+    store::{Aged, Answer, Begun, Intent, NewBan, NewException, Place, Store, Work},
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -30,6 +34,7 @@ use crate::{
 on_both_stores!(run by crate::restart::by_itself:
     what_an_older_version_filed_is_found_as_before_and_can_be_filed_anew,
     two_bans_that_become_alike_both_stand,
+    whom_an_older_version_spared_is_spared_as_before_and_can_be_filed_anew,
 );
 
 const NOW: Timestamp = Timestamp::from_micros(1_760_000_000_000_000);
@@ -105,18 +110,46 @@ fn of_old(value: &str) -> NewBan {
     new
 }
 
-async fn add(store: &dyn Store, bans: &[NewBan]) {
+/// An exception on whom a ban is on, under the ban's form and keys.
+fn sparing(NewBan { ban, keys, .. }: NewBan) -> NewException {
+    let target = ban.targets[0].clone();
+    let exception = Exception {
+        exception_id: ExceptionId::from_bytes(*ban.ban_id.bytes()),
+        target,
+        match_kind: ban.match_kind,
+        channels: ban.channels,
+        comment: String::new(),
+        expire: None,
+        protected: false,
+        ended: false,
+        created: NOW,
+        created_by: "of old".to_owned(),
+        deactivated: None,
+        deactivated_by: String::new(),
+        deactivate_reason: String::new(),
+    };
+    NewException { exception, keys }
+}
+
+async fn begin(store: &dyn Store) -> Box<dyn Work> {
+    static NEXT: AtomicU32 = AtomicU32::new(7);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let intent = Intent {
         tenant: tenant(),
         rpc: "Test",
-        request_id: "of old".to_owned(),
+        request_id: format!("of old, {number}"),
         body: [0; 16],
-        nonce: Nonce(7),
+        nonce: Nonce(number),
         now: NOW,
     };
-    let Ok(Begun::Open(mut work)) = store.begin(&intent).await else {
+    let Ok(Begun::Open(work)) = store.begin(&intent).await else {
         panic!("the tenant is there")
     };
+    work
+}
+
+async fn add(store: &dyn Store, bans: &[NewBan]) {
+    let mut work = begin(store).await;
     work.add_bans(bans).await.unwrap();
     work.commit(&Answer::default()).await.unwrap();
 }
@@ -190,14 +223,16 @@ fn what_an_older_version_filed_is_found_as_before_and_can_be_filed_anew(database
     ];
     let mut ids: Vec<BanId> = bans[..2].iter().map(|new| new.ban.ban_id).collect();
     ids.sort_unstable();
-    let aged = |aged: bancheck::store::Aged| (aged.bans, aged.erased, aged.seen, aged.last);
+    let aged = |aged: Aged<BanId>| (aged.ids, aged.erased, aged.seen, aged.last);
     let first = BanId::from_bytes([0; 16]);
     runtime().block_on(async {
         let client = server.client();
         client.make_tenant(TENANT).await;
         let store = database.store().await;
         add(&*store, &bans).await;
-        let found = store.aged(&tenant(), CANONICALISER_VERSION, first).await;
+        let found = store
+            .aged_bans(&tenant(), CANONICALISER_VERSION, first)
+            .await;
         assert_eq!(aged(found.unwrap()), (ids, 1, 3, None));
         // It takes a poll: nobody rang here.
         while !stops(&client, Channel::Email, mail(QUOTED)).await {
@@ -224,7 +259,9 @@ fn what_an_older_version_filed_is_found_as_before_and_can_be_filed_anew(database
             assert_eq!(stopped, held, "{one}");
         }
         let store = database.store().await;
-        let found = store.aged(&tenant(), CANONICALISER_VERSION, first).await;
+        let found = store
+            .aged_bans(&tenant(), CANONICALISER_VERSION, first)
+            .await;
         assert_eq!(aged(found.unwrap()), (Vec::new(), 1, 3, None));
         let kept = store
             .ban(&tenant(), bans[0].ban.ban_id)
@@ -270,5 +307,88 @@ fn two_bans_that_become_alike_both_stand(database: &Database) {
             assert_eq!(client.lift(&ban).await.still_banned_by.len(), left);
         }
         assert!(!stops(&client, Channel::Email, mail(BARE)).await);
+    });
+}
+
+fn whom_an_older_version_spared_is_spared_as_before_and_can_be_filed_anew(database: &Database) {
+    let server = Server::start(&config(&database.place)).expect("a server");
+    let erased = {
+        let mut new = sparing(made(IdentityKind::EmailAddress, "bob@example.com", 64));
+        new.exception.target.input.clear();
+        new.exception.target.canonical.clear();
+        new
+    };
+    let all = [
+        sparing(of_old(QUOTED)),
+        sparing(made(IdentityKind::IpAddress, "2001:db8:1:2::7", 48)),
+        erased,
+    ];
+    let spared = async |client: &Client, channel, who| !stops(client, channel, who).await;
+    runtime().block_on(async {
+        let client = server.client();
+        client.make_tenant(TENANT).await;
+        for domain in ["example.com", "2001:db8::/32"] {
+            let (kind, of) = if domain.contains(':') {
+                (MatchKind::Cidr, address(domain))
+            } else {
+                (MatchKind::Domain, mail(domain))
+            };
+            let ban = CreateBanRequest {
+                match_kind: kind as i32,
+                override_warnings: true,
+                ..crate::requests::add(of)
+            };
+            client.ban(ban).await;
+        }
+        let store = database.store().await;
+        let mut work = begin(&*store).await;
+        for new in &all {
+            work.add_exception(new).await.unwrap();
+        }
+        work.commit(&Answer::default()).await.unwrap();
+        // It takes a poll: nobody rang here.
+        while !spared(&client, Channel::Email, mail(QUOTED)).await {
+            tokio::task::yield_now().await;
+        }
+        assert!(!spared(&client, Channel::Email, mail(BARE)).await);
+    });
+
+    let (told, server) = beside(database, kind_of(database), server);
+    assert!(told.contains("2 of 3 exceptions"), "{told}");
+    assert!(told.contains("1 erased ones are left"), "{told}");
+    assert!(told.contains("0 could not be read again"), "{told}");
+    runtime().block_on(async {
+        let client = server.client();
+        while !spared(&client, Channel::Email, mail(BARE)).await {
+            tokio::task::yield_now().await;
+        }
+        for one in [QUOTED, BARE, "Alice@Example.com", "bob@example.com"] {
+            assert!(spared(&client, Channel::Email, mail(one)).await, "{one}");
+        }
+        assert!(!spared(&client, Channel::Email, mail("eve@example.com")).await);
+        for (one, free) in [("2001:db8:1:ffff::1", true), ("2001:db8:2::1", false)] {
+            let is_spared = spared(&client, Channel::WebChat, address(one)).await;
+            assert_eq!(is_spared, free, "{one}");
+        }
+        let store = database.store().await;
+        let mut work = begin(&*store).await;
+        let kept = work.exception(all[0].exception.exception_id).await;
+        let target = kept.unwrap().unwrap().target;
+        assert_eq!((&*target.canonical, &*target.input), (BARE, QUOTED));
+        assert_eq!(target.match_keys, [BARE]);
+        work.abandon().await.unwrap();
+    });
+
+    // Once more changes nothing.
+    let (told, server) = beside(database, kind_of(database), server);
+    assert!(told.contains("0 of 3 exceptions"), "{told}");
+    // Ended, it spares under neither key.
+    runtime().block_on(async {
+        let client = server.client();
+        let id = all[0].exception.exception_id.to_string();
+        client.spare_no_more(&id).await;
+        for one in [QUOTED, BARE] {
+            assert!(!spared(&client, Channel::Email, mail(one)).await, "{one}");
+        }
     });
 }

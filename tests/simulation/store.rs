@@ -9,7 +9,7 @@ use bancheck::{
         ban::Ban,
         clock::Timestamp,
         exception::{Exception, Lifted},
-        ids::{BanId, ListId, TenantId},
+        ids::{BanId, ExceptionId, ListId, TenantId},
         list::BanList,
         policy::TenantSettings,
         queue::{AtQueue, BanRights, QueuePolicy},
@@ -19,8 +19,8 @@ use bancheck::{
     },
     store::{
         AccessStore, Aged, Agenda, Answer, BanFilter, BanPage, BanSink, Begun, Concerning,
-        Directory, Event, EventFilter, ExceptionFilter, FeedLink, Intent, LoadSink, LoadedTenant,
-        Matched, Purged, Result, Store, StoreError, Sweep, Swept, Tail, Turn, Upkeep,
+        Directory, Event, EventFilter, ExceptionFilter, ExceptionStore, FeedLink, Intent, LoadSink,
+        LoadedTenant, Matched, Purged, Result, Store, StoreError, Sweep, Swept, Tail, Turn, Upkeep,
     },
 };
 use tokio::time::{Instant, timeout_at};
@@ -299,8 +299,13 @@ impl Store for PodStore {
         .await
     }
 
-    async fn aged(&self, _tenant: &TenantId, _version: u16, _after: BanId) -> Result<Aged> {
-        unneeded("aged")
+    async fn aged_bans(
+        &self,
+        _tenant: &TenantId,
+        _version: u16,
+        _after: BanId,
+    ) -> Result<Aged<BanId>> {
+        unneeded("aged_bans")
     }
 
     async fn settings(&self, _tenant: &TenantId) -> Result<Option<TenantSettings>> {
@@ -348,18 +353,6 @@ impl Store for PodStore {
 
     async fn ban(&self, _tenant: &TenantId, _ban: BanId) -> Result<Option<Ban>> {
         unneeded("ban")
-    }
-
-    async fn exceptions(
-        &self,
-        _tenant: &TenantId,
-        _filter: &ExceptionFilter,
-    ) -> Result<Vec<Exception>> {
-        unneeded("exceptions")
-    }
-
-    async fn lifted(&self, _tenant: &TenantId) -> Result<Vec<Lifted>> {
-        unneeded("lifted")
     }
 
     async fn alike(&self, _tenant: &TenantId, _likeness: [u8; 16]) -> Result<Option<BanId>> {
@@ -482,5 +475,29 @@ impl AccessStore for PodStore {
 
     async fn api_keys(&self, _of: &str, _after: &str, _limit: i64) -> Result<Vec<ApiKey>> {
         unneeded("api_keys")
+    }
+}
+
+#[async_trait]
+impl ExceptionStore for PodStore {
+    async fn exceptions(
+        &self,
+        _tenant: &TenantId,
+        _filter: &ExceptionFilter,
+    ) -> Result<Vec<Exception>> {
+        unneeded("exceptions")
+    }
+
+    async fn lifted(&self, _tenant: &TenantId) -> Result<Vec<Lifted>> {
+        unneeded("lifted")
+    }
+
+    async fn aged_exceptions(
+        &self,
+        _tenant: &TenantId,
+        _version: u16,
+        _after: ExceptionId,
+    ) -> Result<Aged<ExceptionId>> {
+        unneeded("aged_exceptions")
     }
 }

@@ -1,4 +1,4 @@
-//! `bancheck migrate --rekey`: files bans anew that an older canonicaliser has read.
+//! `bancheck migrate --rekey`: files bans and exceptions anew that an older canonicaliser has read.
 //!
 //! A chunk is one transaction and one row of the feed, so pods that run follow, and whatever stops
 //! this halfway, another run goes on where it stopped.
@@ -8,36 +8,47 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{
     cli::output::print,
-    desk::{Circumstances, refiled},
+    desk::{Circumstances, refiled, refiled_exception},
     domain::{
         ban::State,
         clock::Clock as _,
         identity::CANONICALISER_VERSION,
-        ids::{BanId, TenantId},
+        ids::{BanId, ExceptionId, TenantId},
         keys::MasterKey,
         revision::Nonce,
     },
     feed::PodClock,
-    store::{Answer, BanFilter, Begun, Intent, MAX_CHUNK, Store},
+    store::{Answer, BanFilter, Begun, Intent, MAX_CHUNK, Store, Work},
 };
 
 /// Tenants asked for at a time.
 const PAGE: i64 = 1_000;
 
-/// What became of the bans.
+/// What became of the bans and exceptions.
 #[derive(Debug, Default)]
 struct Tally {
     tenants: u64,
-    seen: u64,
-    refiled: u64,
+    bans: Count,
+    exceptions: Count,
     erased: u64,
     unreadable: u64,
 }
 
-/// Files all bans of an older version anew, and tells how many.
+/// How many there are, and how many of them were filed anew.
+#[derive(Debug, Default)]
+struct Count {
+    seen: u64,
+    refiled: u64,
+}
+
+/// Files anew what an older version has read, and tells how much that was.
 pub(super) async fn rekey(store: &dyn Store, keys: &MasterKey) -> anyhow::Result<()> {
-    let clock = PodClock::default();
-    let mut tally = Tally::default();
+    let mut rekeying = Rekeying {
+        store,
+        keys,
+        clock: PodClock::default(),
+        tally: Tally::default(),
+    };
     let mut after = String::new();
     loop {
         let tenants = store.tenants(&after, PAGE).await?;
@@ -46,114 +57,200 @@ pub(super) async fn rekey(store: &dyn Store, keys: &MasterKey) -> anyhow::Result
         };
         after = last.as_str().to_owned();
         for (tenant, _) in &tenants {
-            let done = one_tenant(store, keys, &clock, tenant, &mut tally).await;
+            let done = rekeying.one_tenant(tenant).await;
             done.with_context(|| {
-                let done = tally.refiled;
+                let Tally {
+                    bans, exceptions, ..
+                } = &rekeying.tally;
                 format!(
-                    "stopped at tenant {tenant} with {done} bans filed anew; run it again to go on"
+                    "stopped at tenant {tenant} with {} bans and {} exceptions filed anew; run it \
+                     again to go on",
+                    bans.refiled, exceptions.refiled
                 )
             })?;
-            tally.tenants += 1;
+            rekeying.tally.tenants += 1;
         }
     }
     let Tally {
         tenants,
-        seen,
-        refiled,
+        bans,
+        exceptions,
         erased,
         unreadable,
-    } = tally;
+    } = rekeying.tally;
     print(&format!(
-        "{refiled} of {seen} bans of {tenants} tenants were filed anew by version \
+        "{} of {} bans and {} of {} exceptions of {tenants} tenants were filed anew by version \
          {CANONICALISER_VERSION} of the canonicaliser; {erased} erased ones are left as they were, \
-         {unreadable} could not be read again"
+         {unreadable} could not be read again",
+        bans.refiled, bans.seen, exceptions.refiled, exceptions.seen
     ))
 }
 
-async fn one_tenant(
-    store: &dyn Store,
-    keys: &MasterKey,
-    clock: &PodClock,
-    tenant: &TenantId,
-    tally: &mut Tally,
-) -> anyhow::Result<()> {
-    let all = BanFilter {
-        states: State::ALL.to_vec(),
-        limit: 1,
-        count: true,
-        ..BanFilter::default()
-    };
-    let total = store.bans(tenant, &all).await?.total.unwrap_or_default();
-    let bar = ProgressBar::new(total.unsigned_abs());
-    let style = "{prefix} {wide_bar} {human_pos}/{human_len} bans, {per_sec}, {eta} left";
+fn bar(tenant: &TenantId, of: u64, what: &str) -> anyhow::Result<ProgressBar> {
+    let bar = ProgressBar::new(of);
+    let style = "{prefix} {wide_bar} {human_pos}/{human_len} {msg}, {per_sec}, {eta} left";
     bar.set_style(ProgressStyle::with_template(style)?);
     bar.set_prefix(tenant.to_string());
-    let mut after = BanId::from_bytes([0; 16]);
-    loop {
-        let aged = store.aged(tenant, CANONICALISER_VERSION, after).await?;
-        for chunk in aged.bans.chunks(MAX_CHUNK) {
-            let (refiled, unreadable) = one_chunk(store, keys, clock, tenant, chunk).await?;
-            tally.refiled += refiled;
-            tally.unreadable += unreadable;
-        }
-        tally.seen += aged.seen as u64;
-        tally.erased += aged.erased as u64;
-        bar.inc(aged.seen as u64);
-        match aged.last {
-            Some(last) => after = last,
-            None => break,
-        }
-    }
-    bar.finish_and_clear();
-    Ok(())
+    bar.set_message(what.to_owned());
+    Ok(bar)
 }
 
-/// Files some bans anew under the tenant's lock; how many, and how many could not be read.
-async fn one_chunk(
-    store: &dyn Store,
-    keys: &MasterKey,
-    clock: &PodClock,
-    tenant: &TenantId,
-    chunk: &[BanId],
-) -> anyhow::Result<(u64, u64)> {
-    let about = Circumstances {
-        now: clock.read().now,
-        tenant: tenant.clone(),
-        actor: "migrate".to_owned(),
-        keys: keys.clone(),
-    };
-    let mut nonce = [0; 4];
-    getrandom::fill(&mut nonce)?;
-    let intent = Intent {
-        tenant: tenant.clone(),
-        rpc: "Rekey",
-        request_id: uuid::Uuid::now_v7().to_string(),
-        body: [0; 16],
-        nonce: Nonce(u32::from_be_bytes(nonce)),
-        now: about.now,
-    };
-    let mut work = match store.begin(&intent).await? {
-        Begun::Open(work) => work,
-        // Deleted since it was named.
-        Begun::NoTenant => return Ok((0, 0)),
-        Begun::Replay(_) | Begun::Reused => bail!("an id that was made up a moment ago is in use"),
-    };
-    let key = keys.tenant(tenant);
-    let bans = work.bans_named(chunk).await?;
-    let found = bans.len() as u64;
-    let settings = work.settings().clone();
-    let anew: Vec<_> = bans
-        .into_iter()
-        .filter_map(|ban| refiled(ban, &key, &settings))
-        .collect();
-    let refiled = anew.len() as u64;
-    if refiled > 0 {
+/// A run of it.
+struct Rekeying<'a> {
+    store: &'a dyn Store,
+    keys: &'a MasterKey,
+    clock: PodClock,
+    tally: Tally,
+}
+
+impl Rekeying<'_> {
+    async fn one_tenant(&mut self, tenant: &TenantId) -> anyhow::Result<()> {
+        self.bans(tenant).await?;
+        self.exceptions(tenant).await
+    }
+
+    async fn bans(&mut self, tenant: &TenantId) -> anyhow::Result<()> {
+        let all = BanFilter {
+            states: State::ALL.to_vec(),
+            limit: 1,
+            count: true,
+            ..BanFilter::default()
+        };
+        let total = self.store.bans(tenant, &all).await?.total;
+        let bar = bar(tenant, total.unwrap_or_default().unsigned_abs(), "bans")?;
+        let mut after = BanId::from_bytes([0; 16]);
+        loop {
+            let aged = { self.store }
+                .aged_bans(tenant, CANONICALISER_VERSION, after)
+                .await?;
+            for chunk in aged.ids.chunks(MAX_CHUNK) {
+                self.some_bans(tenant, chunk).await?;
+            }
+            self.tally.bans.seen += aged.seen as u64;
+            self.tally.erased += aged.erased as u64;
+            bar.inc(aged.seen as u64);
+            match aged.last {
+                Some(last) => after = last,
+                None => break,
+            }
+        }
+        bar.finish_and_clear();
+        Ok(())
+    }
+
+    async fn exceptions(&mut self, tenant: &TenantId) -> anyhow::Result<()> {
+        let bar = bar(tenant, 0, "exceptions")?;
+        let mut after = ExceptionId::from_bytes([0; 16]);
+        loop {
+            let aged = { self.store }
+                .aged_exceptions(tenant, CANONICALISER_VERSION, after)
+                .await?;
+            bar.inc_length(aged.seen as u64);
+            for chunk in aged.ids.chunks(MAX_CHUNK) {
+                self.some_exceptions(tenant, chunk).await?;
+            }
+            self.tally.exceptions.seen += aged.seen as u64;
+            self.tally.erased += aged.erased as u64;
+            bar.inc(aged.seen as u64);
+            match aged.last {
+                Some(last) => after = last,
+                None => break,
+            }
+        }
+        bar.finish_and_clear();
+        Ok(())
+    }
+
+    /// Files some bans anew under the tenant's lock.
+    async fn some_bans(&mut self, tenant: &TenantId, chunk: &[BanId]) -> anyhow::Result<()> {
+        let Some((mut work, about)) = self.begin(tenant).await? else {
+            return Ok(());
+        };
+        let (key, settings) = (self.keys.tenant(tenant), work.settings().clone());
+        let bans = work.bans_named(chunk).await?;
+        let found = bans.len();
+        let anew: Vec<_> = bans
+            .into_iter()
+            .filter_map(|ban| refiled(ban, &key, &settings))
+            .collect();
+        self.tally.unreadable += (found - anew.len()) as u64;
+        if anew.is_empty() {
+            return Ok(());
+        }
         work.rekey(&anew).await?;
-        let comment = format!("{refiled} bans, by version {CANONICALISER_VERSION}");
+        self.commit(work, &about, anew.len(), "bans").await?;
+        self.tally.bans.refiled += anew.len() as u64;
+        Ok(())
+    }
+
+    /// Files some exceptions anew under the tenant's lock.
+    async fn some_exceptions(
+        &mut self,
+        tenant: &TenantId,
+        chunk: &[ExceptionId],
+    ) -> anyhow::Result<()> {
+        let Some((mut work, about)) = self.begin(tenant).await? else {
+            return Ok(());
+        };
+        let (key, settings) = (self.keys.tenant(tenant), work.settings().clone());
+        let exceptions = work.exceptions_named(chunk).await?;
+        let found = exceptions.len();
+        let anew: Vec<_> = exceptions
+            .into_iter()
+            .filter_map(|one| refiled_exception(one, &key, &settings))
+            .collect();
+        self.tally.unreadable += (found - anew.len()) as u64;
+        if anew.is_empty() {
+            return Ok(());
+        }
+        work.rekey_exceptions(&anew).await?;
+        self.commit(work, &about, anew.len(), "exceptions").await?;
+        self.tally.exceptions.refiled += anew.len() as u64;
+        Ok(())
+    }
+
+    /// Begins a write on the tenant; `None` = it was deleted since it was named.
+    async fn begin(
+        &self,
+        tenant: &TenantId,
+    ) -> anyhow::Result<Option<(Box<dyn Work>, Circumstances)>> {
+        let about = Circumstances {
+            now: self.clock.read().now,
+            tenant: tenant.clone(),
+            actor: "migrate".to_owned(),
+            keys: self.keys.clone(),
+        };
+        let mut nonce = [0; 4];
+        getrandom::fill(&mut nonce)?;
+        let intent = Intent {
+            tenant: tenant.clone(),
+            rpc: "Rekey",
+            request_id: uuid::Uuid::now_v7().to_string(),
+            body: [0; 16],
+            nonce: Nonce(u32::from_be_bytes(nonce)),
+            now: about.now,
+        };
+        match self.store.begin(&intent).await? {
+            Begun::Open(work) => Ok(Some((work, about))),
+            Begun::NoTenant => Ok(None),
+            Begun::Replay(_) | Begun::Reused => {
+                bail!("an id that was made up a moment ago is in use")
+            }
+        }
+    }
+
+    async fn commit(
+        &self,
+        mut work: Box<dyn Work>,
+        about: &Circumstances,
+        count: usize,
+        what: &str,
+    ) -> anyhow::Result<()> {
+        let comment = format!("{count} {what}, by version {CANONICALISER_VERSION}");
         work.note(&about.event(None, "REKEYED", &comment)).await?;
         work.commit(&Answer::default()).await?;
         // Whoever misses it hears by polling.
-        let _ = store.ring().await;
+        let _ = self.store.ring().await;
+        Ok(())
     }
-    Ok((refiled, found - refiled))
 }

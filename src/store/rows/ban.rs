@@ -341,43 +341,35 @@ impl TargetRow {
 
 /// The targets and keys of a new ban, as they enter the store.
 pub(in crate::store) fn parts(new: &NewBan) -> (Vec<NewTargetRow>, Vec<KeyRow>) {
-    let ban_id = hex(new.ban.ban_id.bytes());
-    let targets = new
-        .ban
-        .targets
-        .iter()
-        .enumerate()
-        .map(|(position, target)| NewTargetRow {
-            ban_id: ban_id.clone(),
-            position,
-            kind: target.kind as i32,
-            input: target.input.clone(),
-            canonical: target.canonical.clone(),
-            issuer: target.issuer.clone(),
-            version: target.canonicaliser_version,
-        });
+    let id = new.ban.ban_id.bytes();
+    let targets = new.ban.targets.iter().enumerate();
+    let targets = targets.map(|(position, target)| target_row(id, position, target));
     let version_of = |position: u8| {
         let target = new.ban.targets.get(usize::from(position));
         target.map_or(0, |target| target.canonicaliser_version)
     };
-    let mut keys = key_rows(new.ban.ban_id.bytes(), 0, &new.keys);
+    let mut keys = key_rows(id, 0, &new.keys);
     for key in &mut keys {
         key.version = version_of(key.position);
     }
     (targets.collect(), keys)
 }
 
-/// One more target of a ban, as it enters the store.
-pub(in crate::store) fn target_row(ban: &Ban, position: usize) -> Option<NewTargetRow> {
-    ban.targets.get(position).map(|target| NewTargetRow {
-        ban_id: hex(ban.ban_id.bytes()),
+/// A target of a ban or an exception, as it enters the store.
+pub(in crate::store) fn target_row(
+    id: &[u8; 16],
+    position: usize,
+    target: &Target,
+) -> NewTargetRow {
+    NewTargetRow {
+        ban_id: hex(id),
         position,
         kind: target.kind as i32,
         input: target.input.clone(),
         canonical: target.canonical.clone(),
         issuer: target.issuer.clone(),
         version: target.canonicaliser_version,
-    })
+    }
 }
 
 /// The keys of a ban or an exception, as they enter the store, numbered from `first` on.

@@ -38,8 +38,11 @@ impl SqlWork {
             .fetch_one(&mut self.tx)
             .await?;
         let first: usize = number(&row, "next")?;
-        let position = ban.targets.len().saturating_sub(1);
-        let targets: Vec<_> = rows::target_row(ban, position).into_iter().collect();
+        let last = ban.targets.iter().enumerate().next_back();
+        let targets: Vec<_> = last
+            .map(|(position, target)| rows::target_row(ban.ban_id.bytes(), position, target))
+            .into_iter()
+            .collect();
         let keys = rows::key_rows(ban.ban_id.bytes(), first, keys);
         for (statement, rows) in [
             (

@@ -22,6 +22,14 @@ use crate::{
 /// How many keys inside a range are looked at for other bans; many may be of bans that have ended.
 const PLACES_AT_ONCE: i64 = 10_000;
 
+/// Leaves of the keys that something had those that it has no more.
+pub(super) fn forget_what_stays(had: &mut Vec<MatchKey>, has: &[(u8, MatchKey, String)]) {
+    had.retain(|key| {
+        has.iter()
+            .all(|(_, one, _)| (one.space, one.key) != (key.space, key.key))
+    });
+}
+
 impl SqlWork {
     /// See [`crate::store::Work::overlapping`].
     pub(super) async fn within_reach(
@@ -102,18 +110,11 @@ impl SqlWork {
                 .execute(&mut self.tx)
                 .await?;
         }
-        let mut now: HashMap<BanId, Vec<MatchKey>> = HashMap::new();
-        for new in bans {
-            let its_keys = new.keys.iter().map(|(_, key, _)| key.clone());
-            now.insert(new.ban.ban_id, its_keys.collect());
-        }
+        let now: HashMap<BanId, &NewBan> = bans.iter().map(|new| (new.ban.ban_id, new)).collect();
         for mut gone in before {
-            let stays = now.get(&gone.ban).map_or(&[][..], Vec::as_slice);
-            gone.keys.retain(|key| {
-                stays
-                    .iter()
-                    .all(|one| (one.space, one.key) != (key.space, key.key))
-            });
+            if let Some(new) = now.get(&gone.ban) {
+                forget_what_stays(&mut gone.keys, &new.keys);
+            }
             gone.ended = true;
             if !gone.keys.is_empty() {
                 self.gone.push(gone);

@@ -1,4 +1,4 @@
-//! What time did to bans, noted once each, in the transaction that finds it out.
+//! What time did to bans and exceptions, noted once each, in the transaction that finds it out.
 //!
 //! A sweep finds it out within a second; a write that needs a place which time has made free, or
 //! that is about to move a beginning, does so before the sweep.
@@ -156,8 +156,20 @@ impl SqlWork {
         self.note_each(&lifted, actor, reason).await
     }
 
-    /// Notes what time has done by an instant to up to [`MAX_CHUNK`] bans, and commits.
+    /// Notes what time has done by an instant to up to [`MAX_CHUNK`] exceptions or bans, and commits.
+    ///
+    /// A feed row tells of one or the other: bans wait for the next sweep where exceptions are over.
     pub(in crate::store) async fn sweep(mut self, by: Timestamp) -> Result<Swept> {
+        let exceptions = self.retire_exceptions(by, MAX_CHUNK).await?;
+        if exceptions > 0 {
+            self.tell().await?;
+            self.tx.commit().await?;
+            return Ok(Swept {
+                exceptions,
+                more: true,
+                ..Swept::default()
+            });
+        }
         let mut deeds = Vec::new();
         let ends = self.due(self.say.end_due.clone(), by, MAX_CHUNK).await?;
         for row in &ends {
@@ -172,6 +184,7 @@ impl SqlWork {
         let swept = Swept {
             started: deeds.len() - expired,
             expired,
+            exceptions,
             more: begins.len() == left,
         };
         self.note_deeds(deeds).await?;

@@ -1,0 +1,89 @@
+//! What an older version of the canonicaliser has read.
+
+use sqlx::{Row, SqlStr};
+
+use crate::{
+    domain::ids::{BanId, ExceptionId, TenantId},
+    store::{Result, pool::Pool, rows, sql::Statements},
+};
+
+/// How many targets are looked at for their version in one statement.
+const AT_ONCE: i64 = 8_192;
+
+/// Some bans or exceptions, by the version of the canonicaliser that read their targets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Aged<Id> {
+    /// Those that an older version read.
+    pub ids: Vec<Id>,
+    /// How many others of an older version cannot be read again, for their text was erased.
+    pub erased: usize,
+    /// How many were looked at.
+    pub seen: usize,
+    /// The last of them, after which to go on; `None` = there are no more.
+    pub last: Option<Id>,
+}
+
+pub(in crate::store) async fn aged_bans(
+    readers: &Pool,
+    say: &Statements,
+    tenant: &TenantId,
+    version: u16,
+    after: BanId,
+) -> Result<Aged<BanId>> {
+    let (say, after) = (say.aged_bans.clone(), after.bytes());
+    aged(readers, say, tenant, version, after, rows::ban_id).await
+}
+
+pub(in crate::store) async fn aged_exceptions(
+    readers: &Pool,
+    say: &Statements,
+    tenant: &TenantId,
+    version: u16,
+    after: ExceptionId,
+) -> Result<Aged<ExceptionId>> {
+    let (say, after) = (say.aged_exceptions.clone(), after.bytes());
+    aged(readers, say, tenant, version, after, rows::exception_id).await
+}
+
+async fn aged<Id: Copy>(
+    readers: &Pool,
+    say: SqlStr,
+    tenant: &TenantId,
+    version: u16,
+    after: &[u8; 16],
+    id: fn(&[u8]) -> Result<Id>,
+) -> Result<Aged<Id>> {
+    let found = sqlx::query(say)
+        .bind(tenant.as_str().to_owned())
+        .bind(after.to_vec())
+        .bind(AT_ONCE)
+        .bind(i32::from(version))
+        .fetch_all(&mut readers.lend().await?)
+        .await?;
+    let mut targets: i64 = 0;
+    for row in &found {
+        targets += rows::number::<i64>(row, "targets")?;
+    }
+    let full = targets == AT_ONCE;
+    // The last one's other targets may be beyond the edge: it comes first the next time.
+    let whole = found.len() - usize::from(full);
+    let mut aged = Aged {
+        ids: Vec::new(),
+        erased: 0,
+        seen: whole,
+        last: None,
+    };
+    for row in &found[..whole] {
+        let id = id(row.try_get::<&[u8], _>("id")?)?;
+        match (
+            rows::number::<i32>(row, "old")? != 0,
+            rows::number::<i32>(row, "erased")? != 0,
+        ) {
+            (true, false) => aged.ids.push(id),
+            (true, true) => aged.erased += 1,
+            (false, _) => {}
+        }
+        aged.last = full.then_some(id);
+    }
+    Ok(aged)
+}
