@@ -52,15 +52,8 @@ pub(crate) fn question(view: &TenantView, channel: Channel, identity: &Identity)
 
 /// The view of a tenant where so many numbers are banned for good, and a few ranges of addresses.
 pub(crate) fn view(count: u32) -> TenantView {
-    let tenant = TenantId::parse("default").expect("a tenant id");
-    let key = MasterKey::new(&[7; 32]).tenant(&tenant);
-    let settings = TenantRecord {
-        failure_mode: FailureMode::Open,
-        default_region: String::new(),
-        email_fold: true,
-        deleted: false,
-    };
-    let mut view = TenantView::empty(Revision(1), settings, key.clone());
+    let mut view = without_ranges(count);
+    let key = view.key().clone();
     let ranges = (0..RANGES).map(|at| {
         let network = format!("100.{at}.0.0/{}", [16, 20, 24][usize::from(at % 3)]);
         let network = read_network(
@@ -71,6 +64,20 @@ pub(crate) fn view(count: u32) -> TenantView {
         ban(&key, u32::MAX - u32::from(at), &network)
     });
     view.file(&ranges.collect::<Vec<_>>());
+    view
+}
+
+/// The view of a tenant where so many numbers are banned for good, and nothing else.
+pub(crate) fn without_ranges(count: u32) -> TenantView {
+    let tenant = TenantId::parse("default").expect("a tenant id");
+    let key = MasterKey::new(&[7; 32]).tenant(&tenant);
+    let settings = TenantRecord {
+        failure_mode: FailureMode::Open,
+        default_region: String::new(),
+        email_fold: true,
+        deleted: false,
+    };
+    let mut view = TenantView::empty(Revision(1), settings, key.clone());
     let mut page = Vec::with_capacity(PAGE);
     for at in 0..count {
         page.push(ban(&key, at, &caller(&number(at))));
