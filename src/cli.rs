@@ -8,8 +8,10 @@
 //! It asks the server as any other client would, and owes its answers to the same contract.
 
 mod ban;
+mod bench;
 mod check;
 mod connection;
+mod doctor;
 mod exception;
 mod expiry;
 mod explain;
@@ -23,6 +25,8 @@ mod local;
 mod moment;
 mod normalize;
 mod output;
+mod pages;
+mod profile;
 mod proto_json;
 mod queue;
 mod rights;
@@ -34,11 +38,14 @@ mod writing;
 use std::process::ExitCode;
 
 use chrono::{DateTime, Utc};
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, parser::ValueSource};
+use clap::{
+    ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, parser::ValueSource,
+};
 
 use self::{
+    bench::BenchCommand,
     connection::Connection,
-    local::{BenchCommand, ConfigCommand, DigestFlags, MigrateFlags},
+    local::{ConfigCommand, DigestFlags, MigrateFlags},
     output::Display,
 };
 use crate::{config::Flags, domain::clock::Clock};
@@ -56,7 +63,18 @@ Try it:
   bancheck check --channel call +420601123456";
 
 /// The subcommands that ask no server: the flags about one would only mislead in their help.
-const WITHOUT_A_SERVER: [&str; 5] = ["serve", "migrate", "config", "bench", "digest"];
+const WITHOUT_A_SERVER: [&str; 8] = [
+    "serve",
+    "migrate",
+    "config",
+    "bench seed",
+    "digest",
+    "profile",
+    "completions",
+    "manual",
+];
+/// Flags of the connection that mean something all the same.
+const MEANT_ALL_THE_SAME: [(&str, &str); 2] = [("digest", TENANT), ("profile", "profiles")];
 
 /// The flag that names a tenant.
 const TENANT: &str = "tenant";
@@ -75,16 +93,12 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Ask whether an interaction may go on; exits with 3 when it may not
     Check(Box<check::CheckCommand>),
-    /// Tell why an interaction may go on or may not
     Explain(Box<explain::Explain>),
     /// Make, find, change and end bans
     #[command(subcommand)]
     Ban(Box<ban::BanCommand>),
-    /// Show what becomes of bans while it happens
     Watch(Box<watch::WatchFlags>),
-    /// Show the form in which identities are compared, and the keys they are found by
     Normalize(Box<normalize::Normalize>),
     /// Set up tenants
     #[command(subcommand)]
@@ -108,6 +122,10 @@ enum Command {
     /// Say what principals may do
     #[command(subcommand)]
     Grant(Box<grant::GrantCommand>),
+    Doctor(Box<doctor::Doctor>),
+    /// Tell the servers that are asked by a short name
+    #[command(subcommand)]
+    Profile(Box<profile::ProfileCommand>),
     /// Run the server
     Serve(Box<Flags>),
     /// Bring the database to this version's schema, then exit
@@ -120,6 +138,8 @@ enum Command {
     /// Prepare and measure load
     #[command(subcommand)]
     Bench(Box<BenchCommand>),
+    Completions(pages::Completions),
+    Manual(pages::Manual),
 }
 
 /// How a command ended, as its exit code says it.
@@ -169,10 +189,7 @@ impl Session<'_> {
 pub fn main(clock: &dyn Clock) -> ExitCode {
     let matches = command().get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    let named = matches
-        .value_source(TENANT)
-        .is_some_and(|source| source != ValueSource::DefaultValue);
-    match cli.run(clock, named) {
+    match cli.run(clock, &matches) {
         Ok(code) => code,
         Err(error) => {
             output::note(&failure::describe(&error));
@@ -182,13 +199,15 @@ pub fn main(clock: &dyn Clock) -> ExitCode {
 }
 
 impl Cli {
-    /// `named`: whether somebody said which tenant it is about.
-    fn run(self, clock: &dyn Clock, named: bool) -> anyhow::Result<ExitCode> {
+    fn run(self, clock: &dyn Clock, matches: &ArgMatches) -> anyhow::Result<ExitCode> {
         let Self {
-            connection,
+            mut connection,
             display,
             command,
         } = self;
+        if asks_a_server(matches) {
+            connection.fill_in(matches)?;
+        }
         let session = Session {
             connection: &connection,
             display: &display,
@@ -211,8 +230,18 @@ impl Cli {
             Command::Serve(flags) => return local::serve(&flags),
             Command::Migrate(flags) => return local::migrate(&flags),
             Command::Config(command) => return local::config(*command, &display),
-            Command::Bench(command) => return local::bench(*command),
+            Command::Bench(command) => match *command {
+                BenchCommand::Seed(flags) => return local::seed(&flags),
+                BenchCommand::Load(load) => on_all_cores(load.run(&session)),
+            },
+            Command::Doctor(doctor) => block_on(doctor.run(&session)),
+            Command::Profile(command) => command.run(&connection, &display),
+            Command::Completions(completions) => completions.run(self::command()),
+            Command::Manual(manual) => manual.run(self::command()),
             Command::Digest(flags) => {
+                let named = matches
+                    .value_source(TENANT)
+                    .is_some_and(|source| source != ValueSource::DefaultValue);
                 let only = named.then_some(connection.tenant.as_str());
                 return local::digest(&flags, only, &display);
             }
@@ -221,9 +250,25 @@ impl Cli {
     }
 }
 
+fn asks_a_server(matches: &ArgMatches) -> bool {
+    let Some((name, below)) = matches.subcommand() else {
+        return false;
+    };
+    let whole = format!("{name} {}", below.subcommand_name().unwrap_or_default());
+    !WITHOUT_A_SERVER.contains(&name) && !WITHOUT_A_SERVER.contains(&&*whole)
+}
+
 /// Runs a client's work on this thread: it waits for one server and needs no more than that.
 fn block_on(work: impl Future<Output = anyhow::Result<Outcome>>) -> anyhow::Result<Outcome> {
     tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(work)
+}
+
+/// Runs the work of very many clients.
+fn on_all_cores(work: impl Future<Output = anyhow::Result<Outcome>>) -> anyhow::Result<Outcome> {
+    tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?
         .block_on(work)
@@ -239,14 +284,22 @@ fn command() -> clap::Command {
         .fold(Cli::command(), |command, name| {
             let hidden = connection.get_arguments().map(|flag| {
                 let flag = flag.clone();
-                if name == "digest" && flag.get_id() == TENANT {
+                let meant = MEANT_ALL_THE_SAME
+                    .iter()
+                    .any(|(command, id)| *command == name && flag.get_id() == *id);
+                if meant && flag.get_id() == TENANT {
                     return flag
                         .help("Only this tenant [default: all of them]")
                         .hide_default_value(true);
                 }
-                flag.hide(true)
+                flag.hide(!meant)
             });
-            command.mut_subcommand(name, |local| local.args(hidden))
+            match name.split_once(' ') {
+                None => command.mut_subcommand(name, |local| local.args(hidden)),
+                Some((above, name)) => command.mut_subcommand(above, |above| {
+                    above.mut_subcommand(name, |local| local.args(hidden))
+                }),
+            }
         })
 }
 
@@ -322,5 +375,33 @@ mod tests {
         let mut command = command();
         command.build();
         walk(&command);
+    }
+
+    #[test]
+    fn every_flag_with_a_value_says_what_holds_without_it() {
+        fn walk(command: &clap::Command, unsaid: &mut Vec<String>) {
+            for flag in command.get_arguments() {
+                let takes = flag.get_action().takes_values() && !flag.is_positional();
+                let told = flag.get_long_help().or(flag.get_help());
+                let told = told.map(ToString::to_string).unwrap_or_default();
+                let said = !flag.get_default_values().is_empty()
+                    || ["[default:", "repeat"]
+                        .iter()
+                        .any(|words| told.contains(words));
+                if takes && !flag.is_required_set() && !flag.is_hide_set() && !said {
+                    unsaid.push(format!("{} --{}", command.get_name(), flag.get_id()));
+                }
+            }
+            command
+                .get_subcommands()
+                .for_each(|below| walk(below, unsaid));
+        }
+        let mut command = command();
+        command.build();
+        let mut unsaid = Vec::new();
+        walk(&command, &mut unsaid);
+        unsaid.sort();
+        unsaid.dedup();
+        assert!(unsaid.is_empty(), "{unsaid:?}");
     }
 }

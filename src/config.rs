@@ -4,6 +4,7 @@
 //! **Invariant:** only this room reads the environment.
 
 mod access;
+mod profile;
 
 use std::{
     collections::BTreeMap,
@@ -14,7 +15,10 @@ use std::{
 use anyhow::{Context, bail, ensure};
 use base64::{Engine, engine::general_purpose::STANDARD};
 
-pub use self::access::TlsFiles;
+pub use self::{
+    access::TlsFiles,
+    profile::{Profile, Profiles},
+};
 use crate::{
     auth::{JwtSettings, Limits},
     store::Place,
@@ -190,7 +194,7 @@ pub const SETTINGS: &[Setting] = &[
 ];
 
 /// Variables of the client and of the test suite, which are not the server's.
-const OTHERS: [&str; 10] = [
+const OTHERS: [&str; 12] = [
     "BANCHECK_ENDPOINT",
     "BANCHECK_ADMIN_ENDPOINT",
     "BANCHECK_TOKEN",
@@ -201,6 +205,8 @@ const OTHERS: [&str; 10] = [
     "BANCHECK_CLIENT_CERT",
     "BANCHECK_CLIENT_KEY",
     "BANCHECK_SERVER_NAME",
+    "BANCHECK_PROFILE",
+    "BANCHECK_PROFILES",
 ];
 
 /// The file in an embedded store's folder that holds a key to everything.
@@ -209,7 +215,7 @@ pub const ADMIN_TOKEN: &str = "admin.token";
 /// The flags of everything that needs the server's settings.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Flags {
-    /// TOML file with settings; the environment and flags win over it
+    /// TOML file with settings; the environment and flags win over it [default: none]
     #[arg(long, value_name = "FILE", env = "BANCHECK_CONFIG")]
     pub config: Option<PathBuf>,
     /// A setting by name, as in the file: `--set log_format=json` (repeatable; see `config show`)
@@ -227,7 +233,7 @@ pub struct Flags {
     /// Folder of the embedded SQLite database and its key [default: ./bancheck-data]
     #[arg(long, value_name = "FOLDER")]
     pub data_dir: Option<String>,
-    /// postgres:// URL; without one, SQLite in the data folder
+    /// postgres:// URL [default: none, SQLite in the data folder]
     #[arg(long, value_name = "URL")]
     pub database_url: Option<String>,
     /// Listen beyond loopback although anybody who reaches it may do anything

@@ -50,6 +50,8 @@ mod counts;
     reason = "the rest is for suites that open a store themselves"
 )]
 mod database;
+#[path = "it/doctor.rs"]
+mod doctor;
 #[path = "it/entries.rs"]
 mod entries;
 #[path = "it/exceptions.rs"]
@@ -86,6 +88,8 @@ mod links;
 mod listing;
 #[path = "it/lists.rs"]
 mod lists;
+#[path = "it/load.rs"]
+mod load;
 #[path = "it/normalize.rs"]
 mod normalize;
 #[path = "it/overlaps.rs"]
@@ -96,6 +100,8 @@ mod overload;
 mod passing;
 #[path = "it/previews.rs"]
 mod previews;
+#[path = "it/profiles.rs"]
+mod profiles;
 #[path = "it/protections.rs"]
 mod protections;
 #[path = "it/queues.rs"]

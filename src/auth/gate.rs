@@ -8,7 +8,11 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, Request, Response, header::AUTHORIZATION, request::Parts};
+use http::{
+    HeaderMap, HeaderValue, Request, Response,
+    header::{AUTHORIZATION, SERVER},
+    request::Parts,
+};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tonic::{Status, body::Body};
 use tower::{Layer, Service};
@@ -28,6 +32,9 @@ use crate::{
 
 /// How long before the transport's own end of a deadline ours comes, so that it is ours that is told.
 const EARLIER: Duration = Duration::from_millis(10);
+/// What is told to those who were let in to the desk, so that they know which version answers.
+const VERSION: HeaderValue =
+    HeaderValue::from_static(concat!("bancheck/", env!("CARGO_PKG_VERSION")));
 /// How often it is looked whether the credential of what lasts has ended.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -174,13 +181,17 @@ where
     Box::pin(async move {
         let Some(mut lasting) = lasting else {
             let _taken = taken;
-            return match patience {
+            let mut answered = match patience {
                 Some(patience) => match tokio::time::timeout(patience, answer).await {
                     Ok(answered) => answered,
                     Err(_) => Ok(refuse(&late())),
                 },
                 None => answer.await,
             };
+            if let (Load::Desk, Ok(answer)) = (load, &mut answered) {
+                answer.headers_mut().insert(SERVER, VERSION);
+            }
+            return answered;
         };
         // An import is answered when all of it has come.
         tokio::select! {

@@ -6,6 +6,7 @@ use anyhow::bail;
 use chrono::{DateTime, Utc};
 use clap::Args;
 
+pub(super) use self::batch::lines;
 use super::{
     Outcome, Session,
     identity::{self, IdentityFlags},

@@ -1,9 +1,15 @@
 //! Whom to ask, with which credential, and for how long to wait.
 
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+mod credential;
+
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Context;
-use clap::Args;
+use clap::{ArgMatches, Args, parser::ValueSource};
 use thiserror::Error;
 use tonic::{
     Request, Status,
@@ -12,6 +18,11 @@ use tonic::{
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
 };
 
+use tonic_health::pb::health_client::HealthClient;
+
+pub(crate) use self::credential::Credential;
+use self::credential::{Lent, bearer};
+use super::output;
 use crate::{
     api::v1::{
         access_service_client::AccessServiceClient, admin_service_client::AdminServiceClient,
@@ -19,7 +30,7 @@ use crate::{
         diagnostic_service_client::DiagnosticServiceClient,
         watch_service_client::WatchServiceClient,
     },
-    config::{Effective, Flags},
+    config::{Effective, Flags, Profile, Profiles},
 };
 
 /// The largest answer taken: a page of 1000 bans of 8 long targets each is more than gRPC's usual
@@ -33,6 +44,14 @@ const HEADING: &str = "Connection";
 /// The flags that say how to reach the server; every command that asks one takes them.
 #[derive(Args)]
 pub(crate) struct Connection {
+    /// Profile to take the flags below from where neither they nor their variables are set [default:
+    /// the one that the file of profiles names as its `default`, else none]
+    #[arg(long, global = true, env = "BANCHECK_PROFILE", value_name = "NAME", help_heading = HEADING)]
+    pub(crate) profile: Option<String>,
+    /// File of profiles, in TOML [default: bancheck/profiles.toml in `$XDG_CONFIG_HOME`
+    /// or ~/.config]
+    #[arg(long, global = true, env = "BANCHECK_PROFILES", value_name = "FILE", help_heading = HEADING)]
+    pub(crate) profiles: Option<PathBuf>,
     /// Address of the check listener, which `check` asks
     #[arg(long, global = true, env = "BANCHECK_ENDPOINT", value_name = "URL", help_heading = HEADING)]
     #[arg(default_value = "http://127.0.0.1:50051", value_parser = address)]
@@ -58,7 +77,7 @@ pub(crate) struct Connection {
     #[arg(long, global = true, env = "BANCHECK_CLIENT_CERT", value_name = "FILE", help_heading = HEADING)]
     #[arg(requires = "client_key")]
     client_cert: Option<PathBuf>,
-    /// File of that certificate's private key, in PEM
+    /// File of that certificate's private key, in PEM [default: none; needed with it]
     #[arg(long, global = true, env = "BANCHECK_CLIENT_KEY", value_name = "FILE", help_heading = HEADING)]
     client_key: Option<PathBuf>,
     /// Tenant that the command is about
@@ -69,6 +88,18 @@ pub(crate) struct Connection {
     #[arg(long, global = true, value_name = "TIME", help_heading = HEADING)]
     #[arg(default_value = "10s", value_parser = wait)]
     timeout: Duration,
+    /// What a profile says of the credential.
+    #[arg(skip)]
+    lent: Option<Lent>,
+}
+
+/// The two places where a server is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Listener {
+    /// Where checks are answered.
+    Check,
+    /// Where everything else is.
+    Admin,
 }
 
 /// No server answered at the address.
@@ -96,6 +127,15 @@ pub(crate) struct Envelope {
     deadline: Option<Duration>,
 }
 
+impl Envelope {
+    fn without_deadline(self) -> Self {
+        Self {
+            deadline: None,
+            ..self
+        }
+    }
+}
+
 impl Interceptor for Envelope {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
         if let Some(deadline) = self.deadline {
@@ -111,115 +151,208 @@ impl Interceptor for Envelope {
 }
 
 impl Connection {
+    /// Takes from the profile what neither a flag nor the environment says.
+    pub(crate) fn fill_in(&mut self, matches: &ArgMatches) -> anyhow::Result<()> {
+        let profiles = Profiles::read(self.profiles.as_deref())?;
+        if let Some(warning) = &profiles.warning {
+            output::note(warning);
+        }
+        let Some((name, profile)) = profiles.choose(self.profile.as_deref())? else {
+            return Ok(());
+        };
+        let said = |flag: &str| {
+            let source = matches.value_source(flag);
+            source.is_some_and(|source| source != ValueSource::DefaultValue)
+        };
+        self.take(name, profile, said)
+            .with_context(|| format!("profile `{name}` in {}", profiles.path.display()))
+    }
+
+    fn take(
+        &mut self,
+        name: &str,
+        profile: &Profile,
+        said: impl Fn(&str) -> bool,
+    ) -> anyhow::Result<()> {
+        let read = |text: &str| address(text).map_err(|error| anyhow::anyhow!("`{text}`: {error}"));
+        // A credential goes where its profile says, and nowhere else.
+        let stays = |given: &Option<String>, flag| given.is_none() || !said(flag);
+        if let Some(token) = profile.credential()? {
+            self.lent = Some(Lent {
+                token,
+                profile: name.to_owned(),
+                to_check: stays(&profile.endpoint, "endpoint"),
+                to_admin: stays(&profile.admin_endpoint, "admin_endpoint"),
+            });
+        }
+        let Profile {
+            endpoint,
+            admin_endpoint,
+            tenant,
+            token: _,
+            token_file: _,
+            ca,
+            server_name,
+            client_cert,
+            client_key,
+        } = profile;
+        if let (Some(text), false) = (endpoint, said("endpoint")) {
+            self.endpoint = read(text).context("endpoint")?;
+        }
+        if let (Some(text), false) = (admin_endpoint, said("admin_endpoint")) {
+            self.admin_endpoint = read(text).context("admin_endpoint")?;
+        }
+        if let (Some(tenant), false) = (tenant, said("tenant")) {
+            self.tenant.clone_from(tenant);
+        }
+        if let (Some(ca), None) = (ca, &self.ca) {
+            self.ca = Some(ca.clone());
+        }
+        if self.server_name.is_none() {
+            self.server_name.clone_from(server_name);
+        }
+        if self.client_cert.is_none() {
+            self.client_cert.clone_from(client_cert);
+            self.client_key.clone_from(client_key);
+        }
+        Ok(())
+    }
+
     /// A client of the check listener.
     pub(crate) async fn checks(&self) -> anyhow::Result<CheckServiceClient<Line>> {
-        let channel = self
-            .connect(&self.endpoint, "--endpoint", "BANCHECK_ENDPOINT")
-            .await?;
-        Ok(
-            CheckServiceClient::with_interceptor(channel, self.envelope(&self.endpoint)?)
-                .max_decoding_message_size(LARGEST_ANSWER),
-        )
+        let (channel, envelope) = self.line(Listener::Check).await?;
+        Ok(CheckServiceClient::with_interceptor(channel, envelope)
+            .max_decoding_message_size(LARGEST_ANSWER))
+    }
+
+    /// A client of the check listener, for questions one after the other on one stream.
+    pub(crate) async fn check_streams(&self) -> anyhow::Result<CheckServiceClient<Line>> {
+        let (channel, envelope) = self.line(Listener::Check).await?;
+        let envelope = envelope.without_deadline();
+        Ok(CheckServiceClient::with_interceptor(channel, envelope)
+            .max_decoding_message_size(LARGEST_ANSWER))
+    }
+
+    /// A client of either listener, for its health.
+    pub(crate) async fn health(&self, listener: Listener) -> anyhow::Result<HealthClient<Line>> {
+        let (channel, envelope) = self.line(listener).await?;
+        Ok(HealthClient::with_interceptor(channel, envelope))
     }
 
     /// A client of the admin listener, for bans.
     pub(crate) async fn bans(&self) -> anyhow::Result<AdminServiceClient<Line>> {
-        let channel = self.connect_admin().await?;
-        Ok(
-            AdminServiceClient::with_interceptor(channel, self.envelope(&self.admin_endpoint)?)
-                .max_decoding_message_size(LARGEST_ANSWER),
-        )
+        let (channel, envelope) = self.line(Listener::Admin).await?;
+        Ok(AdminServiceClient::with_interceptor(channel, envelope)
+            .max_decoding_message_size(LARGEST_ANSWER))
     }
 
     /// A client of the admin listener, for streams of bans: they take as long as they take.
     pub(crate) async fn streams(&self) -> anyhow::Result<AdminServiceClient<Line>> {
-        let channel = self.connect_admin().await?;
-        Ok(
-            AdminServiceClient::with_interceptor(channel, self.without_deadline()?)
-                .max_decoding_message_size(LARGEST_ANSWER),
-        )
+        let (channel, envelope) = self.line(Listener::Admin).await?;
+        let envelope = envelope.without_deadline();
+        Ok(AdminServiceClient::with_interceptor(channel, envelope)
+            .max_decoding_message_size(LARGEST_ANSWER))
     }
 
     /// A client of the admin listener, for what becomes of bans.
     pub(crate) async fn watches(&self) -> anyhow::Result<WatchServiceClient<Line>> {
-        let channel = self.connect_admin().await?;
-        Ok(
-            WatchServiceClient::with_interceptor(channel, self.without_deadline()?)
-                .max_decoding_message_size(LARGEST_ANSWER),
-        )
-    }
-
-    fn without_deadline(&self) -> anyhow::Result<Envelope> {
-        Ok(Envelope {
-            deadline: None,
-            ..self.envelope(&self.admin_endpoint)?
-        })
+        let (channel, envelope) = self.line(Listener::Admin).await?;
+        let envelope = envelope.without_deadline();
+        Ok(WatchServiceClient::with_interceptor(channel, envelope)
+            .max_decoding_message_size(LARGEST_ANSWER))
     }
 
     /// A client of the admin listener, for tenants and lists.
     pub(crate) async fn settings(&self) -> anyhow::Result<ConfigServiceClient<Line>> {
-        let channel = self.connect_admin().await?;
-        Ok(
-            ConfigServiceClient::with_interceptor(channel, self.envelope(&self.admin_endpoint)?)
-                .max_decoding_message_size(LARGEST_ANSWER),
-        )
+        let (channel, envelope) = self.line(Listener::Admin).await?;
+        Ok(ConfigServiceClient::with_interceptor(channel, envelope)
+            .max_decoding_message_size(LARGEST_ANSWER))
     }
 
     /// A client of the admin listener, for questions about the service itself.
     pub(crate) async fn diagnostics(&self) -> anyhow::Result<DiagnosticServiceClient<Line>> {
-        let channel = self.connect_admin().await?;
-        Ok(
-            DiagnosticServiceClient::with_interceptor(
-                channel,
-                self.envelope(&self.admin_endpoint)?,
-            )
-            .max_decoding_message_size(LARGEST_ANSWER),
-        )
+        let (channel, envelope) = self.line(Listener::Admin).await?;
+        Ok(DiagnosticServiceClient::with_interceptor(channel, envelope)
+            .max_decoding_message_size(LARGEST_ANSWER))
     }
 
     /// A client of the admin listener, for principals and keys.
     pub(crate) async fn access(&self) -> anyhow::Result<AccessServiceClient<Line>> {
-        let channel = self.connect_admin().await?;
-        let envelope = self.envelope(&self.admin_endpoint)?;
+        let (channel, envelope) = self.line(Listener::Admin).await?;
         Ok(AccessServiceClient::with_interceptor(channel, envelope)
             .max_decoding_message_size(LARGEST_ANSWER))
     }
 
     /// Whether a credential was given.
     pub(crate) fn has_credential(&self) -> bool {
-        self.token.as_deref().is_some_and(|token| !token.is_empty())
+        matches!(
+            self.credential(Listener::Admin),
+            Credential::Given(_) | Credential::Lent(..)
+        )
     }
 
-    async fn connect_admin(&self) -> anyhow::Result<Channel> {
-        let variable = "BANCHECK_ADMIN_ENDPOINT";
-        self.connect(&self.admin_endpoint, "--admin-endpoint", variable)
-            .await
+    /// What is shown to a listener as the credential.
+    pub(crate) fn credential(&self, to: Listener) -> Credential {
+        match (self.token.as_deref(), &self.lent) {
+            (Some(token), _) if !token.is_empty() => Credential::Given(token.to_owned()),
+            (_, Some(lent)) if lent.goes(to) => {
+                Credential::Lent(lent.token.clone(), lent.profile.clone())
+            }
+            _ if is_here(self.endpoint(to)) => {
+                own_key().map_or(Credential::None, Credential::OfTheFolder)
+            }
+            _ => Credential::None,
+        }
+    }
+
+    /// The certificate that is shown where TLS is spoken.
+    pub(crate) fn certificate(&self) -> Option<&Path> {
+        self.client_cert.as_deref()
+    }
+
+    /// The longest wait for an answer.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// The address of a listener.
+    pub(crate) fn endpoint(&self, of: Listener) -> &Endpoint {
+        match of {
+            Listener::Check => &self.endpoint,
+            Listener::Admin => &self.admin_endpoint,
+        }
     }
 
     /// Connects at once: an address where nobody answers deserves its own error, told apart from
     /// a server that answers that its store does not.
-    async fn connect(
-        &self,
-        endpoint: &Endpoint,
-        flag: &'static str,
-        variable: &'static str,
-    ) -> anyhow::Result<Channel> {
-        let mut endpoint = endpoint.clone().connect_timeout(self.timeout);
+    async fn line(&self, to: Listener) -> anyhow::Result<(Channel, Envelope)> {
+        let mut endpoint = self.endpoint(to).clone().connect_timeout(self.timeout);
         if endpoint.uri().scheme_str() == Some("https") {
             endpoint = endpoint.tls_config(self.tls()?)?;
         }
         let address = endpoint.uri().to_string().trim_end_matches('/').to_owned();
+        let (flag, variable) = match to {
+            Listener::Check => ("--endpoint", "BANCHECK_ENDPOINT"),
+            Listener::Admin => ("--admin-endpoint", "BANCHECK_ADMIN_ENDPOINT"),
+        };
         let unreachable = |cause| Unreachable {
             address,
             flag,
             variable,
             cause,
         };
-        endpoint
+        let channel = endpoint
             .connect()
             .await
             .map_err(unreachable)
-            .context("could not connect")
+            .context("could not connect")?;
+        // The credential is read only here: clap would repeat one that it refuses.
+        let credential = self.credential(to);
+        let envelope = Envelope {
+            authorization: credential.secret().map(bearer).transpose()?,
+            deadline: Some(self.timeout),
+        };
+        Ok((channel, envelope))
     }
 
     /// By whom the server's certificate is vouched for, and what is shown to it.
@@ -239,20 +372,6 @@ impl Connection {
         Ok(match (&self.client_cert, &self.client_key) {
             (Some(cert), Some(key)) => config.identity(Identity::from_pem(read(cert)?, read(key)?)),
             _ => config,
-        })
-    }
-
-    /// The credential is read only here: clap would repeat one that it refuses.
-    fn envelope(&self, endpoint: &Endpoint) -> anyhow::Result<Envelope> {
-        let token = match self.token.as_deref() {
-            Some(token) if !token.is_empty() => Some(token.to_owned()),
-            _ if is_here(endpoint) => own_key(),
-            _ => None,
-        };
-        let authorization = token.as_deref().map(bearer).transpose()?;
-        Ok(Envelope {
-            authorization,
-            deadline: Some(self.timeout),
         })
     }
 }
@@ -285,15 +404,6 @@ fn address(text: &str) -> Result<Endpoint, String> {
         }
         _ => Err("not an address such as http://127.0.0.1:50051".to_owned()),
     }
-}
-
-/// Reads a credential, without ever repeating it.
-fn bearer(token: &str) -> anyhow::Result<MetadataValue<Ascii>> {
-    let mut value: MetadataValue<Ascii> = format!("Bearer {}", token.trim())
-        .parse()
-        .context("a credential is made of visible ASCII characters, and this one is not")?;
-    value.set_sensitive(true);
-    Ok(value)
 }
 
 /// Reads how long to wait: a number of `ms`, `s` or `m`; seconds where no unit is given.
@@ -360,12 +470,5 @@ mod tests {
         ] {
             assert!(wait(bad).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn a_credential_that_cannot_be_sent_is_not_repeated() {
-        let refusal = format!("{:#}", bearer("s\u{1}cret").unwrap_err());
-        assert!(!refusal.contains("cret"), "{refusal}");
-        assert!(bearer(" abc\n").is_ok());
     }
 }

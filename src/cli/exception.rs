@@ -68,7 +68,7 @@ pub(crate) struct Add {
     /// Spare a range that is refused as too broad
     #[arg(long)]
     override_warnings: bool,
-    /// Put this built-in exception back, such as private-10
+    /// Put this built-in exception back, such as private-10 [default: none, a new one is made]
     #[arg(
         long,
         value_name = "NAME",

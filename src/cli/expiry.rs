@@ -45,10 +45,12 @@ impl FromStr for Lasting {
 #[group(id = "expiry", multiple = false)]
 pub(crate) struct ExpiryFlags {
     /// How long the ban lasts, such as "+6 days", "19 months", "1 year, 2 weeks", "30m" (minutes;
-    /// months are "mo") or "permanent"; reckoned in the tenant's time zone
+    /// months are "mo") or "permanent"; reckoned in the tenant's time zone [default: as its list says,
+    /// without a list for ever; a ban that is changed keeps its end]
     #[arg(long = "for", value_name = "PERIOD", allow_hyphen_values = true)]
     pub(crate) lasting: Option<Lasting>,
-    /// When the ban ends, with its offset, such as 2026-12-31T23:59:59+01:00 or …Z
+    /// When the ban ends, with its offset, such as 2026-12-31T23:59:59+01:00 or …Z [default: as --for
+    /// has it]
     #[arg(long, value_name = "TIME", value_parser = instant)]
     pub(crate) until: Option<Timestamp>,
     /// The ban never ends

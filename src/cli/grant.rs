@@ -90,7 +90,8 @@ impl GrantFlags {
     }
 }
 
-fn scope(text: &str) -> Result<Scope, String> {
+/// Reads the name of a scope.
+pub(super) fn scope(text: &str) -> Result<Scope, String> {
     Scope::from_name(text.trim()).ok_or_else(|| {
         let names = Scope::ALL.map(Scope::name);
         format!("there are {}", names.join(", "))

@@ -106,7 +106,8 @@ struct EndFlags {
     /// How long the key is good, such as "90 days" [default: until it is revoked]
     #[arg(long = "for", value_name = "PERIOD")]
     lasting: Option<CalendarPeriod>,
-    /// When the key ends, with its offset, such as 2026-12-31T23:59:59+01:00 or …Z
+    /// When the key ends, with its offset, such as 2026-12-31T23:59:59+01:00 or …Z [default: as --for
+    /// has it]
     #[arg(long, value_name = "TIME", value_parser = instant)]
     until: Option<Timestamp>,
 }

@@ -15,6 +15,7 @@ use serde::Serialize;
 pub(super) use self::{
     digest::DigestFlags,
     first_key::{first_key, own_database},
+    seed::{SeedFlags, made_up_number},
 };
 use super::output::{Display, Sheet, print};
 use crate::{
@@ -43,13 +44,6 @@ pub(crate) struct MigrateFlags {
     rekey: bool,
     #[command(flatten)]
     server: Flags,
-}
-
-/// Measuring.
-#[derive(Debug, Subcommand)]
-pub(crate) enum BenchCommand {
-    /// Fill a tenant with made-up bans, straight into the database (end an embedded server first)
-    Seed(seed::SeedFlags),
 }
 
 fn read(flags: &Flags) -> anyhow::Result<Config> {
@@ -174,16 +168,12 @@ pub(super) fn config(command: ConfigCommand, display: &Display) -> anyhow::Resul
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) fn bench(command: BenchCommand) -> anyhow::Result<ExitCode> {
-    match command {
-        BenchCommand::Seed(flags) => {
-            let config = read(&flags.server)?;
-            let _log = telemetry::log(config.log_format, &config.log);
-            let _lock = data_lock(&config.place)?;
-            let key = MasterKey::new(&master_key(&config)?);
-            runtime()?.block_on(seed::seed(&flags, &config.place, key))?;
-        }
-    }
+pub(super) fn seed(flags: &SeedFlags) -> anyhow::Result<ExitCode> {
+    let config = read(&flags.server)?;
+    let _log = telemetry::log(config.log_format, &config.log);
+    let _lock = data_lock(&config.place)?;
+    let key = MasterKey::new(&master_key(&config)?);
+    runtime()?.block_on(seed::seed(flags, &config.place, key))?;
     Ok(ExitCode::SUCCESS)
 }
 

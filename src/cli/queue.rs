@@ -38,11 +38,12 @@ pub(crate) struct Set {
     /// The queue, by your own id, at most 128 bytes
     #[arg(value_name = "QUEUE")]
     queue: String,
-    /// Channel that the queue serves, on which its policy holds; needed the first time
+    /// Channel that the queue serves, on which its policy holds [default: unchanged; needed the first
+    /// time]
     #[arg(long, value_enum, ignore_case = true, value_name = "CHANNEL")]
     channel: Option<Channel>,
     /// Where bans from the queue are recorded: nowhere (none, nobody can ban from it), tenant-wide
-    /// (global), or as the tenant has it (default)
+    /// (global), or as the tenant has it (default) [default: unchanged; of a new queue, default]
     #[arg(
         long,
         value_enum,
@@ -51,13 +52,14 @@ pub(crate) struct Set {
         conflicts_with = "list"
     )]
     record_to: Option<Place>,
-    /// List to record bans from the queue in
+    /// List to record bans from the queue in [default: as --record-to has it]
     #[arg(long, value_name = "ID")]
     list: Option<String>,
-    /// Whether it is a campaign's queue, from which nobody bans [default: off]
+    /// Whether it is a campaign's queue, from which nobody bans [default: unchanged; of a new queue, off]
     #[arg(long, value_enum, value_name = "ON|OFF")]
     campaign: Option<Switch>,
-    /// What becomes of callers who withhold their number [default: allow]
+    /// What becomes of callers who withhold their number [default: unchanged; of a new queue,
+    /// allow]
     #[arg(long, value_enum, ignore_case = true, value_name = "POLICY")]
     withheld: Option<WithheldPolicy>,
     #[command(flatten)]

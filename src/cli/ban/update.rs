@@ -38,10 +38,10 @@ pub(crate) struct Update {
     /// End the ban now, as if its time had come
     #[arg(long, conflicts_with = "expiry")]
     now: bool,
-    /// Why, in at most 500 characters
+    /// Why, in at most 500 characters [default: unchanged]
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
-    /// Why, as a code of your own; "" for none
+    /// Why, as a code of your own; "" for none [default: unchanged]
     #[arg(long, value_name = "CODE")]
     reason_code: Option<String>,
     /// Only report what the ban would have denied
@@ -50,7 +50,8 @@ pub(crate) struct Update {
     /// Deny
     #[arg(long)]
     enforced: bool,
-    /// Channels that the ban shall hold on, all of them, repeated or parted by commas
+    /// Channels that the ban shall hold on, all of them, repeated or parted by commas [default:
+    /// unchanged]
     #[arg(
         long,
         value_enum,
@@ -59,7 +60,8 @@ pub(crate) struct Update {
         value_name = "CHANNEL"
     )]
     channel: Vec<Channel>,
-    /// When the ban begins, with its offset, such as 2026-12-31T23:59:59+01:00 or …Z
+    /// When the ban begins, with its offset, such as 2026-12-31T23:59:59+01:00 or …Z [default:
+    /// unchanged]
     #[arg(long, value_name = "TIME", value_parser = instant)]
     start: Option<Timestamp>,
     /// The ban's etag as last seen: refuse if the ban has changed since [default: not compared]

@@ -55,7 +55,7 @@ pub(super) async fn run(
     (check.at_least_as_fresh, check.fully_consistent) = (None, false);
     let reading = std::mem::take(&mut check.reading);
     let blank = check.request(&session.connection.tenant);
-    let mut items = items(open(path)?).map(|item| {
+    let mut items = lines(path)?.map(|item| {
         let (line, text) = item.with_context(|| format!("cannot read {path}"))?;
         let identities: Vec<String> = text.split('\t').map(|one| one.trim().to_owned()).collect();
         let request = CheckInteractionRequest {
@@ -119,6 +119,13 @@ pub(super) async fn run(
     })
 }
 
+/// The lines of a file that say something, each with its number.
+pub(in crate::cli) fn lines(
+    path: &str,
+) -> anyhow::Result<impl Iterator<Item = io::Result<(usize, String)>>> {
+    Ok(items(open(path)?))
+}
+
 fn open(path: &str) -> anyhow::Result<Box<dyn BufRead>> {
     if path == "-" {
         return Ok(Box::new(BufReader::new(io::stdin())));
@@ -127,7 +134,6 @@ fn open(path: &str) -> anyhow::Result<Box<dyn BufRead>> {
     Ok(Box::new(BufReader::new(file)))
 }
 
-/// The lines that say something, each with its number.
 fn items(input: impl BufRead) -> impl Iterator<Item = io::Result<(usize, String)>> {
     let lines = (1..).zip(input.lines());
     lines.filter_map(|(number, line)| match line {
@@ -321,14 +327,13 @@ fn sheet(rows: &[(&Item, Said)]) -> Sheet {
 mod tests {
     use super::*;
 
-    fn lines(text: &str) -> Vec<(usize, String)> {
+    fn read(text: &str) -> Vec<(usize, String)> {
         items(text.as_bytes()).map(|item| item.unwrap()).collect()
     }
 
     #[test]
     fn lines_that_say_nothing_are_left_out_and_the_others_keep_their_numbers() {
-        let found =
-            lines("\u{feff}+420601123456\n\n# not asked\n  a@example.com\t203.0.113.7 \r\n");
+        let found = read("\u{feff}+420601123456\n\n# not asked\n  a@example.com\t203.0.113.7 \r\n");
         let second = "a@example.com\t203.0.113.7".to_owned();
         assert_eq!(found, [(1, "+420601123456".to_owned()), (4, second)]);
     }

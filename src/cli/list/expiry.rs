@@ -30,7 +30,7 @@ pub(crate) struct Expiry {
         required_unless_present = "list"
     )]
     period: Option<String>,
-    /// The default of this list instead
+    /// How long bans in this list last by default [default: the period given]
     #[arg(long, value_name = "ID", conflicts_with = "period")]
     list: Option<String>,
     /// When it begins, with its offset, such as 2026-12-31T23:59:59+01:00 or …Z [default: now]

@@ -39,7 +39,7 @@ pub(crate) struct SeedFlags {
 }
 
 /// The made-up phone number of this place: valid in form, nobody's in fact (+999 is reserved).
-fn number(at: u64) -> String {
+pub(in crate::cli) fn made_up_number(at: u64) -> String {
     format!("+999{at:010}")
 }
 
@@ -88,7 +88,7 @@ fn new_ban(at: u64, about: &Circumstances) -> anyhow::Result<NewBan> {
         channels: Channels::of(&[Channel::Call, Channel::Sms]),
         targets: vec![TargetGiven {
             kind: Some(IdentityKind::PhoneNumber),
-            value: number(at),
+            value: made_up_number(at),
             issuer: String::new(),
             region_hint: String::new(),
         }],
