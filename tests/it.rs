@@ -40,6 +40,8 @@ mod batch;
 mod button;
 #[path = "it/cascade.rs"]
 mod cascade;
+#[path = "it/clients.rs"]
+mod clients;
 #[path = "it/contract.rs"]
 mod contract;
 #[path = "it/counts.rs"]
@@ -122,6 +124,9 @@ mod restart;
 mod rights;
 #[path = "it/roads.rs"]
 mod roads;
+#[path = "../examples/router.rs"]
+#[expect(dead_code, reason = "as an example it has a beginning of its own")]
+mod router;
 #[path = "it/scopes.rs"]
 mod scopes;
 #[path = "stage/server.rs"]
