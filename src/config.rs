@@ -115,6 +115,12 @@ pub const SETTINGS: &[Setting] = &[
         "most open streams of checks and of changes",
     ),
     setting(
+        "max_connections",
+        "10000",
+        "most connections to the listener of checks, and to the other; fewer where the system \
+         gives fewer files; beyond, they are closed at once",
+    ),
+    setting(
         "tenant_checks_per_second",
         "0",
         "most checks of one tenant a second, a pod; 0 = as many as there are",
@@ -509,6 +515,7 @@ impl Effective {
                 writes: self.places("max_writes")?,
                 imports: self.places("max_imports")?,
                 streams: self.places("max_streams")?,
+                connections: self.places("max_connections")?,
                 tenant_checks_per_second: self.rate("tenant_checks_per_second")?,
                 tenant_writes_per_second: self.rate("tenant_writes_per_second")?,
             },

@@ -32,6 +32,8 @@ macro_rules! on_both_stores {
 mod access;
 #[path = "it/agreement.rs"]
 mod agreement;
+#[path = "it/attacks.rs"]
+mod attacks;
 #[path = "it/bans.rs"]
 mod bans;
 #[path = "it/batch.rs"]
@@ -64,6 +66,8 @@ mod explain;
 mod exports;
 #[path = "it/fields.rs"]
 mod fields;
+#[path = "it/floods.rs"]
+mod floods;
 #[path = "it/freshness.rs"]
 mod freshness;
 #[path = "it/gone.rs"]
@@ -147,5 +151,7 @@ mod tls;
 mod tokens;
 #[path = "it/versions.rs"]
 mod versions;
+#[path = "it/walk.rs"]
+mod walk;
 #[path = "it/watching.rs"]
 mod watching;

@@ -31,6 +31,8 @@ pub struct Limits {
     pub imports: usize,
     /// Streams of checks, and watchers.
     pub streams: usize,
+    /// Connections to the listener of checks, and as many to the other.
+    pub connections: usize,
     /// Checks of one tenant a second; 0 = as many as there are.
     pub tenant_checks_per_second: u32,
     /// Writes and look-ups of one tenant a second; 0 = as many as there are.
@@ -44,6 +46,7 @@ impl Default for Limits {
             writes: 256,
             imports: 8,
             streams: 4_096,
+            connections: 10_000,
             tenant_checks_per_second: 0,
             tenant_writes_per_second: 0,
         }
@@ -72,6 +75,7 @@ impl Places {
             writes,
             imports,
             streams,
+            connections: _,
             tenant_checks_per_second: _,
             tenant_writes_per_second: _,
         } = limits;

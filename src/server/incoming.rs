@@ -1,13 +1,17 @@
 //! Connections as they come in, in the clear or by TLS, each with who is at its other end.
 //!
 //! Whoever connects and says nothing is not waited for: neither for the end of a handshake, nor for the
-//! preface of HTTP/2.
+//! preface of HTTP/2. Whoever comes when as many are connected as may be is sent away, to another pod
+//! perhaps, rather than left waiting.
 
 use std::{
     io,
     net::TcpListener,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -16,6 +20,7 @@ use futures_util::{Stream, StreamExt};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::{Sleep, sleep, timeout},
 };
 use tokio_rustls::server::TlsStream;
@@ -34,26 +39,75 @@ const PREFACE: Duration = Duration::from_secs(10);
 /// How many bytes it has.
 const PREFACE_BYTES: usize = 24;
 
+/// How long no connection is taken after one could not be: without files to open, the next could
+/// not be either, and trying is all that would be done.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// How many connections there may be to what is served at one address.
+pub(super) struct Room {
+    places: Arc<Semaphore>,
+    /// Whether it has been said that there is none left.
+    full: AtomicBool,
+}
+
+impl Room {
+    pub(super) fn of(connections: usize) -> Arc<Self> {
+        let connections = connections.min(Semaphore::MAX_PERMITS);
+        Arc::new(Self {
+            places: Arc::new(Semaphore::new(connections)),
+            full: AtomicBool::new(false),
+        })
+    }
+
+    fn take(&self) -> Option<OwnedSemaphorePermit> {
+        let taken = Arc::clone(&self.places).try_acquire_owned().ok();
+        let full = taken.is_none();
+        if self.full.swap(full, Ordering::Relaxed) != full && full {
+            tracing::warn!(
+                "there are as many connections as there may be: more are closed at once"
+            );
+        }
+        taken
+    }
+}
+
 /// The connections of a listener.
 pub(super) fn incoming(
     listener: TcpListener,
     tls: Option<Arc<Tls>>,
+    room: Arc<Room>,
 ) -> io::Result<impl Stream<Item = io::Result<Connection>>> {
     let listener = TcpListenerStream::new(tokio::net::TcpListener::from_std(listener)?);
+    let listener = listener.then(async |accepted| {
+        if let Err(error) = &accepted {
+            tracing::warn!(%error, "a connection could not be taken");
+            sleep(PAUSE).await;
+        }
+        accepted
+    });
     let taken = listener.map(move |accepted| {
         let acceptor = tls.as_ref().map(|tls| tls.acceptor());
+        let place = room.take();
         async move {
             let stream = accepted?;
+            let Some(place) = place else {
+                return Ok(None);
+            };
             // Without it the first answers of a connection wait for the peer's delayed ACK, 40 ms.
             // A socket that does not take it is closed already, as the first read will tell.
             let _ = stream.set_nodelay(true);
             let Some(acceptor) = acceptor else {
-                return Ok(Some(Connection::of(Wire::Plain(stream), Peer::default())));
+                let peer = Peer::default();
+                return Ok(Some(Connection::of(Wire::Plain(stream), peer, place)));
             };
             match timeout(HANDSHAKE, acceptor.accept(stream)).await {
                 Ok(Ok(stream)) => {
                     let peer = peer(&stream);
-                    Ok(Some(Connection::of(Wire::Tls(Box::new(stream)), peer)))
+                    Ok(Some(Connection::of(
+                        Wire::Tls(Box::new(stream)),
+                        peer,
+                        place,
+                    )))
                 }
                 Ok(Err(error)) => {
                     tracing::debug!(%error, "a TLS handshake failed");
@@ -94,14 +148,16 @@ pub(super) struct Connection {
     peer: Peer,
     /// Until the preface is there.
     patience: Option<(Pin<Box<Sleep>>, usize)>,
+    _place: OwnedSemaphorePermit,
 }
 
 impl Connection {
-    fn of(wire: Wire, peer: Peer) -> Self {
+    fn of(wire: Wire, peer: Peer, place: OwnedSemaphorePermit) -> Self {
         Self {
             wire,
             peer,
             patience: Some((Box::pin(sleep(PREFACE)), PREFACE_BYTES)),
+            _place: place,
         }
     }
 }

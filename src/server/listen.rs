@@ -9,18 +9,25 @@ use std::{
 };
 
 use anyhow::Context;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::runtime::Runtime;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{service::Routes, transport::Server};
 
-use super::{incoming::incoming, services::Services, tls::Tls};
+use super::{
+    incoming::{Room, incoming},
+    services::Services,
+    tls::Tls,
+};
 use crate::{auth::GateLayer, config::Config};
 
 const BACKLOG: i32 = 1_024;
 const MAX_STREAMS: u32 = 256;
 const MAX_HEADER_LIST: u32 = 16 << 10;
 const KEEPALIVE: Duration = Duration::from_secs(30);
+/// How many files are for others than connections: the database's, the listeners, the log.
+const OTHER_FILES: u64 = 256;
 /// How long connections may take to close once asked to; one without a preface never would.
 const GOODBYE: Duration = Duration::from_secs(5);
 
@@ -30,6 +37,8 @@ pub(super) struct Bound {
     checks: Vec<TcpListener>,
     admin: TcpListener,
     metrics: TcpListener,
+    /// The most at the listener of checks, and at the other.
+    connections: usize,
 }
 
 impl Bound {
@@ -51,6 +60,7 @@ impl Bound {
             checks,
             admin,
             metrics,
+            connections: connections(config.limits.connections),
         })
     }
 
@@ -93,6 +103,34 @@ pub(super) fn on_thread(
     })?)
 }
 
+/// How many connections each of two listeners may have of so many that are wanted: as many as the
+/// system lets this process have files for, which is asked for all that there are.
+fn connections(wanted: usize) -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    let files = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        // Some systems give fewer than they say.
+        Err(_) => limit.current,
+    };
+    let Some(files) = files else {
+        return wanted;
+    };
+    let most = usize::try_from(files.saturating_sub(OTHER_FILES) / 2).unwrap_or(usize::MAX);
+    let most = most.max(16);
+    if most < wanted {
+        tracing::warn!(
+            files,
+            "the system gives this process too few files for max_connections: each listener takes \
+             {most}"
+        );
+    }
+    most.min(wanted)
+}
+
 /// Serves every listener until told to stop; checks on threads of their own.
 pub(super) fn serve(
     bound: Bound,
@@ -107,14 +145,23 @@ pub(super) fn serve(
         checks,
         admin,
         metrics,
+        connections,
     } = bound;
+    let room = Room::of(connections);
     let routes = if checks.is_empty() {
         services.all_routes()
     } else {
         services.admin_routes()
     };
     tasks.spawn_on(
-        serve_grpc(admin, routes, gate.clone(), tls.cloned(), stop.clone()),
+        serve_grpc(
+            admin,
+            routes,
+            gate.clone(),
+            Room::of(connections),
+            tls.cloned(),
+            stop.clone(),
+        ),
         admin_runtime.handle(),
     );
     tasks.spawn_on(
@@ -126,6 +173,7 @@ pub(super) fn serve(
             listener,
             services.check_routes(),
             gate.clone(),
+            Arc::clone(&room),
             tls.cloned(),
             stop.clone(),
         );
@@ -138,10 +186,11 @@ async fn serve_grpc(
     listener: TcpListener,
     routes: Routes,
     gate: GateLayer,
+    room: Arc<Room>,
     tls: Option<Arc<Tls>>,
     stop: CancellationToken,
 ) {
-    let Ok(incoming) = incoming(listener, tls) else {
+    let Ok(incoming) = incoming(listener, tls, room) else {
         return;
     };
     let serving = Server::builder()

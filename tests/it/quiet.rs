@@ -17,7 +17,7 @@ use tonic::{
     transport::Endpoint,
 };
 
-use crate::{guarded::shown, scopes::Bytes, server::runtime};
+use crate::{guarded::shown, server::runtime, walk::Bytes};
 
 /// A number, a mail address and a name at once, as far as reading goes; and nothing else says it.
 const MARKS: [&str; 4] = [

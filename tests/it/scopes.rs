@@ -1,17 +1,9 @@
 //! Every RPC with every kind of credential: who is let in, who is not, and in which words.
 
-use bancheck::api::{
-    DESCRIPTORS,
-    v1::{Grant, RevokeApiKeyRequest, RotateApiKeyRequest, grant::Scope},
-};
-use prost::{Message as _, bytes::BufMut};
-use prost_reflect::{DescriptorPool, DynamicMessage, Kind, MessageDescriptor, Value};
-use tonic::{
-    Code, Request, Status,
-    client::Grpc,
-    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
-    codegen::http::uri::PathAndQuery,
-};
+use bancheck::api::v1::{Grant, RevokeApiKeyRequest, RotateApiKeyRequest, grant::Scope};
+use prost::Message as _;
+use prost_reflect::{DynamicMessage, Kind, MessageDescriptor, Value};
+use tonic::{Code, Request, Status, client::Grpc};
 use tonic_reflection::pb::v1::{
     ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
     server_reflection_request::MessageRequest,
@@ -21,6 +13,7 @@ use crate::{
     guarded::{Guarded, on_tenant, shown},
     refused::Refused,
     server::TENANT,
+    walk::{Bytes, Rpc, rpcs},
 };
 
 on_both_stores!(run by crate::guarded::run:
@@ -76,29 +69,6 @@ const SCOPES: [Scope; 8] = [
     Scope::Link,
 ];
 
-/// An RPC, with a message that names a tenant and nothing else.
-struct Rpc {
-    path: PathAndQuery,
-    name: String,
-    on_check_listener: bool,
-    input: MessageDescriptor,
-}
-
-fn rpcs() -> Vec<Rpc> {
-    let pool = DescriptorPool::decode(DESCRIPTORS).expect("the contract");
-    let of_service = |service: prost_reflect::ServiceDescriptor| {
-        let full = service.full_name().to_owned();
-        let methods: Vec<_> = service.methods().collect();
-        methods.into_iter().map(move |method| Rpc {
-            path: PathAndQuery::try_from(format!("/{full}/{}", method.name())).expect("a path"),
-            name: method.name().to_owned(),
-            on_check_listener: full.ends_with(".CheckService"),
-            input: method.input(),
-        })
-    };
-    pool.services().flat_map(of_service).collect()
-}
-
 /// A message whose tenant is this, wherever it has one.
 fn naming(tenant: &str, of: &MessageDescriptor, depth: u8) -> Option<DynamicMessage> {
     let mut message = DynamicMessage::new(of.clone());
@@ -123,47 +93,6 @@ fn naming(tenant: &str, of: &MessageDescriptor, depth: u8) -> Option<DynamicMess
     let (field, value) = nested?;
     message.set_field(&field, value);
     Some(message)
-}
-
-/// Messages as their bytes.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Bytes;
-
-impl Codec for Bytes {
-    type Encode = Vec<u8>;
-    type Decode = usize;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encoder for Bytes {
-    type Item = Vec<u8>;
-    type Error = Status;
-
-    fn encode(&mut self, item: Vec<u8>, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        buffer.put_slice(&item);
-        Ok(())
-    }
-}
-
-impl Decoder for Bytes {
-    type Item = usize;
-    type Error = Status;
-
-    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<usize>, Status> {
-        use prost::bytes::Buf as _;
-        let length = buffer.remaining();
-        buffer.advance(length);
-        Ok(Some(length))
-    }
 }
 
 impl Guarded {
