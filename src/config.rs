@@ -21,7 +21,7 @@ pub use self::{
 };
 use crate::{
     auth::{JwtSettings, Limits},
-    store::Place,
+    store::{Apart, Place},
     telemetry::LogFormat,
 };
 
@@ -81,6 +81,15 @@ pub const SETTINGS: &[Setting] = &[
     secret(
         "database_url",
         "postgres:// URL; empty = embedded SQLite in data_dir",
+    ),
+    secret(
+        "migrate_database_url",
+        "the same database by the role that owns its tables, to bring the schema up to date; empty \
+         = database_url",
+    ),
+    secret(
+        "reader_database_url",
+        "the same database by a role that only reads; empty = database_url",
     ),
     secret(
         "master_key",
@@ -478,15 +487,28 @@ impl Effective {
 
     /// Where bans are kept.
     pub fn place(&self) -> anyhow::Result<Place> {
-        Ok(match self.text("database_url") {
-            "" => Place::Sqlite(self.text("data_dir").into()),
+        let url = |name: &str| match self.text(name) {
+            "" => Ok(None),
             url if url.starts_with("postgres://") || url.starts_with("postgresql://") => {
-                Place::Postgres {
-                    url: url.to_owned(),
-                    bell: self.flag("feed_bell")?,
-                }
+                Ok(Some(url.to_owned()))
             }
-            _ => bail!("database_url takes a postgres:// URL"),
+            _ => bail!("{name} takes a postgres:// URL"),
+        };
+        let apart = Apart {
+            migrate_url: url("migrate_database_url")?,
+            reader_url: url("reader_database_url")?,
+        };
+        let Some(url) = url("database_url")? else {
+            ensure!(
+                apart.migrate_url.is_none() && apart.reader_url.is_none(),
+                "migrate_database_url and reader_database_url need database_url"
+            );
+            return Ok(Place::Sqlite(self.text("data_dir").into()));
+        };
+        Ok(Place::Postgres {
+            url,
+            bell: self.flag("feed_bell")?,
+            apart,
         })
     }
 

@@ -88,7 +88,18 @@ pub enum Place {
         url: String,
         /// Whether commits ring the bell; off, every pod hears by polling alone.
         bell: bool,
+        /// Who else we are there, for some of it.
+        apart: Apart,
     },
+}
+
+/// By whom the same database is reached for what not everybody may do, where that is somebody else.
+#[derive(Clone, Debug, Default)]
+pub struct Apart {
+    /// Who owns the tables, and brings the schema up to date.
+    pub migrate_url: Option<String>,
+    /// Who only reads.
+    pub reader_url: Option<String>,
 }
 
 impl Place {
@@ -108,7 +119,7 @@ impl Place {
 pub async fn open(place: &Place) -> Result<Arc<dyn Store>> {
     Ok(match place {
         Place::Sqlite(folder) => Arc::new(sqlite::open(folder).await?),
-        Place::Postgres { url, bell } => Arc::new(postgres::open(url, *bell)?),
+        Place::Postgres { url, bell, apart } => Arc::new(postgres::open(url, *bell, apart)?),
     })
 }
 

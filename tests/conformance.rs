@@ -79,6 +79,8 @@ mod queues;
 mod replica;
 #[path = "conformance/requests.rs"]
 mod requests;
+#[path = "conformance/rights.rs"]
+mod rights;
 #[path = "conformance/snapshot.rs"]
 mod snapshot;
 #[path = "conformance/standby.rs"]

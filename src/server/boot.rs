@@ -127,7 +127,8 @@ fn is_passing(error: &StoreError) -> bool {
         StoreError::Migration(_)
         | StoreError::Taken
         | StoreError::Corrupt(_)
-        | StoreError::WrongKey => false,
+        | StoreError::WrongKey
+        | StoreError::NotOurRole(_) => false,
     }
 }
 

@@ -26,6 +26,12 @@ pub enum StoreError {
          banned; start with the key it was made with"
     )]
     WrongKey,
+    /// Who we are at the server may not become who writes or reads there.
+    #[error(
+        "the role that connects to Postgres may not become {0}; an administrator runs, once: GRANT \
+         bancheck_app, bancheck_reader TO that role"
+    )]
+    NotOurRole(&'static str),
 }
 
 impl StoreError {

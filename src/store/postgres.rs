@@ -1,10 +1,14 @@
 //! Postgres: pools for reading and writing, and one connection that listens for the bell.
+//!
+//! Whoever we are when we connect, we write as `bancheck_app` and read as `bancheck_reader`, which own
+//! nothing: neither can change the schema, nor what has happened (`ban_events`). Only the schema is
+//! brought up to date as who connects.
 
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use sqlx::{
-    Connection, Row,
+    Connection, Executor, Row,
     any::AnyRow,
     migrate::{Migration, Migrator},
     postgres::PgListener,
@@ -12,7 +16,7 @@ use sqlx::{
 use tokio::time::timeout;
 
 use super::{
-    FeedLink, Result, StoreError, Tail,
+    Apart, FeedLink, Result, StoreError, Tail,
     pool::{Habits, Pool, silent},
     shared::{Engine, SqlStore},
     sql::{self, Statements},
@@ -44,30 +48,48 @@ const MIGRATING: Duration = Duration::from_mins(10);
 /// One database's migrations at a time.
 const MIGRATION_LOCK: i64 = 7_166_011_403_264_135_526;
 
+/// Who reads, for statements that stand alone; a transaction says it for itself.
+const AS_READER: &str = "SET ROLE bancheck_reader";
+const BEGIN_AS_READER: &str = "BEGIN READ ONLY; SET LOCAL ROLE bancheck_reader";
+
 struct Postgres {
+    /// Where is read, and listened.
     url: String,
     bell: bool,
+    migrators: Pool,
     writers: Pool,
     readers: Pool,
 }
 
-pub(super) fn open(url: &str, bell: bool) -> Result<SqlStore> {
+pub(super) fn open(url: &str, bell: bool, apart: &Apart) -> Result<SqlStore> {
     sqlx::any::install_default_drivers();
-    // Asked for by whoever puts a pooler between that gives each transaction another server.
-    let unprepared = url.contains(NO_STATEMENTS);
-    let habits = |most, answer| Habits {
-        most,
-        // No settings of the session: they are part of each BEGIN, for a pooler forgets them.
-        greeting: None,
-        around: unprepared.then_some("BEGIN READ ONLY"),
-        answer,
-        remote: true,
+    let pool = |url: &str, most, answer, lone: [&'static str; 2]| {
+        // Asked for by whoever puts a pooler between that gives each transaction another server. It
+        // forgets the settings of a session: they are part of each BEGIN.
+        let unprepared = url.contains(NO_STATEMENTS);
+        let [greeting, around] = lone;
+        Pool::new(
+            url,
+            Habits {
+                most,
+                greeting: (!unprepared && !greeting.is_empty()).then_some(greeting),
+                around: unprepared.then_some(around),
+                answer,
+                remote: true,
+            },
+        )
     };
-    let writers = Pool::new(url, habits(WRITERS, WRITING))?;
-    let readers = Pool::new(url, habits(READERS, READING))?;
+    let as_login = ["", "BEGIN READ ONLY"];
+    let migrate_url = apart.migrate_url.as_deref().unwrap_or(url);
+    let reader_url = apart.reader_url.as_deref().unwrap_or(url);
+    let migrators = pool(migrate_url, 1, READING, as_login)?;
+    // Nothing is written but in a transaction.
+    let writers = pool(url, WRITERS, WRITING, as_login)?;
+    let readers = pool(reader_url, READERS, READING, [AS_READER, BEGIN_AS_READER])?;
     let engine = Postgres {
-        url: url.to_owned(),
+        url: reader_url.to_owned(),
         bell,
+        migrators,
         writers: writers.clone(),
         readers: readers.clone(),
     };
@@ -82,11 +104,13 @@ pub(super) fn open(url: &str, bell: bool) -> Result<SqlStore> {
 impl Postgres {
     /// Whether the schema is what this program makes, which needs no lock and no right to change it.
     async fn is_migrated(&self) -> Result<bool> {
-        let mut lent = self.readers.lend().await?;
+        let mut lent = self.migrators.lend().await?;
         let applied =
             sqlx::query("SELECT version, checksum FROM _sqlx_migrations ORDER BY version")
                 .fetch_all(&mut lent)
                 .await;
+        // So that it is closed: nobody else asks anything of this pool.
+        lent.itself()?;
         let applied = match applied {
             Ok(applied) => applied,
             // There is no such table.
@@ -106,15 +130,9 @@ impl Postgres {
         }
         Ok(wanted.next().is_none())
     }
-}
 
-#[async_trait]
-impl Engine for Postgres {
-    async fn migrate(&self) -> Result<()> {
-        if self.is_migrated().await? {
-            return Ok(());
-        }
-        let mut lent = self.writers.lend_bare().await?;
+    async fn bring_up_to_date(&self) -> Result<()> {
+        let mut lent = self.migrators.lend_bare().await?;
         let migrated = async {
             let mut tx = lent.itself()?.begin().await?;
             // A lock of the transaction's own goes with it; sqlx's of the session might stay
@@ -135,6 +153,47 @@ impl Engine for Postgres {
         migrated
     }
 
+    /// Becomes who writes and who reads, for once, so that it is known at the start whether we may.
+    async fn is_who_it_should_be(&self) -> Result<()> {
+        for (pool, begin, role) in [
+            (&self.writers, sql::POSTGRES.begin_write, "bancheck_app"),
+            (&self.readers, sql::POSTGRES.begin_read, "bancheck_reader"),
+        ] {
+            let begun = pool.begin(begin).await;
+            let mut tx = begun.map_err(|error| match error.as_database_error() {
+                Some(cause) if cause.code().is_some_and(|code| code == "42501") => {
+                    StoreError::NotOurRole(role)
+                }
+                _ => error.into(),
+            })?;
+            let row = sqlx::query(
+                "SELECT CAST(rolsuper AS int) AS almighty FROM pg_roles WHERE rolname = session_user",
+            )
+            .fetch_one(&mut tx)
+            .await?;
+            let almighty: i32 = row.try_get("almighty")?;
+            tx.rollback().await?;
+            if almighty != 0 {
+                tracing::warn!(
+                    "a superuser connects to Postgres: give bancheck a role that owns no more than \
+                     its own tables"
+                );
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Engine for Postgres {
+    async fn migrate(&self) -> Result<()> {
+        if !self.is_migrated().await? {
+            self.bring_up_to_date().await?;
+        }
+        self.is_who_it_should_be().await
+    }
+
     async fn link(&self, say: &Arc<Statements>) -> Result<Box<dyn FeedLink>> {
         let say = Arc::clone(say);
         if !self.bell {
@@ -146,6 +205,7 @@ impl Engine for Postgres {
             let mut listener = PgListener::connect(&self.url).await?;
             // It would reconnect by itself and lose what was said meanwhile.
             listener.eager_reconnect(false);
+            listener.execute(AS_READER).await?;
             listener.listen(BELL).await?;
             Ok::<_, sqlx::Error>(listener)
         });

@@ -45,7 +45,7 @@ impl Far {
     pub(crate) async fn new() -> Self {
         let near = House::new(Kind::Postgres).await;
         let tenant = near.tenant("one").await;
-        let Place::Postgres { url, bell } = &near.database.place else {
+        let Place::Postgres { url, bell, apart } = &near.database.place else {
             panic!("a server");
         };
         let (scheme, rest) = url.split_once('@').expect("who@where");
@@ -54,6 +54,7 @@ impl Far {
         let place = Place::Postgres {
             url: format!("{scheme}@127.0.0.1:{}/{name}", proxy.port),
             bell: *bell,
+            apart: apart.clone(),
         };
         let store = open(&place).await.expect("a store");
         Self {

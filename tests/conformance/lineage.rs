@@ -215,7 +215,7 @@ async fn a_role_that_may_not_read_the_servers_identifier_goes_by_its_timeline() 
         .run(
             "REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC;
              CREATE ROLE pod LOGIN;
-             GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO pod",
+             GRANT bancheck_app, bancheck_reader TO pod",
         )
         .await;
     let modest = opened(&server.place("pod")).await;

@@ -103,9 +103,13 @@ impl Pooler {
             "postgres://postgres@127.0.0.1:{}/postgres{besides}",
             self.port
         );
-        open(&Place::Postgres { url, bell: false })
-            .await
-            .expect("a store")
+        open(&Place::Postgres {
+            url,
+            bell: false,
+            apart: bancheck::store::Apart::default(),
+        })
+        .await
+        .expect("a store")
     }
 }
 

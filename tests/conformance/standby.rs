@@ -57,6 +57,7 @@ impl Server {
         Place::Postgres {
             url: format!("postgres://{role}@127.0.0.1:{}/postgres", self.port),
             bell: false,
+            apart: bancheck::store::Apart::default(),
         }
     }
 

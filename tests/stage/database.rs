@@ -1,6 +1,6 @@
 //! An empty database for one test, gone when the test is over.
 
-use bancheck::store::{Place, Store, open};
+use bancheck::store::{Apart, Place, Store, open};
 use std::sync::Arc;
 
 /// Which of the two kinds of store.
@@ -72,7 +72,11 @@ impl Database {
                     .expect("a database");
                 let (base, _) = server.rsplit_once('/').expect("postgres://host/database");
                 let url = format!("{base}/{name}");
-                let place = Place::Postgres { url, bell: true };
+                let place = Place::Postgres {
+                    url,
+                    bell: true,
+                    apart: Apart::default(),
+                };
                 Self {
                     place,
                     folder: None,
@@ -88,6 +92,7 @@ impl Database {
             Place::Postgres { url, .. } => Place::Postgres {
                 url: url.clone(),
                 bell: false,
+                apart: Apart::default(),
             },
             place @ Place::Sqlite(_) => place.clone(),
         }

@@ -167,6 +167,7 @@ fn config(url: &str) -> Config {
         place: Place::Postgres {
             url: url.to_owned(),
             bell: true,
+            apart: bancheck::store::Apart::default(),
         },
         master_key: Some(MASTER_KEY),
         check_threads: 1,

@@ -120,7 +120,11 @@ async fn doors(port: u16) -> (Arc<dyn Store>, PgPool) {
         .acquire_timeout(PATIENCE)
         .connect_lazy(&url)
         .expect("a URL");
-    let place = Place::Postgres { url, bell: false };
+    let place = Place::Postgres {
+        url,
+        bell: false,
+        apart: bancheck::store::Apart::default(),
+    };
     (store::open(&place).await.expect("a store"), pool)
 }
 

@@ -37,15 +37,17 @@ pub(in crate::store) struct Dialect {
 pub(in crate::store) static POSTGRES: Dialect = Dialect {
     begin_write: concat!(
         "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = on; ",
-        "SET LOCAL lock_timeout = '2s'; SET LOCAL idle_in_transaction_session_timeout = '1500ms'"
+        "SET LOCAL lock_timeout = '2s'; SET LOCAL idle_in_transaction_session_timeout = '1500ms'; ",
+        "SET LOCAL ROLE bancheck_app"
     ),
     begin_read: concat!(
         "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; ",
-        "SET LOCAL idle_in_transaction_session_timeout = '10s'"
+        "SET LOCAL idle_in_transaction_session_timeout = '10s'; ",
+        "SET LOCAL ROLE bancheck_reader"
     ),
     begin_turn: concat!(
         "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; ",
-        "SET LOCAL idle_in_transaction_session_timeout = '5s'"
+        "SET LOCAL idle_in_transaction_session_timeout = '5s'; SET LOCAL ROLE bancheck_reader"
     ),
     // A lock of the transaction's own: it goes with whoever held it, and a pooler knows of it.
     turn: "(pg_try_advisory_xact_lock(7166011403264135527))::int",
