@@ -120,8 +120,11 @@ impl Keeper {
             return Ok(());
         };
         let kept = i64::try_from(KEPT.as_micros()).unwrap_or(i64::MAX);
-        let before = self.feed.clock().read().now.plus_micros(-kept);
+        let now = self.feed.clock().read().now;
+        let before = now.plus_micros(-kept);
         let tidied = async {
+            // As long as it is remembered that an import was begun, it can be gone on with.
+            self.store.drop_staged(before, now).await?;
             self.store.prune(before).await?;
             self.purge_ended(TIDY / 2).await
         };

@@ -130,6 +130,20 @@ statements! {
                 AND (expire_at IS NULL OR expire_at > $4)
             ORDER BY ban_id LIMIT $3)
         RETURNING ban_id, start_at, started";
+    /// Imports begun before an instant, whose answers say what they staged.
+    imports_begun = "SELECT tenant, answer FROM requests
+        WHERE rpc = 'ImportBans/open' AND at < $1";
+    /// What was staged and became the content of no list; nobody, who has no name, drops it. Where
+    /// something was staged later than $4 the import still goes on.
+    drop_staged = "INSERT INTO dropped_generations (tenant, generation, at, actor, reason)
+        SELECT b.tenant, b.generation, CAST($3 AS BIGINT), '', '' FROM bans b
+        WHERE b.tenant = $1 AND b.ended = 0 AND b.generation <> 0 AND b.generation = $2
+            AND NOT EXISTS (SELECT 1 FROM ban_lists l
+                WHERE l.tenant = $1 AND l.generation = $2)
+            AND NOT EXISTS (SELECT 1 FROM bans y WHERE y.tenant = $1 AND y.ended = 0
+                AND y.generation <> 0 AND y.generation = $2 AND y.created_at >= $4)
+        LIMIT 1
+        ON CONFLICT (tenant, generation) DO NOTHING";
     /// The same for one ban, whose fields somebody is about to write.
     end_dropped_one = "UPDATE bans AS b SET ended = 1
         WHERE b.tenant = $1 AND b.ban_id = $2 AND EXISTS (SELECT 1 FROM {dropped})

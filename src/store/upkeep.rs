@@ -10,8 +10,9 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use sqlx::{Row, any::AnyRow};
 
+pub(super) use self::purge::purge_bans;
 use super::{
-    Intent, Result,
+    Answer, Intent, Result,
     pool::Lent,
     rows::{self, MatchRow, SettingsRow, number},
     shared::SqlStore,
@@ -127,7 +128,8 @@ pub trait Upkeep {
     async fn dropped(&self, limit: i64) -> Result<Vec<(TenantId, u32)>>;
 
     /// Marks up to [`MAX_CHUNK`](super::MAX_CHUNK) bans lifted that went with their list, each with
-    /// its event, in one transaction that tells the feed; `false` = none is left.
+    /// its event, in one transaction that tells the feed; `false` = none is left. What nobody was
+    /// ever shown is deleted instead.
     async fn clear(&self, sweep: &Sweep, generation: u32) -> Result<bool>;
 
     /// Deleted tenants of which something is left.
@@ -146,6 +148,10 @@ pub trait Upkeep {
     /// Adds to how often up to [`MAX_CHUNK`](super::MAX_CHUNK) bans have matched; no tenant's row is
     /// locked for that, and no pod is told.
     async fn count_matches(&self, matched: &[Matched]) -> Result<()>;
+
+    /// Drops what imports staged that were begun before an instant and never ended: nobody can go on
+    /// with them any more. It was shown to nobody, so [`clear`](Self::clear) deletes it.
+    async fn drop_staged(&self, before: Timestamp, now: Timestamp) -> Result<()>;
 
     /// Forgets feed rows and answers older than this; the newest row stays.
     async fn prune(&self, before: Timestamp) -> Result<()>;
@@ -282,6 +288,37 @@ impl Upkeep for SqlStore {
             .execute(&mut tx)
             .await?;
         Ok(tx.commit().await?)
+    }
+
+    async fn drop_staged(&self, before: Timestamp, now: Timestamp) -> Result<()> {
+        let begun = sqlx::query(self.say.imports_begun.clone())
+            .bind(before.micros())
+            .fetch_all(&mut self.readers.lend().await?.patiently(SEARCH))
+            .await?;
+        for row in begun {
+            let tenant = rows::tenant_id(&row.try_get::<String, _>("tenant")?)?;
+            let staged = Answer::from_text(&row.try_get::<String, _>("answer")?, &tenant)?.count;
+            if staged == 0 {
+                continue;
+            }
+            let mut tx = self.writers.begin(self.dialect.begin_write).await?;
+            // So that it does not become a list's content meanwhile.
+            let locked = sqlx::query(self.say.lock_tenant.clone())
+                .bind(tenant.as_str().to_owned())
+                .fetch_optional(&mut tx)
+                .await?;
+            if locked.is_some() {
+                sqlx::query(self.say.drop_staged.clone())
+                    .bind(tenant.as_str().to_owned())
+                    .bind(i64::try_from(staged).unwrap_or(i64::MAX))
+                    .bind(now.micros())
+                    .bind(before.micros())
+                    .execute(&mut tx)
+                    .await?;
+            }
+            tx.commit().await?;
+        }
+        Ok(())
     }
 
     async fn prune(&self, before: Timestamp) -> Result<()> {

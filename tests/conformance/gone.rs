@@ -24,6 +24,7 @@ on_both_stores!(
     the_bans_of_a_list_that_went_are_marked_lifted_in_chunks_and_once,
     a_ban_that_was_over_before_its_list_went_is_not_lifted_but_expires,
     a_ban_that_went_with_its_list_can_be_written_to_and_is_noted_first,
+    what_an_import_staged_and_nobody_can_go_on_with_goes_unseen,
     the_id_of_a_list_stays_taken_and_its_title_is_free,
     a_ban_of_a_list_that_went_holds_nobody,
     s9_a_deleted_tenant_is_nobodys_and_its_deletion_is_remembered,
@@ -166,6 +167,81 @@ async fn the_bans_of_a_list_that_went_are_marked_lifted_in_chunks_and_once(house
     assert_eq!(events.len(), bans.len());
     let each = ("DEACTIVATED".to_owned(), "eva".to_owned(), 5);
     assert!(events.iter().all(|event| *event == each));
+}
+
+/// Begins an import that stages what it brings, at a second, and stages bans there.
+async fn staged(house: &House, tenant: &TenantId, list: &BanList, at: i64, bans: usize) -> u32 {
+    let intent = Intent {
+        rpc: "ImportBans/open",
+        ..intent_at(tenant, second(at))
+    };
+    let mut work = house.begin(&intent).await;
+    let generation = work.next_generation().await.expect("a number");
+    let answer = Answer {
+        count: generation.into(),
+        ..Answer::default()
+    };
+    work.commit(&answer).await.expect("a commit");
+    let bans: Vec<_> = (0..bans)
+        .map(|number| {
+            let mut new = listed(tenant, list, number, None);
+            new.ban.created = second(at);
+            new.generation = generation;
+            new
+        })
+        .collect();
+    for chunk in bans.chunks(MAX_CHUNK) {
+        house.add(&intent_at(tenant, second(at)), chunk).await;
+    }
+    generation
+}
+
+async fn what_an_import_staged_and_nobody_can_go_on_with_goes_unseen(house: House) {
+    let tenant = house.tenant("one").await;
+    let list = house.list(&tenant, "rude").await;
+    let shown = listed(&tenant, &list, 1, None);
+    house
+        .add(&intent(&tenant), std::slice::from_ref(&shown))
+        .await;
+    let mut other = house.list(&tenant, "loud").await;
+    let finished = staged(&house, &tenant, &other, 1, 1).await;
+    other.generation = finished;
+    let mut work = house.begin(&intent(&tenant)).await;
+    work.set_list(&other).await.expect("its new content");
+    work.commit(&Answer::default()).await.expect("a commit");
+    let abandoned = staged(&house, &tenant, &list, 2, MAX_CHUNK + 1).await;
+    staged(&house, &tenant, &list, 9, 1).await;
+
+    let drop = async |before: i64| {
+        let dropped = house.store.drop_staged(second(before), second(before + 5));
+        dropped.await.expect("a look");
+        house.store.dropped(10).await.expect("a look")
+    };
+    assert_eq!(
+        drop(2).await,
+        [],
+        "as long as it is remembered it may go on"
+    );
+    assert_eq!(drop(3).await, [(tenant.clone(), abandoned)]);
+    assert_eq!(drop(3).await, [(tenant.clone(), abandoned)], "once");
+
+    let events = noted(&house, &tenant, None).await.len();
+    let clear = async || {
+        let sweep = sweep_at(&tenant, 9);
+        let more = house.store.clear(&sweep, abandoned).await;
+        let Change::Bans(records) = house.last_news().await.change else {
+            panic!("views are told that the bans are over");
+        };
+        assert!(records.iter().all(|record| record.ended));
+        (more.expect("a step"), records.len())
+    };
+    assert_eq!(clear().await, (true, MAX_CHUNK));
+    assert_eq!(clear().await, (false, 1));
+    assert_eq!(drop(3).await, [], "nothing is left to drop");
+    let left = house.census().await;
+    let left = left.iter().find(|(table, _)| *table == "bans");
+    assert_eq!(left.expect("a table").1, 3, "shown, finished and young");
+    assert_eq!(noted(&house, &tenant, None).await.len(), events, "unseen");
 }
 
 async fn a_ban_that_was_over_before_its_list_went_is_not_lifted_but_expires(house: House) {

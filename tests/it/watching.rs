@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use bancheck::{
     api::v1::{
-        Ban, BanChange, Channel, ConsistencyToken, DeactivateBansRequest, ListBansRequest,
-        WatchChangesRequest, WatchChangesResponse, ban::State, ban_change::Kind,
+        Ban, BanChange, Channel, ConsistencyToken, CreateBanRequest, DeactivateBansRequest,
+        ListBansRequest, WatchChangesRequest, WatchChangesResponse, ban::State, ban_change::Kind,
         watch_changes_response::Update, watch_service_client::WatchServiceClient,
     },
     domain::clock::Timestamp,
@@ -17,12 +17,13 @@ use crate::{
     database::{Database, Kind as StoreKind},
     imports::{header, rows},
     refused::Refused,
-    requests::{NUMBER, OTHER_NUMBER, add, add_on, after, change, mail, phone},
+    requests::{NUMBER, OTHER_NUMBER, add, add_on, after, change, mail, phone, until},
     server::{Client, Server, TENANT, config, runtime},
 };
 
 on_both_stores!(
     every_change_is_told_in_its_order_and_how_the_ban_stands,
+    what_time_does_is_told_when_it_happens_and_again_from_a_token,
     a_snapshot_and_the_changes_after_it_come_to_what_a_list_shows,
     a_quiet_stream_tells_how_far_everything_is_known,
     a_watcher_of_a_channel_or_of_all_tenants_is_told_of_those,
@@ -159,6 +160,28 @@ impl Mirror {
         }
         assert!(self.through <= token, "C-2: a token does not go back");
         self.through = token;
+    }
+}
+
+async fn what_time_does_is_told_when_it_happens_and_again_from_a_token(client: Client) {
+    let mut watched = client.watch(of_tenant()).await;
+    let now = client.clock().await;
+    let request = CreateBanRequest {
+        start_time: Some(after(now, 1)),
+        ..until(after(now, 2), add(phone(NUMBER)))
+    };
+    let ban = client.ban(request).await;
+    let (kind, seen, made) = watched.change().await;
+    assert_eq!((kind, seen), (Kind::Created, ban.clone()));
+    let mut again = client.watch(after_token(&made)).await;
+    for stream in [&mut watched, &mut again] {
+        for kind in [Kind::Started, Kind::Expired] {
+            let (told, seen, token) = stream.change().await;
+            assert_eq!((told, &seen.ban_id), (kind, &ban.ban_id));
+            assert!(token > made, "what was known before is not told again");
+            // How it stands is told as of when it is read.
+            assert_ne!(seen.state(), State::Scheduled);
+        }
     }
 }
 

@@ -434,6 +434,10 @@ impl Upkeep for PodStore {
         unneeded("clear")
     }
 
+    async fn drop_staged(&self, _before: Timestamp, _now: Timestamp) -> Result<()> {
+        unneeded("drop_staged")
+    }
+
     async fn deleted_tenants(&self, _limit: i64) -> Result<Vec<TenantId>> {
         unneeded("deleted_tenants")
     }

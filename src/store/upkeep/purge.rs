@@ -5,7 +5,7 @@ use sqlx::Row;
 use super::{Purged, Sweep};
 use crate::{
     domain::{hex::hex, ids::TenantId},
-    store::{Result, new_id, pool::Lent, rows, shared::SqlStore},
+    store::{Result, new_id, pool::Lent, rows, shared::SqlStore, sql::Statements},
 };
 
 const DAY_MICROS: i64 = 86_400_000_000;
@@ -31,7 +31,7 @@ impl SqlStore {
             .bind(BANS)
             .fetch_all(&mut tx)
             .await?;
-        let bans = self.purge_bans(&mut tx, tenant, &found).await?;
+        let bans = purge_bans(&mut tx, &self.say, tenant, &found).await?;
         if bans > 0 {
             tx.commit().await?;
             return Ok(Purged { bans, more: true });
@@ -82,7 +82,7 @@ impl SqlStore {
             .bind(BANS)
             .fetch_all(&mut tx)
             .await?;
-        let bans = self.purge_bans(&mut tx, &sweep.tenant, &found).await?;
+        let bans = purge_bans(&mut tx, &self.say, &sweep.tenant, &found).await?;
         if bans > 0 {
             let days = (sweep.now.micros() - sweep.by.micros()) / DAY_MICROS;
             sqlx::query(self.say.add_event.clone())
@@ -101,35 +101,35 @@ impl SqlStore {
         let more = i64::try_from(bans).is_ok_and(|bans| bans == BANS);
         Ok(Purged { bans, more })
     }
+}
 
-    /// Deletes bans with all that hangs on them, and tells how many.
-    async fn purge_bans(
-        &self,
-        tx: &mut Lent,
-        tenant: &TenantId,
-        found: &[sqlx::any::AnyRow],
-    ) -> Result<u64> {
-        if found.is_empty() {
-            return Ok(0);
-        }
-        let ids = found
-            .iter()
-            .map(|row| Ok(hex(row.try_get::<&[u8], _>("ban_id")?)))
-            .collect::<Result<Vec<_>>>()?;
-        let ids = rows::to_json(&ids)?;
-        for statement in [
-            &self.say.purge_keys,
-            &self.say.purge_targets,
-            &self.say.purge_matches,
-            &self.say.purge_events,
-            &self.say.purge_bans,
-        ] {
-            sqlx::query(statement.clone())
-                .bind(tenant.as_str().to_owned())
-                .bind(ids.clone())
-                .execute(&mut *tx)
-                .await?;
-        }
-        Ok(found.len() as u64)
+/// Deletes bans with all that hangs on them, and tells how many.
+pub(in crate::store) async fn purge_bans(
+    tx: &mut Lent,
+    say: &Statements,
+    tenant: &TenantId,
+    found: &[sqlx::any::AnyRow],
+) -> Result<u64> {
+    if found.is_empty() {
+        return Ok(0);
     }
+    let ids = found
+        .iter()
+        .map(|row| Ok(hex(row.try_get::<&[u8], _>("ban_id")?)))
+        .collect::<Result<Vec<_>>>()?;
+    let ids = rows::to_json(&ids)?;
+    for statement in [
+        &say.purge_keys,
+        &say.purge_targets,
+        &say.purge_matches,
+        &say.purge_events,
+        &say.purge_bans,
+    ] {
+        sqlx::query(statement.clone())
+            .bind(tenant.as_str().to_owned())
+            .bind(ids.clone())
+            .execute(&mut *tx)
+            .await?;
+    }
+    Ok(found.len() as u64)
 }

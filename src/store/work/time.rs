@@ -8,7 +8,11 @@ use sqlx::{Row, any::AnyRow};
 use super::{SqlWork, ban_id};
 use crate::{
     domain::{ban::Ban, clock::Timestamp, ids::BanId},
-    store::{Event, MAX_CHUNK, Result, Swept, Work, new_id, rows::number, upkeep::NOBODY},
+    store::{
+        Event, MAX_CHUNK, Result, Swept, Work, new_id,
+        rows::number,
+        upkeep::{NOBODY, purge_bans},
+    },
 };
 
 /// Something that time did to a ban.
@@ -118,7 +122,14 @@ impl SqlWork {
             .bind(reason.clone())
             .fetch_all(&mut self.tx)
             .await?;
-        self.note_lifted(&found, at, &actor, &reason).await?;
+        let unseen = actor.is_empty();
+        if unseen {
+            for row in &found {
+                self.touch_ban(ban_id(row)?);
+            }
+        } else {
+            self.note_lifted(&found, at, &actor, &reason).await?;
+        }
         let more = found.len() == MAX_CHUNK;
         if !more {
             sqlx::query(self.say.forget_generation.clone())
@@ -128,6 +139,10 @@ impl SqlWork {
                 .await?;
         }
         self.tell().await?;
+        if unseen {
+            // The views have heard of them, if nobody else has: the feed's row tells that they ended.
+            purge_bans(&mut self.tx, &self.say, &self.intent.tenant, &found).await?;
+        }
         self.tx.commit().await?;
         Ok(more)
     }
