@@ -5,7 +5,7 @@
 #   docker build -t bancheck --build-arg BINARY=host --build-arg HOST_BINARY=target/x86_64-unknown-linux-gnu/dist/bancheck .
 #
 # The second takes a binary that was built outside, by the very command below. `buildah bud` takes
-# the same words.
+# the same words. `.ci/sbom` says what is in the binary.
 ARG BINARY=build
 
 FROM rust:1.95-slim-bookworm AS build

@@ -4,7 +4,10 @@
 //! **Invariant:** only this room reads the environment.
 
 mod access;
+#[cfg(test)]
+mod documented;
 mod profile;
+mod traces;
 
 use std::{
     collections::BTreeMap,
@@ -18,6 +21,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 pub use self::{
     access::TlsFiles,
     profile::{Profile, Profiles},
+    traces::TraceSettings,
 };
 use crate::{
     auth::{JwtSettings, Limits},
@@ -150,6 +154,17 @@ pub const SETTINGS: &[Setting] = &[
         "what is logged: error, warn, info, debug, trace, or a filter",
     ),
     setting("log_format", "pretty", "pretty or json"),
+    setting(
+        "otlp_endpoint",
+        "",
+        "address of a collector of traces, which speaks OTLP over gRPC, as http://collector:4317; \
+         empty = no traces",
+    ),
+    setting(
+        "trace_checks",
+        "0.01",
+        "share of the checks that are traced although their callers do not say whether; 0 to 1",
+    ),
     setting(
         "auth",
         "auto",
@@ -299,6 +314,8 @@ pub struct Config {
     pub jwt: Option<JwtSettings>,
     /// What the listeners speak TLS with; `None` = they speak in the clear.
     pub tls: Option<TlsFiles>,
+    /// Where traces go; `None` = there are none.
+    pub traces: Option<TraceSettings>,
     /// How many requests may be in flight.
     pub limits: Limits,
     /// How long to go on answering after the health check has said no.
@@ -532,6 +549,7 @@ impl Effective {
             auth: false,
             jwt: self.jwt()?,
             tls: self.tls()?,
+            traces: self.traces()?,
             limits: Limits {
                 checks: self.places("max_checks")?,
                 writes: self.places("max_writes")?,

@@ -78,7 +78,7 @@ use crate::{
     feed::Feed,
     store::{Answer, Begun, Event, Intent, Store, StoreError, Work, new_id},
     teeth::{Bug, bites},
-    telemetry::Counters,
+    telemetry::{Counters, traces},
 };
 
 /// The longest a write waits for the store, however long the caller would.
@@ -271,6 +271,7 @@ impl Desk {
         let committed = self.feed.clock().read().boot;
         self.feed.committed();
         let left = patience.saturating_sub(begun.elapsed()).max(margin / 2);
+        let step = traces::step("hear of it");
         if !bites(Bug::AcknowledgedBeforeApplied) {
             let heard = timeout(left, self.feed.heard_since(committed)).await;
             heard.map_err(|_| outcome_unknown())?;
@@ -284,6 +285,7 @@ impl Desk {
                 }
             }
         }
+        drop(step);
         let standing = self.feed.standing().ok_or_else(outcome_unknown)?;
         let token = Arc::clone(&standing.token);
         self.counters.wrote(begun.elapsed());
@@ -309,7 +311,7 @@ impl Desk {
         let ended = if bites(Bug::WriteInTheHandlerFuture) {
             timeout(patience, run).await.map(Ok)
         } else {
-            timeout(patience, self.tasks.spawn(run)).await
+            timeout(patience, self.tasks.spawn(traces::carried(run))).await
         };
         match ended {
             Ok(Ok(outcome)) => Ok((outcome?, intent)),
@@ -402,7 +404,9 @@ impl Attempt {
         validate_only: bool,
     ) -> Result<Outcome, Refusal> {
         // Its caller will be gone, and the tenant must be free for whoever tries again.
+        let step = traces::step("prepare");
         let prepared = timeout(self.patience, self.prepare(&*store, job, validate_only)).await;
+        drop(step);
         let (work, answer) = match prepared.map_err(|_| store_unavailable())?? {
             Prepared::Nothing(outcome) => return Ok(outcome),
             Prepared::Commit(work, answer) => (work, answer),
@@ -410,7 +414,10 @@ impl Attempt {
         if !self.progress.step(Progress::COMMITTING) {
             return Err(store_unavailable());
         }
-        let error = match timeout(LONGEST, work.commit(&answer)).await {
+        let step = traces::step("commit");
+        let ended = timeout(LONGEST, work.commit(&answer)).await;
+        drop(step);
+        let error = match ended {
             Ok(Ok(())) => return Ok(Outcome::Committed(answer)),
             // Somebody else committed the same request a moment before.
             Ok(Err(StoreError::Taken)) => {

@@ -10,6 +10,7 @@ mod listen;
 mod resident;
 mod services;
 mod tls;
+mod traced;
 
 use std::{fs::File, net::SocketAddr, sync::Arc, thread::JoinHandle, time::Duration};
 
@@ -18,7 +19,12 @@ use tokio::{runtime::Runtime, sync::oneshot, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::boot::{data_lock, master_key};
-use self::{listen::Bound, services::Services, tls::Tls};
+use self::{
+    listen::{Bound, Front},
+    services::Services,
+    tls::Tls,
+    traced::TraceLayer,
+};
 use crate::{
     auth::{Door, GateLayer, Guard, Issuer},
     checker::Checker,
@@ -29,7 +35,7 @@ use crate::{
     keeper::Keeper,
     store::{self, Place, Store},
     tally::{self, Tally},
-    telemetry::Counters,
+    telemetry::{Counters, Traces},
     views::Views,
     watcher::Watcher,
 };
@@ -46,6 +52,8 @@ struct Ending {
     close: CancellationToken,
     /// Nobody waits for news any more, so the feed ends.
     quiet: CancellationToken,
+    /// Nothing is waited for any more.
+    at_once: CancellationToken,
 }
 
 /// A server that runs.
@@ -65,6 +73,7 @@ pub struct Server {
     threads: Vec<JoinHandle<()>>,
     /// Matches being written down, until no check is answered any more.
     counting: tokio::task::JoinHandle<()>,
+    traces: Option<Arc<Traces>>,
     /// What an embedded store begins with being made.
     first_start: Option<tokio::task::JoinHandle<()>>,
     failed: oneshot::Receiver<anyhow::Error>,
@@ -98,9 +107,11 @@ impl Server {
         let tally = Arc::new(Tally::new(Arc::clone(&counters)));
         let views = Views::new(config.view_bytes);
         let (feed, source) = Feed::new(keys.clone(), machine);
-        let tls = config.tls.as_ref().map(Tls::load).transpose()?;
+        let load = |files| Tls::load(files, Arc::clone(&counters));
+        let tls = config.tls.as_ref().map(load).transpose()?;
+        let traces = traced::begin(config.traces.as_ref(), &counters, &admin_runtime)?;
         let (door, issuer) = admin_runtime.block_on(door(config, &feed, &keys))?;
-        let gate = GateLayer::new(door, config.limits);
+        let gate = GateLayer::new(door, config.limits, ending.close.clone());
         let checker = Checker::new(
             feed.clone(),
             views.clone(),
@@ -135,15 +146,19 @@ impl Server {
         let (base, quiet) = (Arc::clone(&store), ending.quiet.clone());
         let follows = follow(source, base, views, keys, fail, quiet);
         let mut threads = vec![listen::on_thread("feed", follows)?];
+        let front = Front {
+            tls: tls.clone(),
+            traces: TraceLayer(traces.clone()),
+            gate,
+        };
         let (check, admin, metrics) = bound.addresses()?;
         threads.extend(listen::serve(
             bound,
             &services,
-            &gate,
-            tls.as_ref(),
+            &front,
             &admin_runtime,
             &tasks,
-            &ending.close,
+            &ending,
         )?);
         let on_admin = admin_runtime.handle();
         tasks.spawn_on(services.clone().tell_health(), on_admin);
@@ -170,6 +185,7 @@ impl Server {
             admin_runtime,
             threads,
             counting,
+            traces,
             first_start,
             failed,
             _data: data,
@@ -233,23 +249,29 @@ impl Server {
             admin_runtime,
             threads,
             counting,
+            traces,
             ..
         } = self;
         admin_runtime.block_on(async {
-            ending.drain.cancel();
-            services.not_serving().await;
-            if !delay.is_zero() {
-                tokio::select! {
-                    () = tokio::time::sleep(delay) => {}
-                    // A second signal ends at once.
-                    _ = boot::signal() => {}
+            let in_order = async {
+                ending.drain.cancel();
+                services.not_serving().await;
+                tokio::time::sleep(delay).await;
+                services.forget_health().await;
+                ending.close.cancel();
+                tasks.close();
+                if timeout(FINISH, tasks.wait()).await.is_err() {
+                    tracing::warn!("some requests did not finish in time");
                 }
-            }
-            services.forget_health().await;
-            ending.close.cancel();
-            tasks.close();
-            if timeout(FINISH, tasks.wait()).await.is_err() {
-                tracing::warn!("some requests did not finish in time");
+            };
+            tokio::select! {
+                () = in_order => {}
+                _ = boot::signal() => {
+                    tracing::warn!("a second signal: what is in flight is not waited for");
+                    ending.drain.cancel();
+                    ending.close.cancel();
+                    ending.at_once.cancel();
+                }
             }
             ending.quiet.cancel();
             // It has a limit of its own; where it panicked, it has said so.
@@ -258,6 +280,9 @@ impl Server {
         for thread in threads {
             // A thread that panicked has said so; there is nothing left to end.
             let _ = thread.join();
+        }
+        if let Some(traces) = traces {
+            traces.finish();
         }
         admin_runtime.shutdown_timeout(Duration::from_secs(1));
     }

@@ -31,6 +31,7 @@ mod postgres;
 mod queues;
 mod read;
 mod rows;
+mod schema;
 mod shared;
 mod sql;
 mod sqlite;

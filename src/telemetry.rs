@@ -1,9 +1,11 @@
-//! Signals: what is logged and what is counted.
+//! Signals: what is logged, what is counted, and what of requests is traced.
 //!
 //! **Invariant:** no identifier of a customer in a log, a label or an error.
 
+mod certificate;
 mod keeping;
 mod pod;
+pub mod traces;
 
 use std::{
     io::{IsTerminal, stderr},
@@ -19,8 +21,12 @@ use prometheus_client::{
 use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
-pub use self::keeping::Keeping;
-use self::pod::Pod;
+use self::{certificate::Certificate, pod::Pod, traces::Spans};
+pub use self::{
+    certificate::Validity,
+    keeping::Keeping,
+    traces::{Traces, Trail},
+};
 use crate::{
     domain::{channel::Channel, decide::Basis, refusal::Reason},
     feed::Feed,
@@ -111,6 +117,8 @@ pub struct Counters {
     check_duration: Histogram,
     writes: Counter<u64, AtomicU64>,
     write_duration: Histogram,
+    certificate: Certificate,
+    spans: Spans,
     pod: Pod,
 }
 
@@ -155,6 +163,8 @@ impl Counters {
         let version = env!("CARGO_PKG_VERSION");
         build.get_or_create(&BuildLabels { version }).set(1);
         registry.register("build_info", "What runs here", build);
+        let certificate = Certificate::new(&mut registry);
+        let spans = Spans::new(&mut registry);
         let pod = Pod::new(&mut registry);
         Self {
             registry,
@@ -163,6 +173,8 @@ impl Counters {
             check_duration,
             writes,
             write_duration,
+            certificate,
+            spans,
             pod,
         }
     }
@@ -183,6 +195,16 @@ impl Counters {
         self.write_duration.observe(duration.as_secs_f64());
     }
 
+    /// Says for what time the listeners' certificate is good.
+    pub fn certified(&self, validity: Validity) {
+        self.certificate.is_good(validity);
+    }
+
+    /// What becomes of spans is counted here.
+    pub fn spans(&self) -> Spans {
+        self.spans.clone()
+    }
+
     /// Reads off where a pod stands and what it holds.
     pub fn measure(&self, feed: &Feed, views: &Views) {
         self.pod.measure(feed, views);
@@ -193,8 +215,38 @@ impl Counters {
         let mut text = String::new();
         // Writing to a string does not fail.
         let _ = encode(&mut text, &self.registry);
-        text
+        plain(&text)
     }
+}
+
+/// The same in the older text format, which every scraper reads: there a counter is described by the name
+/// that its samples have, and nobody knows of units or of an end.
+fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut lines = text.lines().peekable();
+    while let Some(line) = lines.next() {
+        let described = line
+            .strip_prefix("# HELP ")
+            .or(line.strip_prefix("# TYPE "));
+        let Some((name, _)) = described.and_then(|rest| rest.split_once(' ')) else {
+            if !line.starts_with('#') {
+                plain.extend([line, "\n"]);
+            }
+            continue;
+        };
+        let kind = if line.starts_with("# HELP ") {
+            lines.peek().copied().unwrap_or_default()
+        } else {
+            line
+        };
+        if kind.ends_with(" counter") {
+            let (before, after) = line.split_at("# HELP ".len() + name.len());
+            plain.extend([before, "_total", after, "\n"]);
+        } else {
+            plain.extend([line, "\n"]);
+        }
+    }
+    plain
 }
 
 impl Default for Counters {
@@ -227,6 +279,7 @@ mod tests {
     fn the_documents_name_the_metrics_that_there_are_and_no_others() {
         let counters = Counters::new();
         refused(Reason::Internal);
+        counters.certified(Validity { from: 0, until: 1 });
         let keys = MasterKey::new(&[7; 32]);
         let (feed, _source) = Feed::new(keys, Arc::new(ThisMachine));
         counters.measure(&feed, &Views::new(1 << 20));
@@ -234,10 +287,7 @@ mod tests {
         let told: BTreeSet<_> = exposition
             .lines()
             .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
-            .map(|(name, kind)| match kind {
-                "counter" => (format!("{name}_total"), kind),
-                _ => (name.to_owned(), kind),
-            })
+            .map(|(name, kind)| (name.to_owned(), kind))
             .collect();
         let documented: BTreeSet<_> = include_str!("../docs/metrics.md")
             .lines()

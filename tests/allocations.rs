@@ -23,10 +23,15 @@ use bancheck::{
     feed::{self, Feed},
     store::{self, Place},
     tally::Tally,
-    telemetry::Counters,
+    telemetry::{Counters, Traces, traces},
     views::{DEFAULT_BYTES, Views},
 };
 use futures_util::FutureExt;
+use http::{HeaderMap, HeaderValue};
+use opentelemetry_sdk::{
+    error::OTelSdkResult,
+    trace::{SpanData, SpanExporter},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 const BANNED: &str = "+420601123456";
@@ -135,6 +140,36 @@ async fn counted(folder: &std::path::Path) -> Outcome<([Answer; 2], [u64; 2])> {
     tasks.close();
     tasks.wait().await;
     Ok(([denied.0, allowed.0], [denied.1, allowed.1]))
+}
+
+#[test]
+fn a_check_that_is_not_followed_allocates_nothing_for_it() {
+    let traces = Traces::new(Nowhere, 0.0, Counters::new().spans());
+    let mut said = HeaderMap::new();
+    let not_followed = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
+    said.insert("traceparent", HeaderValue::from_static(not_followed));
+    let (mut asked, mut other) = (0, 0);
+    // The first of a thread makes its place for what it is working on.
+    for _ in 0..2 {
+        asked = measure(|| {
+            for headers in [&HeaderMap::new(), &said] {
+                assert!(traces.begin(headers, "service", "method", false).is_none());
+            }
+        })
+        .count_total;
+        other = measure(|| traces::judged(1)).count_total;
+    }
+    assert_eq!((asked, other), (0, 0));
+}
+
+/// Where spans of nobody go.
+#[derive(Debug)]
+struct Nowhere;
+
+impl SpanExporter for Nowhere {
+    async fn export(&self, _: Vec<SpanData>) -> OTelSdkResult {
+        Ok(())
+    }
 }
 
 fn order() -> Outcome<Order> {

@@ -56,6 +56,8 @@ mod counts;
 mod database;
 #[path = "it/doctor.rs"]
 mod doctor;
+#[path = "it/drain.rs"]
+mod drain;
 #[path = "it/entries.rs"]
 mod entries;
 #[path = "it/exceptions.rs"]
@@ -106,6 +108,8 @@ mod overload;
 mod passing;
 #[path = "it/previews.rs"]
 mod previews;
+#[path = "it/process.rs"]
+mod process;
 #[path = "it/profiles.rs"]
 mod profiles;
 #[path = "it/protections.rs"]
@@ -124,6 +128,8 @@ mod refused;
 mod requests;
 #[path = "it/restart.rs"]
 mod restart;
+#[path = "it/restored.rs"]
+mod restored;
 #[path = "it/rights.rs"]
 mod rights;
 #[path = "it/roads.rs"]
@@ -149,6 +155,8 @@ mod times;
 mod tls;
 #[path = "it/tokens.rs"]
 mod tokens;
+#[path = "it/traces.rs"]
+mod traces;
 #[path = "it/versions.rs"]
 mod versions;
 #[path = "it/walk.rs"]

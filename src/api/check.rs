@@ -28,6 +28,7 @@ use crate::{
         identity::Given,
         refusal::{Reason, Refusal},
     },
+    telemetry::traces,
 };
 
 /// The most items of a batch.
@@ -59,7 +60,9 @@ impl CheckApi {
         asked.admit(Reach::Queue(&tenant, &request.queue))?;
         let identities = identities(request)?;
         let question = question(asked, request, &identities)?;
-        Ok(message(self.checker.check(&asked.caller, &question).await?))
+        let answer = self.checker.check(&asked.caller, &question).await?;
+        traces::decided(&answer, question.channel);
+        Ok(message(answer))
     }
 
     async fn check_batch(
@@ -95,6 +98,7 @@ impl CheckApi {
                 outcome: Some(outcome),
             });
         }
+        traces::judged(requests.len());
         Ok(v1::BatchCheckInteractionsResponse { results })
     }
 }

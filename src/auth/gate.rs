@@ -14,6 +14,7 @@ use http::{
     request::Parts,
 };
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use tokio_util::sync::CancellationToken;
 use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 
@@ -37,6 +38,8 @@ const VERSION: HeaderValue =
     HeaderValue::from_static(concat!("bancheck/", env!("CARGO_PKG_VERSION")));
 /// How often it is looked whether the credential of what lasts has ended.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long what lasts may still take when the server ends: less than its connection has.
+const LAST: Duration = Duration::from_secs(4);
 
 /// Puts a gate before services; all of a server's share one.
 #[derive(Clone)]
@@ -47,6 +50,8 @@ struct Post {
     door: Door,
     places: Places,
     meter: Option<Arc<Meter>>,
+    /// Told when the listeners close.
+    closing: CancellationToken,
 }
 
 impl Post {
@@ -71,12 +76,13 @@ impl Post {
 }
 
 impl GateLayer {
-    /// A gate at this door, which lets in so many at once.
-    pub fn new(door: Door, limits: Limits) -> Self {
+    /// A gate at this door, which lets in so many at once, until it closes.
+    pub fn new(door: Door, limits: Limits, closing: CancellationToken) -> Self {
         Self(Arc::new(Post {
             door,
             places: Places::new(limits),
             meter: Meter::of(&limits),
+            closing,
         }))
     }
 }
@@ -222,19 +228,27 @@ fn refuse(refusal: &Refusal) -> Response<Body> {
     to_status(refusal).into_http()
 }
 
-/// Ends when its caller may not go on with what lasts: the credential is over, or other things are
-/// granted to its principal now.
+/// Ends when its caller may not go on with what lasts: the server ends, the credential is over, or
+/// other things are granted to its principal now.
 struct Lasting(Pin<Box<dyn Future<Output = Refusal> + Send>>);
 
 impl Lasting {
     fn new(post: Arc<Post>, parts: &Parts, pass: &Pass) -> Self {
+        let closing = post.closing.clone();
+        let ends = async move {
+            closing.cancelled().await;
+            tokio::time::sleep(LAST).await;
+            let message =
+                "this pod is ending; ask another, with the same request_id if there was one";
+            Refusal::new(Reason::NotReady, message)
+        };
         let Door::Guarded(guard) = &post.door else {
-            return Self(Box::pin(std::future::pending()));
+            return Self(Box::pin(ends));
         };
         let mut news = guard.news();
         let shown = credentials(parts);
         let began_as = pass.caller.clone();
-        Self(Box::pin(async move {
+        let over = async move {
             loop {
                 // What ends by the clock is looked for now and then, what is revoked at once.
                 let _ = tokio::time::timeout(LOOK, news.changed()).await;
@@ -246,6 +260,12 @@ impl Lasting {
                     }
                     Err(refusal) => return refusal,
                 }
+            }
+        };
+        Self(Box::pin(async {
+            tokio::select! {
+                refusal = ends => refusal,
+                refusal = over => refusal,
             }
         }))
     }

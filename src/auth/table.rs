@@ -103,7 +103,7 @@ pub const RPCS: &[Rpc] = &[
 
 /// What a path on the wire is.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Asked {
+pub(crate) enum Asked {
     /// An RPC of the table.
     For(&'static Rpc),
     /// Health or reflection, which anybody may ask.
@@ -118,7 +118,7 @@ static BY_PATH: LazyLock<HashMap<String, &'static Rpc>> = LazyLock::new(|| {
 });
 
 impl Asked {
-    pub(super) fn of(path: &str) -> Self {
+    pub(crate) fn of(path: &str) -> Self {
         match BY_PATH.get(path) {
             Some(rpc) => Self::For(rpc),
             None if path.starts_with("/grpc.") => Self::Standard,

@@ -125,6 +125,7 @@ fn is_passing(error: &StoreError) -> bool {
     match error {
         StoreError::Unavailable(_) | StoreError::Following => true,
         StoreError::Migration(_)
+        | StoreError::Outgrown(_)
         | StoreError::Taken
         | StoreError::Corrupt(_)
         | StoreError::WrongKey

@@ -1,8 +1,8 @@
 //! Connections as they come in, in the clear or by TLS, each with who is at its other end.
 //!
 //! Whoever connects and says nothing is not waited for: neither for the end of a handshake, nor for the
-//! preface of HTTP/2. Whoever comes when as many are connected as may be is sent away, to another pod
-//! perhaps, rather than left waiting.
+//! preface of HTTP/2, and at the server's end not at all. Whoever comes when as many are connected as may
+//! be is sent away, to another pod perhaps, rather than left waiting.
 
 use std::{
     io,
@@ -21,10 +21,11 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Sleep, sleep, timeout},
+    time::{sleep, timeout},
 };
 use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 
 use super::tls::Tls;
@@ -76,6 +77,7 @@ pub(super) fn incoming(
     listener: TcpListener,
     tls: Option<Arc<Tls>>,
     room: Arc<Room>,
+    stop: CancellationToken,
 ) -> io::Result<impl Stream<Item = io::Result<Connection>>> {
     let listener = TcpListenerStream::new(tokio::net::TcpListener::from_std(listener)?);
     let listener = listener.then(async |accepted| {
@@ -88,6 +90,7 @@ pub(super) fn incoming(
     let taken = listener.map(move |accepted| {
         let acceptor = tls.as_ref().map(|tls| tls.acceptor());
         let place = room.take();
+        let stop = stop.clone();
         async move {
             let stream = accepted?;
             let Some(place) = place else {
@@ -97,17 +100,14 @@ pub(super) fn incoming(
             // A socket that does not take it is closed already, as the first read will tell.
             let _ = stream.set_nodelay(true);
             let Some(acceptor) = acceptor else {
-                let peer = Peer::default();
-                return Ok(Some(Connection::of(Wire::Plain(stream), peer, place)));
+                let wire = Wire::Plain(stream);
+                return Ok(Some(Connection::of(wire, Peer::default(), place, stop)));
             };
             match timeout(HANDSHAKE, acceptor.accept(stream)).await {
                 Ok(Ok(stream)) => {
                     let peer = peer(&stream);
-                    Ok(Some(Connection::of(
-                        Wire::Tls(Box::new(stream)),
-                        peer,
-                        place,
-                    )))
+                    let wire = Wire::Tls(Box::new(stream));
+                    Ok(Some(Connection::of(wire, peer, place, stop)))
                 }
                 Ok(Err(error)) => {
                     tracing::debug!(%error, "a TLS handshake failed");
@@ -147,16 +147,23 @@ pub(super) struct Connection {
     wire: Wire,
     peer: Peer,
     /// Until the preface is there.
-    patience: Option<(Pin<Box<Sleep>>, usize)>,
+    patience: Option<(Patience, usize)>,
     _place: OwnedSemaphorePermit,
 }
 
+/// How long the preface is waited for: a while, and not beyond the server's end.
+type Patience = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 impl Connection {
-    fn of(wire: Wire, peer: Peer, place: OwnedSemaphorePermit) -> Self {
+    fn of(wire: Wire, peer: Peer, place: OwnedSemaphorePermit, stop: CancellationToken) -> Self {
+        let patience = async move {
+            // In time or not, there is nothing to be done with it.
+            let _ = timeout(PREFACE, stop.cancelled()).await;
+        };
         Self {
             wire,
             peer,
-            patience: Some((Box::pin(sleep(PREFACE)), PREFACE_BYTES)),
+            patience: Some((Box::pin(patience), PREFACE_BYTES)),
             _place: place,
         }
     }

@@ -16,9 +16,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{service::Routes, transport::Server};
 
 use super::{
+    Ending,
     incoming::{Room, incoming},
     services::Services,
     tls::Tls,
+    traced::TraceLayer,
 };
 use crate::{auth::GateLayer, config::Config};
 
@@ -131,15 +133,22 @@ fn connections(wanted: usize) -> usize {
     most.min(wanted)
 }
 
+/// What is before the services of every listener.
+#[derive(Clone)]
+pub(super) struct Front {
+    pub(super) tls: Option<Arc<Tls>>,
+    pub(super) traces: TraceLayer,
+    pub(super) gate: GateLayer,
+}
+
 /// Serves every listener until told to stop; checks on threads of their own.
 pub(super) fn serve(
     bound: Bound,
     services: &Services,
-    gate: &GateLayer,
-    tls: Option<&Arc<Tls>>,
+    front: &Front,
     admin_runtime: &Runtime,
     tasks: &TaskTracker,
-    stop: &CancellationToken,
+    ending: &Ending,
 ) -> anyhow::Result<Vec<JoinHandle<()>>> {
     let Bound {
         checks,
@@ -157,25 +166,23 @@ pub(super) fn serve(
         serve_grpc(
             admin,
             routes,
-            gate.clone(),
+            front.clone(),
             Room::of(connections),
-            tls.cloned(),
-            stop.clone(),
+            ending.clone(),
         ),
         admin_runtime.handle(),
     );
     tasks.spawn_on(
-        serve_http(metrics, services.http_routes(), stop.clone()),
+        serve_http(metrics, services.http_routes(), ending.close.clone()),
         admin_runtime.handle(),
     );
     let on_its_own = |(number, listener): (usize, TcpListener)| {
         let answers = serve_grpc(
             listener,
             services.check_routes(),
-            gate.clone(),
+            front.clone(),
             Arc::clone(&room),
-            tls.cloned(),
-            stop.clone(),
+            ending.clone(),
         );
         on_thread(&format!("check-{number}"), answers)
     };
@@ -185,24 +192,27 @@ pub(super) fn serve(
 async fn serve_grpc(
     listener: TcpListener,
     routes: Routes,
-    gate: GateLayer,
+    front: Front,
     room: Arc<Room>,
-    tls: Option<Arc<Tls>>,
-    stop: CancellationToken,
+    ending: Ending,
 ) {
-    let Ok(incoming) = incoming(listener, tls, room) else {
+    let Front { tls, traces, gate } = front;
+    let Ending { close, at_once, .. } = ending;
+    let Ok(incoming) = incoming(listener, tls, room, close.clone()) else {
         return;
     };
     let serving = Server::builder()
         .max_concurrent_streams(MAX_STREAMS)
         .http2_max_header_list_size(MAX_HEADER_LIST)
         .http2_keepalive_interval(Some(KEEPALIVE))
+        .layer(traces)
         .layer(gate)
         .add_routes(routes)
-        .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
+        .serve_with_incoming_shutdown(incoming, close.clone().cancelled_owned());
     let hard_end = async {
-        stop.cancelled().await;
-        tokio::time::sleep(GOODBYE).await;
+        close.cancelled().await;
+        // Either way it is over.
+        let _ = tokio::time::timeout(GOODBYE, at_once.cancelled()).await;
     };
     tokio::select! {
         served = serving => {

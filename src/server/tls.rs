@@ -16,8 +16,12 @@ use rustls::{
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::config::TlsFiles;
+use crate::{
+    config::TlsFiles,
+    telemetry::{Counters, Validity},
+};
 
 /// How often the files are looked at.
 const PERIOD: Duration = Duration::from_secs(2);
@@ -37,17 +41,20 @@ pub(super) struct Tls {
     current: ArcSwap<ServerConfig>,
     /// The contents that were looked at last, good or not.
     seen: Mutex<Contents>,
+    counters: Arc<Counters>,
 }
 
 impl Tls {
     /// Reads the files, all of which must be in order.
-    pub(super) fn load(files: &TlsFiles) -> anyhow::Result<Arc<Self>> {
+    pub(super) fn load(files: &TlsFiles, counters: Arc<Counters>) -> anyhow::Result<Arc<Self>> {
         let contents = Contents::read(files)?;
         let config = contents.config(files.client_required)?;
+        counters.certified(contents.validity()?);
         Ok(Arc::new(Self {
             files: files.clone(),
             current: ArcSwap::from(config),
             seen: Mutex::new(contents),
+            counters,
         }))
     }
 
@@ -88,11 +95,13 @@ impl Tls {
         if *seen == contents {
             return;
         }
-        match contents.config(self.files.client_required) {
-            Ok(config) => {
+        let config = contents.config(self.files.client_required);
+        match config.and_then(|config| Ok((config, contents.validity()?))) {
+            Ok((config, validity)) => {
                 // Sessions of before are forgotten with it: nobody resumes past a new list of
                 // revoked certificates.
                 self.current.store(config);
+                self.counters.certified(validity);
                 tracing::info!("the TLS files have changed: new connections go by them");
             }
             Err(error) => {
@@ -117,6 +126,18 @@ impl Contents {
             key: read(&files.key)?,
             client_ca: maybe(&files.client_ca)?,
             client_crl: maybe(&files.client_crl)?,
+        })
+    }
+
+    /// For what time the certificate is good: a chain ends with the first of its links.
+    fn validity(&self) -> anyhow::Result<Validity> {
+        let mut chain = all::<CertificateDer<'static>>(&self.cert)?.into_iter();
+        let first = validity(&chain.next().context("tls_cert")?)?;
+        chain.try_fold(first, |all, link| {
+            Ok(Validity {
+                until: all.until.min(validity(&link)?.until),
+                ..all
+            })
         })
     }
 
@@ -153,6 +174,15 @@ impl Contents {
         config.alpn_protocols = vec![b"h2".to_vec()];
         Ok(Arc::new(config))
     }
+}
+
+fn validity(certificate: &CertificateDer<'_>) -> anyhow::Result<Validity> {
+    let (_, certificate) = X509Certificate::from_der(certificate).context("tls_cert")?;
+    let validity = certificate.validity();
+    Ok(Validity {
+        from: validity.not_before.timestamp(),
+        until: validity.not_after.timestamp(),
+    })
 }
 
 fn all<T: PemObject>(pem: &[u8]) -> anyhow::Result<Vec<T>> {

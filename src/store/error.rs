@@ -20,6 +20,12 @@ pub enum StoreError {
     /// The schema could not be brought up to date.
     #[error("the database schema could not be migrated")]
     Migration(#[source] sqlx::migrate::MigrateError),
+    /// A later version took away what this one uses.
+    #[error(
+        "the database's schema is of a later version that this one cannot work with (migration {0}): \
+         start that version, or put back a backup of before it"
+    )]
+    Outgrown(i64),
     /// The database was filled under another master key.
     #[error(
         "this database was filled under another master key: with this one nobody would be found \

@@ -7,17 +7,13 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use sqlx::{
-    Connection, Executor, Row,
-    any::AnyRow,
-    migrate::{Migration, Migrator},
-    postgres::PgListener,
-};
+use sqlx::{Connection, Executor, Row, any::AnyRow, migrate::Migrator, postgres::PgListener};
 use tokio::time::timeout;
 
 use super::{
     Apart, FeedLink, Result, StoreError, Tail,
     pool::{Habits, Pool, silent},
+    schema::{APPLIED, Schema},
     shared::{Engine, SqlStore},
     sql::{self, Statements},
     tail::{tail_bounds, tail_of, tail_with},
@@ -102,33 +98,20 @@ pub(super) fn open(url: &str, bell: bool, apart: &Apart) -> Result<SqlStore> {
 }
 
 impl Postgres {
-    /// Whether the schema is what this program makes, which needs no lock and no right to change it.
+    /// Whether the schema is what this program works with, which needs no lock and no right to change it.
     async fn is_migrated(&self) -> Result<bool> {
         let mut lent = self.migrators.lend().await?;
-        let applied =
-            sqlx::query("SELECT version, checksum FROM _sqlx_migrations ORDER BY version")
-                .fetch_all(&mut lent)
-                .await;
+        let applied = sqlx::query(APPLIED).fetch_all(&mut lent).await;
         // So that it is closed: nobody else asks anything of this pool.
         lent.itself()?;
-        let applied = match applied {
-            Ok(applied) => applied,
+        match applied {
+            Ok(applied) => Ok(Schema::of(&applied, &MIGRATIONS)?.is_there()),
             // There is no such table.
             Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42P01") => {
-                return Ok(false);
+                Ok(false)
             }
-            Err(error) => return Err(error.into()),
-        };
-        let mut wanted = MIGRATIONS.iter();
-        for row in &applied {
-            let (version, checksum): (i64, &[u8]) =
-                (row.try_get("version")?, row.try_get("checksum")?);
-            let same = |one: &Migration| one.version == version && *one.checksum == *checksum;
-            if !wanted.next().is_some_and(same) {
-                return Ok(false);
-            }
+            Err(error) => Err(error.into()),
         }
-        Ok(wanted.next().is_none())
     }
 
     async fn bring_up_to_date(&self) -> Result<()> {

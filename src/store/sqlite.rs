@@ -3,12 +3,13 @@
 use std::{fs::File, os::unix::fs::FileExt, path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use sqlx::migrate::Migrator;
+use sqlx::{Row, migrate::Migrator};
 use tokio::sync::Notify;
 
 use super::{
     FeedLink, Result, Tail,
     pool::{Habits, Pool},
+    schema::{APPLIED, Schema},
     shared::{Engine, SqlStore},
     sql::{self, Statements},
     tail::tail_with,
@@ -19,6 +20,9 @@ static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
 /// The name of the database file inside its folder.
 const FILE: &str = "bancheck.db";
+/// Whether anything has been done to it.
+const HAS_APPLIED: &str =
+    "SELECT count(*) AS there FROM sqlite_master WHERE name = '_sqlx_migrations'";
 /// Beside it: the newest row of its feed that was applied, in decimals.
 const SIDECAR: &str = "feed.position";
 const SIDECAR_BYTES: usize = 32;
@@ -80,6 +84,16 @@ pub(super) async fn open(folder: &Path) -> Result<SqlStore> {
 impl Engine for Sqlite {
     async fn migrate(&self) -> Result<()> {
         let mut lent = self.writer.lend().await?;
+        let there: i64 = sqlx::query(HAS_APPLIED)
+            .fetch_one(&mut lent)
+            .await?
+            .try_get("there")?;
+        if there > 0 {
+            let applied = sqlx::query(APPLIED).fetch_all(&mut lent).await?;
+            if Schema::of(&applied, &MIGRATIONS)?.is_there() {
+                return Ok(());
+            }
+        }
         MIGRATIONS.run_direct(None, lent.itself()?, false).await?;
         lent.done();
         Ok(())

@@ -1,23 +1,15 @@
 //! What nobody must read: every RPC is sent messages full of a mark, and everything that the process
 //! wrote and answered is searched for it.
 
-use std::{
-    fs::File,
-    path::Path,
-    process::{Child, Command},
-    time::Duration,
-};
+use std::time::Duration;
 
 use bancheck::api::DESCRIPTORS;
 use prost::Message as _;
 use prost_reflect::{DescriptorPool, DynamicMessage, Kind, MessageDescriptor, Value};
 use tokio::time::timeout;
-use tonic::{
-    Request, Status, client::Grpc, codegen::http::uri::PathAndQuery, transport::Channel,
-    transport::Endpoint,
-};
+use tonic::{Request, Status, client::Grpc, codegen::http::uri::PathAndQuery, transport::Channel};
 
-use crate::{guarded::shown, server::runtime, walk::Bytes};
+use crate::{guarded::shown, process::Process, server::runtime, traces::Collector, walk::Bytes};
 
 /// A number, a mail address and a name at once, as far as reading goes; and nothing else says it.
 const MARKS: [&str; 4] = [
@@ -33,66 +25,6 @@ const TRACES: [&str; 4] = [
     "198.51.100.237",
     "marked-by-the-test",
 ];
-
-/// The binary, on a store of its own; killed when dropped.
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-impl Process {
-    fn start(folder: &Path, auth: &str) -> (Self, [Channel; 2]) {
-        let log = folder.join("log");
-        let child = Command::new(env!("CARGO_BIN_EXE_bancheck"))
-            .args(["serve", "--set", "log=debug", "--set", "log_format=json"])
-            .args(["--set", &format!("auth={auth}")])
-            .args([
-                "--check-listen",
-                "127.0.0.1:0",
-                "--admin-listen",
-                "127.0.0.1:0",
-            ])
-            .args(["--metrics-listen", "127.0.0.1:0", "--database-url", ""])
-            .arg("--data-dir")
-            .arg(folder.join("data"))
-            .stderr(File::create(&log).expect("a log"))
-            .spawn()
-            .expect("the server starts");
-        let process = Self(child);
-        let listening = loop {
-            let told = lines(folder);
-            let ready = told.iter().any(|line| said(line).starts_with("ready"));
-            if let Some(line) = told
-                .into_iter()
-                .find(|line| ready && said(line) == "listening")
-            {
-                break line;
-            }
-        };
-        let channel = |name: &str| {
-            let address = listening["fields"][name].as_str().expect("an address");
-            let endpoint = Endpoint::from_shared(format!("http://{address}"));
-            endpoint.expect("an address").connect_lazy()
-        };
-        (process, [channel("check"), channel("admin")])
-    }
-}
-
-fn lines(folder: &Path) -> Vec<serde_json::Value> {
-    let text = std::fs::read_to_string(folder.join("log")).expect("the log");
-    text.lines()
-        .filter_map(|line| serde_json::from_str(line).ok())
-        .collect()
-}
-
-fn said(line: &serde_json::Value) -> &str {
-    line["fields"]["message"].as_str().unwrap_or_default()
-}
 
 /// A message that says the mark wherever it can, but for the tenant.
 fn marked(of: &MessageDescriptor, mark: &str, depth: u8) -> DynamicMessage {
@@ -141,7 +73,15 @@ fn no_identity_and_no_credential_is_written_or_told_in_an_error() {
         let runtime = runtime();
         // Its clients begin here already.
         let entered = runtime.enter();
-        let (process, [check, admin]) = Process::start(folder.path(), auth);
+        let collector = Collector::start();
+        let settings = [
+            "log=debug",
+            &format!("auth={auth}"),
+            &format!("otlp_endpoint=http://{}", collector.address),
+            "trace_checks=1",
+        ];
+        let mut process = Process::start(folder.path(), &settings);
+        let [check, admin] = process.channels();
         let token = folder.path().join("data/admin.token");
         let root = std::fs::read_to_string(token).expect("the folder's key");
         let root = root.trim();
@@ -177,13 +117,20 @@ fn no_identity_and_no_credential_is_written_or_told_in_an_error() {
             }
         });
         assert!(refused > 100, "{refused}");
-        drop(process);
+        // The last spans are sent at its end.
+        process.terminate();
+        process.ended();
         let log = std::fs::read_to_string(folder.path().join("log")).expect("the log");
         assert!(log.lines().count() > 3, "it is a log: {log}");
         let secret = root.rsplit('_').next().expect("a secret");
         for trace in TRACES.iter().chain([&secret]) {
             let line = log.lines().find(|line| line.contains(trace));
             assert!(line.is_none(), "with authentication {auth}: {line:?}");
+            let spans = collector.text();
+            assert!(
+                spans.contains("AdminService/CreateBan") && !spans.contains(trace),
+                "with authentication {auth}: {trace} in {spans}"
+            );
         }
     }
 }

@@ -5,6 +5,7 @@ use bancheck::{
     config::Config,
     store::Place,
 };
+use sqlx::Connection as _;
 
 use crate::{
     database::{Database, Kind},
@@ -20,6 +21,7 @@ on_both_stores!(run by crate::restart::by_itself:
     another_master_key_is_refused,
     without_a_master_key_an_embedded_store_makes_its_own_and_postgres_asks_for_one,
     an_embedded_store_serves_one_server_at_a_time,
+    an_older_version_runs_and_starts_on_a_newer_schema_until_something_it_needs_is_gone,
 );
 
 /// Hands a test an empty database and no server.
@@ -145,4 +147,64 @@ fn an_embedded_store_serves_one_server_at_a_time(database: &Database) {
         }
         Place::Postgres { .. } => drop(started(database)),
     }
+}
+
+/// Does to a database what another version's migrations would.
+pub(crate) fn change(place: &Place, statements: &[&str]) {
+    sqlx::any::install_default_drivers();
+    let url = match place {
+        Place::Sqlite(folder) => format!("sqlite://{}", folder.join("bancheck.db").display()),
+        Place::Postgres { url, .. } => url.clone(),
+    };
+    runtime().block_on(async {
+        let mut connection = sqlx::AnyConnection::connect(&url).await.unwrap();
+        for statement in statements {
+            let statement = sqlx::AssertSqlSafe((*statement).to_owned());
+            sqlx::raw_sql(statement)
+                .execute(&mut connection)
+                .await
+                .unwrap();
+        }
+    });
+}
+
+fn an_older_version_runs_and_starts_on_a_newer_schema_until_something_it_needs_is_gone(
+    database: &Database,
+) {
+    let checksum = match &database.place {
+        Place::Sqlite(_) => "x'07'",
+        Place::Postgres { .. } => "'\\x07'",
+    };
+    let tomorrow = format!(
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+         VALUES (9000, 'colours', true, {checksum}, 1)"
+    );
+    let first = started(database);
+    runtime().block_on(async { first.client().make_tenant(TENANT).await });
+    change(
+        &database.place,
+        &["ALTER TABLE bans ADD COLUMN colour bigint", &tomorrow],
+    );
+    let ban = runtime().block_on(async {
+        let client = first.client();
+        let ban = client.ban(add(phone(NUMBER))).await;
+        assert!(client.turns_away(Channel::Call, phone(NUMBER)).await);
+        ban
+    });
+    drop(first);
+    let second = started(database);
+    runtime().block_on(async {
+        let client = second.client();
+        let answer = client.ask(connect(Channel::Call, phone(NUMBER))).await;
+        assert_eq!(decided_by(&answer), ban.ban_id);
+        client.lift(&ban).await;
+        client.ban(add(phone(NUMBER))).await;
+    });
+    drop(second);
+    change(
+        &database.place,
+        &["UPDATE _sqlx_migrations SET description = 'contract colours' WHERE version = 9000"],
+    );
+    let complaint = complaint(&config(&database.place));
+    assert!(complaint.contains("later version"), "{complaint}");
 }

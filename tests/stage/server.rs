@@ -41,6 +41,7 @@ pub(crate) fn config(place: &Place) -> Config {
         auth: false,
         jwt: None,
         tls: None,
+        traces: None,
         limits: Limits::default(),
         drain_delay: Duration::ZERO,
         unknown_variables: Vec::new(),

@@ -175,6 +175,7 @@ fn config(url: &str) -> Config {
         auth: false,
         jwt: None,
         tls: None,
+        traces: None,
         limits: Limits::default(),
         drain_delay: Duration::ZERO,
         unknown_variables: Vec::new(),

@@ -75,7 +75,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- fail "autoscaling.minReplicas is above autoscaling.maxReplicas" }}
 {{- end }}
 {{- include "bancheck.judgeAccess" . }}
-{{- range $name := list "check_listen" "admin_listen" "metrics_listen" "data_dir" "database_url" "master_key" "feed_bell" "drain_delay_seconds" "auth" "insecure_allow_anonymous" "jwt_issuer" "jwt_audience" "jwt_jwks" "jwt_algorithms" "tls_cert" "tls_key" "tls_client_ca" "tls_client_crl" "tls_client_required" }}
+{{- range $name := list "check_listen" "admin_listen" "metrics_listen" "data_dir" "database_url" "master_key" "feed_bell" "drain_delay_seconds" "otlp_endpoint" "trace_checks" "auth" "insecure_allow_anonymous" "jwt_issuer" "jwt_audience" "jwt_jwks" "jwt_algorithms" "tls_cert" "tls_key" "tls_client_ca" "tls_client_crl" "tls_client_required" }}
 {{- if hasKey $.Values.config $name }}
 {{- fail (printf "config.%s is set by the chart itself; see values.yaml for the value that stands for it" $name) }}
 {{- end }}

@@ -1,0 +1,91 @@
+//! The binary as a process of its own, on a store of its own.
+
+use std::{
+    fs::File,
+    path::Path,
+    process::{Child, Command, ExitStatus},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tonic::transport::{Channel, Endpoint};
+
+/// The binary, on an embedded store; killed when dropped.
+pub(crate) struct Process {
+    child: Child,
+    /// Where checks are answered, everything else is, and metrics are.
+    pub(crate) addresses: [String; 3],
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Process {
+    /// Starts one with its store and its log in a folder, and waits until it is ready.
+    pub(crate) fn start(folder: &Path, settings: &[&str]) -> Self {
+        let log = File::create(folder.join("log")).expect("a log");
+        let listen = ["--check-listen", "--admin-listen", "--metrics-listen"];
+        let mut child = Command::new(env!("CARGO_BIN_EXE_bancheck"))
+            .args(["serve", "--set", "log_format=json", "--database-url", ""])
+            .args(settings.iter().flat_map(|setting| ["--set", setting]))
+            .args(listen.iter().flat_map(|flag| [flag, "127.0.0.1:0"]))
+            .arg("--data-dir")
+            .arg(folder.join("data"))
+            .stderr(log)
+            .spawn()
+            .expect("the server starts");
+        loop {
+            let told = lines(folder);
+            let ready = told.iter().any(|line| said(line).starts_with("ready"));
+            let listening = told.iter().find(|line| said(line) == "listening");
+            if let (true, Some(line)) = (ready, listening) {
+                let address = |name| {
+                    line["fields"][name]
+                        .as_str()
+                        .expect("an address")
+                        .to_owned()
+                };
+                let addresses = ["check", "admin", "metrics"].map(address);
+                return Self { child, addresses };
+            }
+            let ended = child.try_wait().expect("a process");
+            assert!(ended.is_none(), "it ended: {told:?}");
+        }
+    }
+
+    /// The listeners of checks and of everything else.
+    pub(crate) fn channels(&self) -> [Channel; 2] {
+        let [check, admin, _] = &self.addresses;
+        [check, admin].map(|address| {
+            let endpoint = Endpoint::from_shared(format!("http://{address}"));
+            endpoint.expect("an address").connect_lazy()
+        })
+    }
+
+    /// Asks it to end.
+    pub(crate) fn terminate(&self) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, Signal::TERM).expect("a process");
+    }
+
+    /// Waits until it has ended.
+    pub(crate) fn ended(&mut self) -> ExitStatus {
+        self.child.wait().expect("a process")
+    }
+}
+
+/// What it has logged.
+pub(crate) fn lines(folder: &Path) -> Vec<serde_json::Value> {
+    let text = std::fs::read_to_string(folder.join("log")).expect("the log");
+    text.lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect()
+}
+
+fn said(line: &serde_json::Value) -> &str {
+    line["fields"]["message"].as_str().unwrap_or_default()
+}
