@@ -33,8 +33,6 @@ use crate::auth::Peer;
 
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(5);
-/// The most handshakes under way at once, a listener.
-const HANDSHAKES: usize = 1_024;
 /// How long the preface may take.
 const PREFACE: Duration = Duration::from_secs(10);
 /// How many bytes it has.
@@ -120,7 +118,9 @@ pub(super) fn incoming(
             }
         }
     });
-    let ready = taken.buffer_unordered(HANDSHAKES);
+    // As many handshakes at once as there is room for: whoever only begins one keeps nobody out who
+    // comes after, and is gone in a moment.
+    let ready = taken.buffer_unordered(usize::MAX);
     Ok(ready.filter_map(|taken| std::future::ready(taken.transpose())))
 }
 
