@@ -15,10 +15,10 @@ mod rate;
 mod signatures;
 pub mod table;
 
-use std::{error::Error, sync::Arc};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use http::{HeaderMap, header::AUTHORIZATION, request::Parts};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use self::{
@@ -41,6 +41,9 @@ use crate::{
     },
     feed::Feed,
 };
+
+/// How long a pod that has just begun has a caller wait for who may ask.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Whose request it is, and what its RPC needs.
 #[derive(Clone, Debug)]
@@ -84,7 +87,8 @@ impl Door {
         Self::Open(Caller::anonymous())
     }
 
-    /// Who asks; `None` = only news of the issuer's keys can tell, which [`Self::who_after_news`] waits for.
+    /// Who asks; `None` = only news of who may ask or of the issuer's keys can tell, which
+    /// [`Self::who_after_news`] waits for.
     fn who(&self, parts: &Parts) -> Result<Option<Caller>, Refusal> {
         match self {
             Self::Open(anybody) => Ok(Some(anybody.clone())),
@@ -94,10 +98,14 @@ impl Door {
 
     /// Who asks, once there is news, or there is none to be had.
     async fn who_after_news(&self, parts: &Parts) -> Result<Caller, Refusal> {
-        if let Self::Guarded(guard) = self
-            && let Some(tokens) = &guard.tokens
-        {
-            tokens.refresh.news().await;
+        if let Self::Guarded(guard) = self {
+            guard.heard().await?;
+            if let Some(caller) = guard.who(parts)? {
+                return Ok(caller);
+            }
+            if let Some(tokens) = &guard.tokens {
+                tokens.refresh.news().await;
+            }
         }
         self.who(parts)?.ok_or_else(|| {
             let message = "the token names a key that its issuer does not publish";
@@ -139,6 +147,18 @@ impl Guard {
         }
     }
 
+    /// Waits until it is known who may ask: a pod that has just begun will know in a moment.
+    async fn heard(&self) -> Result<(), Refusal> {
+        let mut news = self.news();
+        let heard = timeout(PATIENCE, news.wait_for(|number| *number > 0)).await;
+        if matches!(heard, Ok(Ok(_))) {
+            return Ok(());
+        }
+        // To be told that a good key is bad would have people make new ones.
+        let message = "this pod has not heard yet who may ask; try another";
+        Err(Refusal::new(Reason::NotReady, message))
+    }
+
     /// Tells of each change of who may ask what.
     fn news(&self) -> watch::Receiver<u64> {
         self.feed.access_news()
@@ -155,9 +175,7 @@ impl Guard {
         }
         let access = self.feed.access();
         if access.number == 0 {
-            // To be told that a good key is bad would have people make new ones.
-            let message = "this pod has not heard yet who may ask; try another";
-            return Err(Refusal::new(Reason::NotReady, message));
+            return Ok(None);
         }
         // Who sends both means the one that was sent with this very request.
         let Some(credential) = credential else {

@@ -383,6 +383,10 @@ impl Checker {
         wish: Consistency<'_>,
         deadline: Duration,
     ) -> Result<(), Refusal> {
+        if self.feed.standing().is_none() {
+            // A pod that has just begun will know in a moment. Where it does not, it says so.
+            let _ = timeout(LOAD_PATIENCE.min(deadline / 2), self.feed.warm()).await;
+        }
         let patience = NEWS_PATIENCE.min(deadline / 2);
         let late = |_| {
             let message = "the news that was asked for did not arrive in time; ask again, or with \

@@ -160,6 +160,7 @@ impl Services {
         self.not_serving().await;
         let mut beat = tokio::time::interval(BEAT);
         let mut was_fresh = true;
+        let mut told = None;
         loop {
             tokio::select! {
                 () = self.ending.drain.cancelled() => return,
@@ -177,6 +178,11 @@ impl Services {
                     tracing::warn!("no news from the database: checks go on from memory, STALE");
                 }
             }
+            // Whoever watches is sent each word, also one that says nothing new.
+            let now = (self.feed.is_warm(), fresh);
+            if told.replace(now) == Some(now) {
+                continue;
+            }
             let serving = |yes| {
                 if yes {
                     ServingStatus::Serving
@@ -184,9 +190,7 @@ impl Services {
                     ServingStatus::NotServing
                 }
             };
-            self.health
-                .set_service_status(CHECK, serving(self.feed.is_warm()))
-                .await;
+            self.health.set_service_status(CHECK, serving(now.0)).await;
             for service in ADMIN {
                 self.health
                     .set_service_status(service, serving(fresh))
