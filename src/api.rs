@@ -34,6 +34,7 @@ mod config;
 mod convert;
 mod diagnostic;
 mod export;
+mod privacy;
 mod size;
 mod spool;
 mod status;
@@ -47,8 +48,8 @@ use tonic::{Request, Status};
 
 pub use self::{
     access::AccessApi, admin::AdminApi, check::CheckApi, config::ConfigApi,
-    diagnostic::DiagnosticApi, size::Bounded, status::to_status, unknown::Elsewhere,
-    watch::WatchApi,
+    diagnostic::DiagnosticApi, privacy::PrivacyApi, size::Bounded, status::to_status,
+    unknown::Elsewhere, watch::WatchApi,
 };
 pub(crate) use self::{access::create_key, convert::access::key_message};
 use crate::{

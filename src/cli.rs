@@ -26,6 +26,7 @@ mod moment;
 mod normalize;
 mod output;
 mod pages;
+mod person;
 mod profile;
 mod proto_json;
 mod queue;
@@ -45,7 +46,7 @@ use clap::{
 use self::{
     bench::BenchCommand,
     connection::Connection,
-    local::{ConfigCommand, DigestFlags, MigrateFlags},
+    local::{ConfigCommand, DigestFlags, ErasuresCommand, MigrateFlags},
     output::Display,
 };
 use crate::{config::Flags, domain::clock::Clock};
@@ -63,12 +64,13 @@ Try it:
   bancheck check --channel call +420601123456";
 
 /// The subcommands that ask no server: the flags about one would only mislead in their help.
-const WITHOUT_A_SERVER: [&str; 8] = [
+const WITHOUT_A_SERVER: [&str; 9] = [
     "serve",
     "migrate",
     "config",
     "bench seed",
     "digest",
+    "erasures",
     "profile",
     "completions",
     "manual",
@@ -110,6 +112,8 @@ enum Command {
     #[command(subcommand)]
     Exception(Box<exception::ExceptionCommand>),
     Link(Box<link::Link>),
+    Erase(Box<person::Erase>),
+    Disclose(Box<person::Disclose>),
     /// Say what queues do about bans
     #[command(subcommand)]
     Queue(Box<queue::QueueCommand>),
@@ -133,6 +137,9 @@ enum Command {
     /// Show or check the server's settings
     #[command(subcommand)]
     Config(Box<ConfigCommand>),
+    /// Tell what was erased, and erase it again after a restore
+    #[command(subcommand)]
+    Erasures(Box<ErasuresCommand>),
     /// Digest what the database holds of each tenant, and tell whether pods hold the same
     Digest(Box<DigestFlags>),
     /// Prepare and measure load
@@ -223,6 +230,8 @@ impl Cli {
             Command::List(command) => block_on(command.run(&session)),
             Command::Exception(command) => block_on(command.run(&session)),
             Command::Link(link) => block_on(link.run(&session)),
+            Command::Erase(erase) => block_on(erase.run(&session)),
+            Command::Disclose(disclose) => block_on(disclose.run(&session)),
             Command::Queue(command) => block_on(command.run(&session)),
             Command::Rights(command) => block_on(command.run(&session)),
             Command::Key(command) => block_on(command.run(&session)),
@@ -238,6 +247,7 @@ impl Cli {
             Command::Profile(command) => command.run(&connection, &display),
             Command::Completions(completions) => completions.run(self::command()),
             Command::Manual(manual) => manual.run(self::command()),
+            Command::Erasures(command) => return local::erasures(&command),
             Command::Digest(flags) => {
                 let named = matches
                     .value_source(TENANT)

@@ -7,6 +7,8 @@
 mod access;
 mod change;
 mod create;
+mod disclose;
+mod erase;
 mod exceptions;
 mod explain;
 mod export;
@@ -44,6 +46,8 @@ pub use self::{
     access::{CreateKey, RevokeKey, RotateKey, Seat, SetGrants, USUAL_OVERLAP, new_key},
     change::{BanEdit, DeactivateBan, UpdateBan},
     create::{CreateBan, prepare},
+    disclose::Disclosure,
+    erase::{EraseAgain, EraseSubject},
     exceptions::{
         CreateException, DeactivateException, ExceptionQuery, Named, RestoreProtection,
         ShownException,

@@ -9,6 +9,7 @@ pub mod channel;
 pub mod clock;
 pub mod decide;
 pub mod digest;
+pub mod erasure;
 pub mod exception;
 pub mod fields;
 pub mod hex;

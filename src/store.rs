@@ -28,6 +28,7 @@ mod export;
 mod payload;
 mod pool;
 mod postgres;
+mod privacy;
 mod queues;
 mod read;
 mod rows;
@@ -51,12 +52,13 @@ pub use self::{
     access::AccessStore,
     error::{Result, StoreError},
     export::BanSink,
+    privacy::PrivacyStore,
     read::{
         Aged, BanFilter, BanOrder, BanPage, Cursor, EventFilter, ExceptionFilter, ExceptionStore,
     },
     rows::{Added, Answer, NewBan},
     upkeep::{Agenda, Matched, Purged, Sweep, Swept, Turn, Upkeep},
-    work::{AccessWork, ExceptionWork, NewException},
+    work::{AccessWork, ExceptionWork, NewException, PrivacyWork},
 };
 use crate::domain::{
     access::AccessRecord,
@@ -212,7 +214,7 @@ pub struct Event {
 ///
 /// Dropped without [`Self::commit`], nothing of it remains.
 #[async_trait]
-pub trait Work: AccessWork + ExceptionWork + Send {
+pub trait Work: AccessWork + ExceptionWork + PrivacyWork + Send {
     /// Says when the work happens, read once the tenant is locked: on one pod the order of instants
     /// is then that of commits.
     fn at(&mut self, now: Timestamp);
@@ -428,7 +430,9 @@ pub trait FeedLink: Send {
 
 /// The promise; see the module's clauses.
 #[async_trait]
-pub trait Store: AccessStore + ExceptionStore + Upkeep + Send + Sync + 'static {
+pub trait Store:
+    AccessStore + ExceptionStore + PrivacyStore + Upkeep + Send + Sync + 'static
+{
     /// Brings the schema up to date, one process at a time.
     async fn migrate(&self) -> Result<()>;
 

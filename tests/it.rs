@@ -54,12 +54,16 @@ mod counts;
     reason = "the rest is for suites that open a store themselves"
 )]
 mod database;
+#[path = "it/disclosing.rs"]
+mod disclosing;
 #[path = "it/doctor.rs"]
 mod doctor;
 #[path = "it/drain.rs"]
 mod drain;
 #[path = "it/entries.rs"]
 mod entries;
+#[path = "it/erasing.rs"]
+mod erasing;
 #[path = "it/exceptions.rs"]
 mod exceptions;
 #[path = "it/explain.rs"]

@@ -57,6 +57,7 @@ writes! {
     BanInteractionRequest UpdateQueuePolicyRequest SetBanRightsRequest
     CreateExceptionRequest DeactivateExceptionRequest LinkIdentitiesRequest
     CreateApiKeyRequest RotateApiKeyRequest RevokeApiKeyRequest SetGrantsRequest
+    EraseSubjectRequest
 }
 
 /// What every write brings along.

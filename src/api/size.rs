@@ -15,13 +15,13 @@ use tonic::{
 };
 
 use super::{
-    AccessApi, AdminApi, CheckApi, ConfigApi, DiagnosticApi, WatchApi,
+    AccessApi, AdminApi, CheckApi, ConfigApi, DiagnosticApi, PrivacyApi, WatchApi,
     status::in_our_words,
     v1::{
         access_service_server::AccessServiceServer, admin_service_server::AdminServiceServer,
         check_service_server::CheckServiceServer, config_service_server::ConfigServiceServer,
         diagnostic_service_server::DiagnosticServiceServer,
-        watch_service_server::WatchServiceServer,
+        privacy_service_server::PrivacyServiceServer, watch_service_server::WatchServiceServer,
     },
 };
 
@@ -70,6 +70,7 @@ bounded! {
     admin: AdminServiceServer<AdminApi>,
     config: ConfigServiceServer<ConfigApi>,
     diagnostic: DiagnosticServiceServer<DiagnosticApi>,
+    privacy: PrivacyServiceServer<PrivacyApi>,
     watch: WatchServiceServer<WatchApi>,
 }
 

@@ -28,7 +28,7 @@ use crate::{
         access_service_client::AccessServiceClient, admin_service_client::AdminServiceClient,
         check_service_client::CheckServiceClient, config_service_client::ConfigServiceClient,
         diagnostic_service_client::DiagnosticServiceClient,
-        watch_service_client::WatchServiceClient,
+        privacy_service_client::PrivacyServiceClient, watch_service_client::WatchServiceClient,
     },
     config::{Effective, Flags, Profile, Profiles},
 };
@@ -259,6 +259,13 @@ impl Connection {
         let (channel, envelope) = self.line(Listener::Admin).await?;
         let envelope = envelope.without_deadline();
         Ok(WatchServiceClient::with_interceptor(channel, envelope)
+            .max_decoding_message_size(LARGEST_ANSWER))
+    }
+
+    /// A client of the admin listener, for what is kept of persons.
+    pub(crate) async fn privacy(&self) -> anyhow::Result<PrivacyServiceClient<Line>> {
+        let (channel, envelope) = self.line(Listener::Admin).await?;
+        Ok(PrivacyServiceClient::with_interceptor(channel, envelope)
             .max_decoding_message_size(LARGEST_ANSWER))
     }
 

@@ -2,6 +2,7 @@
 //! database, show settings, fill a tenant, digest what is there.
 
 mod digest;
+mod erasures;
 mod first_key;
 mod rekey;
 mod seed;
@@ -14,6 +15,7 @@ use serde::Serialize;
 
 pub(super) use self::{
     digest::DigestFlags,
+    erasures::ErasuresCommand,
     first_key::{first_key, own_database},
     seed::{SeedFlags, made_up_number},
 };
@@ -104,6 +106,23 @@ pub(super) fn migrate(flags: &MigrateFlags) -> anyhow::Result<ExitCode> {
             rekey::rekey(&*store, &key).await?;
         }
         anyhow::Ok(())
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn erasures(command: &ErasuresCommand) -> anyhow::Result<ExitCode> {
+    let config = read(command.server())?;
+    let _log = telemetry::log(config.log_format, &config.log);
+    let _lock = data_lock(&config.place)?;
+    let key = MasterKey::new(&master_key(&config)?);
+    runtime()?.block_on(async {
+        let store = store::open(&config.place).await?;
+        store.migrate().await?;
+        store.check_key(&key.fingerprint()).await?;
+        match command {
+            ErasuresCommand::List(_) => erasures::list(&*store).await,
+            ErasuresCommand::Replay { file, .. } => erasures::replay(&*store, &key, file).await,
+        }
     })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -41,6 +41,8 @@ named!(
     CreateBanResponse,
     CreateExceptionResponse,
     CreateTenantResponse,
+    EraseSubjectResponse,
+    ExportSubjectResponse,
     DeactivateBanResponse,
     DeactivateBansResponse,
     DeactivateExceptionResponse,

@@ -318,6 +318,10 @@ pub(super) fn likeness(ban: &Ban, key: &TenantKey) -> [u8; 16] {
     let list = ban.list_id.as_ref().map_or("", |list| list.as_str());
     let kinds: Vec<u8> = targets.iter().map(|(kind, ..)| *kind).collect();
     let mut parts: Vec<&[u8]> = vec![b"ban", list.as_bytes(), &head, &channels, &kinds];
+    // Whom it was on is not known any more: it is like no other.
+    if ban.targets.iter().any(Target::is_erased) {
+        parts.push(ban.ban_id.bytes());
+    }
     for (_, issuer, canonical) in &targets {
         parts.push(issuer.as_bytes());
         parts.push(canonical.as_bytes());

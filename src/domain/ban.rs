@@ -96,6 +96,11 @@ impl Target {
         read.ok().filter(|identity| identity.kind == self.kind)
     }
 
+    /// Whether the person has been erased; the keys may go on holding.
+    pub const fn is_erased(&self) -> bool {
+        self.canonical.is_empty()
+    }
+
     /// How many leading bits of its IPv6 address the ban is on, whatever the tenant's are by now.
     pub fn ipv6_prefix(&self) -> Option<u8> {
         let own = self.match_keys.first()?;

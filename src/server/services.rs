@@ -17,7 +17,7 @@ use super::{Ending, resident};
 use crate::{
     api::{
         AccessApi, AdminApi, Bounded, CheckApi, ConfigApi, DESCRIPTORS, DiagnosticApi, Elsewhere,
-        WatchApi,
+        PrivacyApi, WatchApi,
     },
     checker::Checker,
     desk::Desk,
@@ -31,12 +31,13 @@ use crate::{
 const BEAT: Duration = Duration::from_millis(250);
 
 const CHECK: &str = "bancheck.v1.CheckService";
-const ADMIN: [&str; 5] = [
+const ADMIN: [&str; 6] = [
     "bancheck.v1.AdminService",
     "bancheck.v1.ConfigService",
     "bancheck.v1.DiagnosticService",
     "bancheck.v1.WatchService",
     "bancheck.v1.AccessService",
+    "bancheck.v1.PrivacyService",
 ];
 
 /// Everything that is served, ready to be put on listeners.
@@ -97,12 +98,14 @@ impl Services {
         let config = ConfigApi::new(self.desk.clone());
         let access = AccessApi::new(self.desk.clone());
         let diagnostic = DiagnosticApi::new(self.desk.clone(), Arc::clone(&self.checker));
+        let privacy = PrivacyApi::new(self.desk.clone(), self.feed.clone());
         let watch = WatchApi::new(self.watcher.clone(), self.desk.clone(), self.feed.clone());
         routes
             .add_service(Bounded::access(access))
             .add_service(Bounded::admin(admin))
             .add_service(Bounded::config(config))
             .add_service(Bounded::diagnostic(diagnostic))
+            .add_service(Bounded::privacy(privacy))
             .add_service(Bounded::watch(watch))
     }
 

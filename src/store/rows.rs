@@ -41,7 +41,7 @@ pub(super) use self::{
     ban::{
         BanRow, LikenessRow, NewBanRow, TargetRow, ban_record, key, key_rows, parts, target_row,
     },
-    bulk::{EventRow, RenewalRow},
+    bulk::{EventRow, RenewalRow, SpotRow},
     config::{ListRow, SettingsRow, list_record, tenant_record},
     exception::{ExceptionRow, ProtectionRow, exception_records, lifted},
     queue::{PolicyRow, at_queue, ban_rights, forms, queue_record},
@@ -55,6 +55,7 @@ use super::{Matched, Result, StoreError};
 use crate::domain::{
     access::{ApiKey, Principal},
     ban::Ban,
+    erasure::Erased,
     exception::{Exception, Protection},
     hex::{hex, unhex},
     ids::{BanId, ExceptionId, ListId, TenantId},
@@ -63,6 +64,7 @@ use crate::domain::{
     list::{BanList, Treatment},
     policy::TenantSettings,
     queue::QueuePolicy,
+    view::index::Key,
 };
 
 /// A row that enters a statement.
@@ -169,6 +171,8 @@ pub struct Answer {
     pub api_key: Option<ApiKey>,
     /// The key that it takes the place of.
     pub replaced_key: Option<ApiKey>,
+    /// What was erased.
+    pub erased: Option<Erased>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -205,6 +209,9 @@ struct AnswerRow {
     api_key: Option<ApiKeyRow>,
     #[serde(default)]
     replaced_key: Option<ApiKeyRow>,
+    /// Bans gone, bans kept, events without their words.
+    #[serde(default)]
+    erased: Option<(u64, u64, u64)>,
 }
 
 impl Answer {
@@ -229,6 +236,7 @@ impl Answer {
             principal,
             api_key,
             replaced_key,
+            erased,
         } = self;
         serde_json::to_string(&AnswerRow {
             ban: ban.as_ref().map(BanRow::of),
@@ -253,6 +261,7 @@ impl Answer {
             principal: principal.as_ref().map(PrincipalRow::of),
             api_key: api_key.as_ref().map(ApiKeyRow::of),
             replaced_key: replaced_key.as_ref().map(ApiKeyRow::of),
+            erased: erased.map(|all| (all.bans, all.kept, all.events)),
         })
         .map_err(|_| StoreError::Corrupt("an answer that cannot be written down"))
     }
@@ -280,6 +289,7 @@ impl Answer {
             principal,
             api_key,
             replaced_key,
+            erased,
         } = row;
         Ok(Self {
             ban: ban.map(|row| row.into_ban(tenant)).transpose()?,
@@ -312,6 +322,7 @@ impl Answer {
             principal: principal.map(PrincipalRow::into_principal).transpose()?,
             api_key: api_key.map(ApiKeyRow::into_key).transpose()?,
             replaced_key: replaced_key.map(ApiKeyRow::into_key).transpose()?,
+            erased: erased.map(|(bans, kept, events)| Erased { bans, kept, events }),
         })
     }
 }
@@ -364,6 +375,17 @@ pub(super) fn entering<T: Entering>(rows: &[T], by_place: bool) -> Result<String
 /// Values as the one JSON parameter of a statement.
 pub(super) fn to_json<T: Serialize>(rows: &T) -> Result<String> {
     serde_json::to_string(rows).map_err(|_| StoreError::Corrupt("rows that cannot be written down"))
+}
+
+/// Match keys of a JSON array of hexadecimal digits.
+pub(super) fn match_keys(text: &str) -> Result<Vec<Key>> {
+    let texts: Vec<String> = from_json(text)?;
+    let key = |text: &String| {
+        let bits = bytes(text)?.try_into();
+        let bits = bits.map_err(|_| StoreError::Corrupt("the length of a match key"))?;
+        Ok(Key::from_bits(u128::from_be_bytes(bits)))
+    };
+    texts.iter().map(key).collect()
 }
 
 fn bytes(text: &str) -> Result<Vec<u8>> {

@@ -43,6 +43,8 @@ pub(super) trait Engine: Send + Sync + 'static {
     async fn link(&self, say: &Arc<Statements>) -> Result<Box<dyn FeedLink>>;
     /// Wakes every pod's feed.
     async fn ring(&self) -> Result<()>;
+    /// Overwrites what was deleted, where the database has it lying about and can be told to.
+    async fn scrub(&self) -> Result<()>;
     /// Which server this is and on which timeline; `None` where there is no server.
     async fn server(&self) -> Result<Option<String>>;
     /// Leaves beside the database how far its feed has come.

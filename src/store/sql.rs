@@ -13,7 +13,7 @@ pub(super) use self::dialect::{Dialect, POSTGRES, SQLITE};
 use self::pieces::{
     BAN_COLUMNS, BAN_FILTER, BESIDE, CONFIGURATION, DROPPED, END, ENFORCED, EVENT_COLUMNS,
     EXCEPTION_RECORDS, FORM_COLUMNS, KEY_COLUMNS, LIKENESS_COLUMNS, MATCH_COLUMNS, RENEWAL_COLUMNS,
-    SHOWN, TARGET_COLUMNS, WHOLE_BAN, WHOLE_EXCEPTION, WHOLE_LIST, WHOLE_POLICY,
+    SHOWN, SPOT_COLUMNS, TARGET_COLUMNS, WHOLE_BAN, WHOLE_EXCEPTION, WHOLE_LIST, WHOLE_POLICY,
 };
 
 macro_rules! statements {
@@ -456,6 +456,47 @@ statements! {
     lift = "INSERT INTO lifted_protections (tenant, name, lifted_at, lifted_by, reason)
         VALUES ($1, $2, $3, $4, $5) ON CONFLICT (tenant, name) DO NOTHING";
     put_back = "DELETE FROM lifted_protections WHERE tenant = $1 AND name = $2";
+    targets_under = "SELECT DISTINCT k.ban_id, k.position FROM ban_keys k WHERE k.tenant = $1
+            AND k.match_key IN (SELECT unhex(r.value) FROM {texts:$2}) AND k.space = 1
+        ORDER BY k.ban_id, k.position";
+    exceptions_under = "SELECT DISTINCT k.exception_id FROM exception_keys k WHERE k.tenant = $1
+            AND k.match_key IN (SELECT unhex(r.value) FROM {texts:$2}) AND k.space = 1
+        ORDER BY k.exception_id";
+    blank_targets = "UPDATE ban_targets SET input = '', canonical = '', issuer = '' FROM {spots:$2}
+        WHERE ban_targets.tenant = $1 AND ban_targets.ban_id = unhex(r.ban_id)
+            AND ban_targets.position = r.position";
+    blank_keys = "UPDATE ban_keys SET key_text = NULL, place = NULL FROM {spots:$2}
+        WHERE ban_keys.tenant = $1 AND ban_keys.ban_id = unhex(r.ban_id)
+            AND ban_keys.position = r.position";
+    drop_target_keys = "DELETE FROM ban_keys WHERE tenant = $1 AND (ban_id, position) IN
+        (SELECT unhex(r.ban_id), r.position FROM {spots:$2})";
+    /// What people wrote of bans goes, and an end may come nearer.
+    blank_bans = "UPDATE bans SET reason = '', deactivate_reason = '', source_interaction = '',
+            updated_at = $3, version = version + 1, expire_at = CASE
+                WHEN CAST($4 AS bigint) IS NULL OR expire_at <= CAST($4 AS bigint) THEN expire_at
+                ELSE CAST($4 AS bigint) END
+        WHERE tenant = $1 AND ban_id IN (SELECT unhex(r.value) FROM {texts:$2})";
+    blank_events = "UPDATE ban_events SET comment = '' WHERE tenant = $1 AND comment <> ''
+        AND ban_id IN (SELECT unhex(r.value) FROM {texts:$2})";
+    /// Of exceptions, which the history names in words.
+    blank_exception_events = "UPDATE ban_events SET comment = '' WHERE tenant = $1
+        AND ban_id IS NULL AND EXISTS
+            (SELECT 1 AS one FROM {texts:$2} WHERE ban_events.comment LIKE r.value || ':%')";
+    blank_exceptions = "UPDATE exceptions SET input = '', canonical = '', issuer = '', comment = '',
+            deactivate_reason = ''
+        WHERE tenant = $1 AND exception_id IN (SELECT unhex(r.value) FROM {texts:$2})";
+    blank_exception_keys = "UPDATE exception_keys SET key_text = NULL WHERE tenant = $1
+        AND exception_id IN (SELECT unhex(r.value) FROM {texts:$2})";
+    drop_exceptions = "DELETE FROM exceptions WHERE tenant = $1
+        AND exception_id IN (SELECT unhex(r.value) FROM {texts:$2})";
+    /// Answers that name one of these ids, in which the words stand still.
+    forget_answers = "DELETE FROM requests WHERE tenant = $1 AND EXISTS
+        (SELECT 1 AS one FROM {texts:$2} WHERE requests.answer LIKE '%' || r.value || '%')";
+    note_erasure = "INSERT INTO erasures
+            (tenant, erasure_id, at, actor, match_keys, kept, hash_expire_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (tenant, erasure_id) DO NOTHING";
+    erasures = "SELECT * FROM erasures WHERE tenant = $1 AND erasure_id > $2
+        ORDER BY erasure_id LIMIT $3";
     lock_access = "SELECT value FROM meta WHERE name = 'access' {lock}";
     principal = "SELECT * FROM principals WHERE principal = $1";
     principals = "SELECT * FROM principals WHERE principal > $1 ORDER BY principal LIMIT $2";
@@ -543,6 +584,7 @@ impl Dialect {
             .replace("{renewals:$2}", &(self.rows)("$2", RENEWAL_COLUMNS))
             .replace("{events:$2}", &(self.rows)("$2", EVENT_COLUMNS))
             .replace("{forms:$3}", &(self.rows)("$3", FORM_COLUMNS))
+            .replace("{spots:$2}", &(self.rows)("$2", SPOT_COLUMNS))
             .replace("{likenesses:$2}", &(self.rows)("$2", LIKENESS_COLUMNS));
         for parameter in ["$2", "$3", "$5"] {
             said = said.replace(&format!("{{texts:{parameter}}}"), &(self.texts)(parameter));

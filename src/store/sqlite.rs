@@ -30,7 +30,9 @@ const READERS: usize = 4;
 /// FULL: an acknowledged ban survives a power cut, not only a crash.
 const GREETING: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
     PRAGMA busy_timeout = 5000; PRAGMA foreign_keys = ON; PRAGMA cache_size = -16384;
-    PRAGMA temp_store = MEMORY; PRAGMA case_sensitive_like = ON;";
+    PRAGMA temp_store = MEMORY; PRAGMA case_sensitive_like = ON;
+    PRAGMA secure_delete = ON;";
+const SCRUB: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
 /// How long a disk may take over a statement.
 const ANSWER: Duration = Duration::from_secs(3);
 
@@ -110,6 +112,11 @@ impl Engine for Sqlite {
     async fn ring(&self) -> Result<()> {
         self.bell.notify_one();
         Ok(())
+    }
+
+    async fn scrub(&self) -> Result<()> {
+        // Deleted rows are overwritten in the file, and stand in its log until that is begun anew.
+        Ok(self.writer.lend().await?.batch(SCRUB).await?)
     }
 
     async fn server(&self) -> Result<Option<String>> {

@@ -1,6 +1,7 @@
 //! One transaction on one tenant.
 
 mod access;
+mod erase;
 mod exceptions;
 mod extend;
 mod reach;
@@ -14,6 +15,7 @@ use sqlx::Row;
 
 pub use self::{
     access::AccessWork,
+    erase::PrivacyWork,
     exceptions::{ExceptionWork, NewException},
 };
 

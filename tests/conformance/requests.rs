@@ -8,6 +8,7 @@ use bancheck::{
         caller::{Grant, Scope},
         channel::Channel,
         clock::Timestamp,
+        erasure::Erased,
         exception::Protection,
         import::Tally,
         policy::{RecordTo, TenantSettings},
@@ -133,6 +134,11 @@ fn rich_answer(house: &House, tenant: &bancheck::domain::ids::TenantId) -> Answe
             revoked: Some(NOW.plus_micros(2)),
         }),
         replaced_key: None,
+        erased: Some(Erased {
+            bans: 1,
+            kept: 2,
+            events: 3,
+        }),
     }
 }
 

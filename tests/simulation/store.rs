@@ -8,6 +8,7 @@ use bancheck::{
         access::{ApiKey, Principal},
         ban::Ban,
         clock::Timestamp,
+        erasure::NotedErasure,
         exception::{Exception, Lifted},
         ids::{BanId, ExceptionId, ListId, TenantId},
         list::BanList,
@@ -20,7 +21,8 @@ use bancheck::{
     store::{
         AccessStore, Aged, Agenda, Answer, BanFilter, BanPage, BanSink, Begun, Concerning,
         Directory, Event, EventFilter, ExceptionFilter, ExceptionStore, FeedLink, Intent, LoadSink,
-        LoadedTenant, Matched, Purged, Result, Store, StoreError, Sweep, Swept, Tail, Turn, Upkeep,
+        LoadedTenant, Matched, PrivacyStore, Purged, Result, Store, StoreError, Sweep, Swept, Tail,
+        Turn, Upkeep,
     },
 };
 use tokio::time::{Instant, timeout_at};
@@ -503,5 +505,21 @@ impl ExceptionStore for PodStore {
         _after: ExceptionId,
     ) -> Result<Aged<ExceptionId>> {
         unneeded("aged_exceptions")
+    }
+}
+
+#[async_trait]
+impl PrivacyStore for PodStore {
+    async fn erasures(
+        &self,
+        _tenant: &TenantId,
+        _after: [u8; 16],
+        _limit: i64,
+    ) -> Result<Vec<NotedErasure>> {
+        unneeded("erasures")
+    }
+
+    async fn scrub(&self) -> Result<()> {
+        unneeded("scrub")
     }
 }

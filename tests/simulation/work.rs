@@ -14,6 +14,7 @@ use bancheck::{
         access::{ApiKey, KeyId, Principal},
         ban::Ban,
         clock::Timestamp,
+        erasure::NotedErasure,
         ids::{BanId, ExceptionId, ListId},
         keys::{MatchKey, Reach},
         list::BanList,
@@ -23,8 +24,8 @@ use bancheck::{
         view::index::Key,
     },
     store::{
-        AccessWork, Added, Answer, Event, Intent, Lifting, NewBan, Renewal, Result, StoreError,
-        Work,
+        AccessWork, Added, Answer, Event, Intent, Lifting, NewBan, PrivacyWork, Renewal, Result,
+        StoreError, Work,
     },
 };
 use tokio::{
@@ -526,5 +527,48 @@ impl AccessWork for ModelWork {
 
     async fn end_api_key(&mut self, _key: &ApiKey) -> Result<()> {
         unneeded("end_api_key")
+    }
+}
+
+#[async_trait]
+impl PrivacyWork for ModelWork {
+    async fn targets_under(&mut self, _keys: &[Key]) -> Result<Vec<(BanId, u8)>> {
+        unneeded("targets_under")
+    }
+
+    async fn exceptions_under(&mut self, _keys: &[Key]) -> Result<Vec<ExceptionId>> {
+        unneeded("exceptions_under")
+    }
+
+    async fn erase_bans(&mut self, _bans: &[BanId]) -> Result<()> {
+        unneeded("erase_bans")
+    }
+
+    async fn hash_targets(
+        &mut self,
+        _targets: &[(BanId, u8)],
+        _until: Option<Timestamp>,
+    ) -> Result<()> {
+        unneeded("hash_targets")
+    }
+
+    async fn blank_targets(&mut self, _targets: &[(BanId, u8)]) -> Result<()> {
+        unneeded("blank_targets")
+    }
+
+    async fn erase_exceptions(&mut self, _exceptions: &[ExceptionId]) -> Result<()> {
+        unneeded("erase_exceptions")
+    }
+
+    async fn hash_exceptions(&mut self, _exceptions: &[ExceptionId]) -> Result<()> {
+        unneeded("hash_exceptions")
+    }
+
+    async fn redact(&mut self, _bans: &[BanId], _exceptions: &[ExceptionId]) -> Result<u64> {
+        unneeded("redact")
+    }
+
+    async fn note_erasure(&mut self, _erasure: &NotedErasure) -> Result<()> {
+        unneeded("note_erasure")
     }
 }

@@ -7,12 +7,19 @@ use crate::{
     domain::{
         clock::Timestamp,
         hex::{hex, unhex},
+        ids::BanId,
         import::Tally,
     },
     store::{Event, Renewal, Result},
 };
 
 entering! {
+    /// A target of a ban, in the one JSON parameter of a chunk.
+    pub(in crate::store) struct SpotRow {
+        ban_id: String,
+        position: u8,
+    }
+
     /// A changed ban in the one JSON parameter of a chunk.
     pub(in crate::store) struct RenewalRow {
         ban_id: String,
@@ -45,6 +52,15 @@ pub(super) struct TallyRow {
     failed: u64,
     failures: Vec<(i32, String)>,
     trail: String,
+}
+
+impl SpotRow {
+    pub(in crate::store) fn of(ban: BanId, position: u8) -> Self {
+        Self {
+            ban_id: hex(ban.bytes()),
+            position,
+        }
+    }
 }
 
 impl RenewalRow {

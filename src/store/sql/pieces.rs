@@ -11,6 +11,7 @@ pub(super) const MATCH_COLUMNS: &str = "tenant text, ban_id text, matches bigint
 pub(super) const KEY_COLUMNS: &str = "ban_id text, ordinal bigint, position bigint, space bigint, \
     width bigint, match_key text, kind bigint, matches bigint, key_text text, place text, \
     version bigint";
+pub(super) const SPOT_COLUMNS: &str = "ban_id text, position bigint";
 pub(super) const LIKENESS_COLUMNS: &str = "ban_id text, likeness text";
 
 pub(super) const RENEWAL_COLUMNS: &str =
@@ -110,7 +111,8 @@ pub(super) const END: &str = "coalesce(b.expire_at, 9223372036854775807)";
 
 /// The tables of a tenant's configuration, those that others refer to last; small enough to be
 /// emptied at once.
-pub(super) const CONFIGURATION: [&str; 8] = [
+pub(super) const CONFIGURATION: [&str; 9] = [
+    "erasures",
     "exception_keys",
     "exceptions",
     "lifted_protections",

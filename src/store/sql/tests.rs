@@ -1,6 +1,6 @@
 use super::*;
 use crate::store::rows::{
-    Entering, EventRow, FormRow, KeyRow, MatchRow, NewBanRow, NewTargetRow, RenewalRow,
+    Entering, EventRow, FormRow, KeyRow, MatchRow, NewBanRow, NewTargetRow, RenewalRow, SpotRow,
 };
 
 #[test]
@@ -16,4 +16,5 @@ fn the_values_of_a_row_are_in_the_order_of_the_columns() {
     assert_eq!(names(EVENT_COLUMNS), EventRow::FIELDS);
     assert_eq!(names(MATCH_COLUMNS), MatchRow::FIELDS);
     assert_eq!(names(FORM_COLUMNS), FormRow::FIELDS);
+    assert_eq!(names(SPOT_COLUMNS), SpotRow::FIELDS);
 }

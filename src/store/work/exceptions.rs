@@ -30,7 +30,7 @@ fn ids_text(ids: &[ExceptionId]) -> Result<String> {
     rows::to_json(&ids.iter().map(|id| hex(id.bytes())).collect::<Vec<_>>())
 }
 
-fn hexed(keys: &[Key]) -> Result<String> {
+pub(super) fn hexed(keys: &[Key]) -> Result<String> {
     let texts: Vec<_> = keys
         .iter()
         .map(|key| hex(&key.bits().to_be_bytes()))
@@ -84,7 +84,7 @@ pub trait ExceptionWork {
 }
 
 impl SqlWork {
-    fn touch_exceptions(&mut self, id: Option<ExceptionId>, protection: Option<&str>) {
+    pub(super) fn touch_exceptions(&mut self, id: Option<ExceptionId>, protection: Option<&str>) {
         if let Touched::Exceptions { ids, protections } = &mut self.touched {
             ids.extend(id);
             protections.extend(protection.map(str::to_owned));
@@ -360,6 +360,6 @@ impl ExceptionWork for SqlWork {
     }
 }
 
-fn id_of(row: &AnyRow) -> Result<ExceptionId> {
+pub(super) fn id_of(row: &AnyRow) -> Result<ExceptionId> {
     exception_id(row.try_get::<&[u8], _>("exception_id")?)
 }
