@@ -352,7 +352,7 @@ impl TenantKey {
                     }
                 }
                 let (mapped, least) = mapped(address);
-                for width in each_width(widths.ranges).filter(|width| *width > least) {
+                for width in each_width(widths.ranges).filter(|width| *width >= least) {
                     probe(Space::Range, width, range_key(mapped, width), false);
                 }
             }
@@ -517,6 +517,7 @@ mod tests {
             ("203.0.113.0/24", "203.0.113.255", "203.0.114.0"),
             ("203.0.113.7/32", "203.0.113.7", "203.0.113.6"),
             ("128.0.0.0/1", "255.1.2.3", "127.255.255.255"),
+            ("0.0.0.0/0", "203.0.113.7", "2001:db8::1"),
             ("2001:db8::/32", "2001:db8:ffff::1", "2001:db9::"),
             ("2001:db8::/127", "2001:db8::1", "2001:db8::2"),
             ("2001:db8::5/128", "2001:db8::5", "2001:db8::4"),

@@ -163,7 +163,7 @@ impl TenantKey {
     fn reach_of_network(&self, net: IpNet) -> Reach {
         let (bits, fixed) = mapped(net.network());
         let width = fixed + net.prefix_len();
-        let mut keys: Vec<Key> = (fixed + 1..=width.min(127))
+        let mut keys: Vec<Key> = (fixed.max(1)..=width.min(127))
             .map(|width| range_key(bits, width))
             .collect();
         match net.network() {
