@@ -11,8 +11,10 @@ mod send;
 mod source;
 mod unfinished;
 
+use std::fmt;
+
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressState, ProgressStyle};
 
 use self::{
     columns::{Columns, Rename},
@@ -208,12 +210,23 @@ impl Import {
     }
 }
 
+/// Whole rows a second, and how long it takes at that rate.
+fn rate(state: &ProgressState, out: &mut dyn fmt::Write) {
+    // What cannot be written is not shown.
+    let _ = write!(
+        out,
+        "{:.0} rows/s, {:#} left",
+        state.per_sec(),
+        HumanDuration(state.eta())
+    );
+}
+
 /// A bar on standard error; where that is no terminal, none is drawn.
 fn progress(rows: usize) -> ProgressBar {
     let bar = ProgressBar::new(u64::try_from(rows).unwrap_or(u64::MAX));
-    let form = "{bar:30} {human_pos} of {human_len} rows, {per_sec}, {eta} left";
+    let form = "{bar:30} {human_pos} of {human_len} rows sent, {rate} {msg}";
     match ProgressStyle::with_template(form) {
-        Ok(style) => bar.with_style(style),
+        Ok(style) => bar.with_style(style.with_key("rate", rate)),
         Err(_) => bar,
     }
 }

@@ -82,6 +82,7 @@ async fn once(
 ) -> anyhow::Result<ImportBansResponse> {
     let mut client = session.connection.streams().await?;
     progress.set_position(0);
+    progress.set_message("");
     let (rows, bar, furthest) = (Arc::clone(rows), progress.clone(), Arc::clone(furthest));
     let mut header = Some(header.clone());
     let mut at = 0;
@@ -94,6 +95,10 @@ async fn once(
                 if at.is_multiple_of(100) || at == rows.len() {
                     let sent = u64::try_from(at).unwrap_or(u64::MAX);
                     bar.set_position(sent);
+                    if at == rows.len() {
+                        // Some thousand rows are under way at any time.
+                        bar.set_message("the server is writing the last of them");
+                    }
                     furthest.fetch_max(sent, Ordering::Relaxed);
                 }
                 Part::Row(row.clone())
