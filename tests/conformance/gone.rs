@@ -389,7 +389,7 @@ async fn s9_a_deleted_tenant_is_nobodys_and_its_deletion_is_remembered(house: Ho
 }
 
 /// The tables that hold anything of a tenant, each of which a purge empties, but for the first two.
-const EMPTIED: [&str; 17] = [
+const EMPTIED: [&str; 18] = [
     "tenants",
     "feed",
     // A row is there only while it is being told.
@@ -408,6 +408,7 @@ const EMPTIED: [&str; 17] = [
     "exceptions",
     "exception_keys",
     "lifted_protections",
+    "erasures",
 ];
 
 /// The tables that hold anything of a tenant, as the database itself knows them.
