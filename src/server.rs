@@ -9,6 +9,7 @@ mod incoming;
 mod listen;
 mod resident;
 mod services;
+mod talk;
 mod tls;
 mod traced;
 

@@ -30,6 +30,8 @@ macro_rules! on_both_stores {
 
 #[path = "it/access.rs"]
 mod access;
+#[path = "it/aging.rs"]
+mod aging;
 #[path = "it/agreement.rs"]
 mod agreement;
 #[path = "it/attacks.rs"]

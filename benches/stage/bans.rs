@@ -10,7 +10,7 @@ use bancheck::domain::{
     policy::FailureMode,
     record::{BanRecord, TenantRecord},
     revision::Revision,
-    view::TenantView,
+    view::{Loading, TenantView},
 };
 
 /// Ranges beside the numbered bans: a few, of three widths, as a tenant has them.
@@ -77,16 +77,17 @@ pub(crate) fn without_ranges(count: u32) -> TenantView {
         email_fold: true,
         deleted: false,
     };
-    let mut view = TenantView::empty(Revision(1), settings, key.clone());
+    let view = TenantView::empty(Revision(1), settings, key.clone());
+    let mut loading = Loading::into(view);
     let mut page = Vec::with_capacity(PAGE);
     for at in 0..count {
         page.push(ban(&key, at, &caller(&number(at))));
         if page.len() == PAGE || at + 1 == count {
-            view.file(&page);
+            loading.add(&page);
             page.clear();
         }
     }
-    view
+    loading.finish()
 }
 
 /// A ban on this one, everywhere and for good.

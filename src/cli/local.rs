@@ -6,6 +6,7 @@ mod erasures;
 mod first_key;
 mod rekey;
 mod seed;
+mod writer;
 
 use std::{net::SocketAddr, process::ExitCode};
 

@@ -303,7 +303,9 @@ fn opaque(kind: IdentityKind, text: &str) -> Option<Identity> {
         IdentityKind::WhatsappUserId if !is_whatsapp_user_id(text) => return None,
         _ => text.to_owned(),
     };
-    (!canonical.is_empty()).then(|| Identity::plain(kind, canonical, Form::Text))
+    // What is left without its prefix has to be something, as `legible` asks of the whole.
+    let blank = canonical.trim().is_empty();
+    (!blank).then(|| Identity::plain(kind, canonical, Form::Text))
 }
 
 /// The kind given, or the one that follows from the only channel.

@@ -5,6 +5,7 @@
 
 mod exceptions;
 pub mod index;
+mod loading;
 mod queues;
 
 use std::{
@@ -12,6 +13,7 @@ use std::{
     sync::Arc,
 };
 
+pub use self::loading::Loading;
 use self::{
     exceptions::{Exceptions, PROTECTED},
     index::{Change as Edit, Entry, Index, Key},
@@ -24,7 +26,7 @@ use super::{
     digest::Digest,
     identity::{MatchKind, protected::Guard},
     ids::ListId,
-    keys::{Space, TenantKey, Widths},
+    keys::{MatchKey, Space, TenantKey, Widths},
     list::Treatment,
     record::{BanRecord, Change, ExceptionNews, ListRecord, News, QueueRecord, TenantRecord},
     revision::{Position, Revision},
@@ -256,21 +258,7 @@ impl TenantView {
                     continue;
                 }
                 self.widths.note(key);
-                let shadow = if ban.enforcement == Enforcement::Shadow {
-                    SHADOW
-                } else {
-                    0
-                };
-                edits.push(Edit::Put(Entry {
-                    key: key.key,
-                    ban: ban.ban,
-                    starts: ban.start.unwrap_or(Timestamp::MIN).micros(),
-                    ends: ban.expire.unwrap_or(Timestamp::MAX).micros(),
-                    list: ban.generation,
-                    channels: ban.channels.bits(),
-                    kind: key.kind as u8,
-                    flags: shadow | (key.matches as u8) << MATCH_SHIFT,
-                }));
+                edits.push(Edit::Put(entry(ban, key)));
             }
         }
         self.edit(digests, ranges);
@@ -410,5 +398,24 @@ impl TenantView {
             + self.lists.records.len() * LIST
             + (self.lists.queues.len() + self.queues.len()) * QUEUE
             + size_of::<Self>()
+    }
+}
+
+/// What is filed of a ban under one of its keys.
+fn entry(ban: &BanRecord, key: &MatchKey) -> Entry {
+    let shadow = if ban.enforcement == Enforcement::Shadow {
+        SHADOW
+    } else {
+        0
+    };
+    Entry {
+        key: key.key,
+        ban: ban.ban,
+        starts: ban.start.unwrap_or(Timestamp::MIN).micros(),
+        ends: ban.expire.unwrap_or(Timestamp::MAX).micros(),
+        list: ban.generation,
+        channels: ban.channels.bits(),
+        kind: key.kind as u8,
+        flags: shadow | (key.matches as u8) << MATCH_SHIFT,
     }
 }

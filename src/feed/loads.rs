@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    panic::resume_unwind,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -12,7 +13,7 @@ use std::{
 use futures_util::future::OptionFuture;
 use tokio::{
     sync::oneshot,
-    task::JoinSet,
+    task::{JoinSet, spawn_blocking},
     time::{Instant, sleep_until},
 };
 
@@ -24,7 +25,7 @@ use crate::{
         keys::{MasterKey, TenantKey},
         record::BanRecord,
         revision::Anchor,
-        view::TenantView,
+        view::{Loading, TenantView},
     },
     store::{LoadSink, LoadedTenant, Result, Store},
 };
@@ -183,7 +184,7 @@ impl Loads {
 /// Builds a view while its pages come in.
 struct Building<'a> {
     key: TenantKey,
-    view: Option<(Anchor, TenantView)>,
+    view: Option<(Anchor, Loading)>,
     sign: &'a Sign,
 }
 
@@ -221,13 +222,13 @@ impl LoadSink for Building<'_> {
             .with_lists(lists)
             .with_queues(queues)
             .with_exceptions(&exceptions);
-        self.view = Some((head, view));
+        self.view = Some((head, Loading::into(view)));
     }
 
     fn page(&mut self, bans: &[BanRecord]) {
         self.sign.now();
         if let Some((_, view)) = &mut self.view {
-            view.file(bans);
+            view.add(bans);
         }
     }
 }
@@ -236,7 +237,14 @@ async fn attempt(store: &dyn Store, key: TenantKey, tenant: &TenantId, sign: &Si
     let view = None;
     let mut building = Building { key, view, sign };
     let found = store.load(tenant, &mut building).await?;
-    Ok(building.view.filter(|_| found))
+    let Some((head, view)) = building.view.filter(|_| found) else {
+        return Ok(None);
+    };
+    // The thread of the feed has news to hear meanwhile.
+    match spawn_blocking(move || view.finish()).await {
+        Ok(view) => Ok(Some((head, view))),
+        Err(error) => resume_unwind(error.into_panic()),
+    }
 }
 
 /// Reads a tenant, and where nothing comes for a while reads it again beside that: a connection

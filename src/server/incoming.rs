@@ -26,7 +26,6 @@ use tokio::{
 use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::server::Connected;
 
 use super::tls::Tls;
 use crate::auth::Peer;
@@ -167,13 +166,10 @@ impl Connection {
             _place: place,
         }
     }
-}
 
-impl Connected for Connection {
-    type ConnectInfo = Peer;
-
-    fn connect_info(&self) -> Peer {
-        self.peer.clone()
+    /// Who is at the other end, where a certificate told.
+    pub(super) fn peer(&self) -> Option<Peer> {
+        self.peer.principal.is_some().then(|| self.peer.clone())
     }
 }
 

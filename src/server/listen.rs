@@ -1,33 +1,36 @@
 //! Listeners and the threads behind them.
 
 use std::{
+    convert::Infallible,
     future::Future,
     net::{SocketAddr, TcpListener},
+    pin::pin,
     sync::Arc,
     thread::JoinHandle,
     time::Duration,
 };
 
 use anyhow::Context;
+use http::{Request, Response};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::runtime::Runtime;
+use tokio_stream::StreamExt as _;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::{service::Routes, transport::Server};
+use tonic::body::Body;
+use tower::{Layer as _, Service};
 
 use super::{
     Ending,
     incoming::{Room, incoming},
     services::Services,
+    talk::talk,
     tls::Tls,
     traced::TraceLayer,
 };
 use crate::{auth::GateLayer, config::Config};
 
 const BACKLOG: i32 = 1_024;
-const MAX_STREAMS: u32 = 256;
-const MAX_HEADER_LIST: u32 = 16 << 10;
-const KEEPALIVE: Duration = Duration::from_secs(30);
 /// How many files are for others than connections: the database's, the listeners, the log.
 const OTHER_FILES: u64 = 256;
 /// How long connections may take to close once asked to; one without a preface never would.
@@ -41,6 +44,8 @@ pub(super) struct Bound {
     metrics: TcpListener,
     /// The most at the listener of checks, and at the other.
     connections: usize,
+    /// How old one may get.
+    age: Option<Duration>,
 }
 
 impl Bound {
@@ -63,6 +68,7 @@ impl Bound {
             admin,
             metrics,
             connections: connections(config.limits.connections),
+            age: config.connection_age,
         })
     }
 
@@ -155,72 +161,86 @@ pub(super) fn serve(
         admin,
         metrics,
         connections,
+        age,
     } = bound;
-    let room = Room::of(connections);
-    let routes = if checks.is_empty() {
-        services.all_routes()
-    } else {
-        services.admin_routes()
+    let house = |room, age| House {
+        front: front.clone(),
+        room,
+        age,
+        ending: ending.clone(),
     };
-    tasks.spawn_on(
-        serve_grpc(
-            admin,
-            routes,
-            front.clone(),
-            Room::of(connections),
-            ending.clone(),
-        ),
-        admin_runtime.handle(),
-    );
+    let (on_admin, room) = (admin_runtime.handle(), Room::of(connections));
+    if checks.is_empty() {
+        let answers = serve_grpc(admin, services.all(), house(room, age));
+        tasks.spawn_on(answers, on_admin);
+    } else {
+        // Callers need not be spread over pods here, and most of what lasts is here.
+        let answers = serve_grpc(admin, services.admin(), house(room, None));
+        tasks.spawn_on(answers, on_admin);
+    }
     tasks.spawn_on(
         serve_http(metrics, services.http_routes(), ending.close.clone()),
-        admin_runtime.handle(),
+        on_admin,
     );
+    let room = Room::of(connections);
     let on_its_own = |(number, listener): (usize, TcpListener)| {
-        let answers = serve_grpc(
-            listener,
-            services.check_routes(),
-            front.clone(),
-            Arc::clone(&room),
-            ending.clone(),
-        );
+        let answers = serve_grpc(listener, services.checks(), house(Arc::clone(&room), age));
         on_thread(&format!("check-{number}"), answers)
     };
     checks.into_iter().enumerate().map(on_its_own).collect()
 }
 
-async fn serve_grpc(
-    listener: TcpListener,
-    routes: Routes,
+/// How connections to a listener are received, and sent off.
+struct House {
     front: Front,
     room: Arc<Room>,
+    age: Option<Duration>,
     ending: Ending,
-) {
-    let Front { tls, traces, gate } = front;
-    let Ending { close, at_once, .. } = ending;
-    let Ok(incoming) = incoming(listener, tls, room, close.clone()) else {
-        return;
-    };
-    let serving = Server::builder()
-        .max_concurrent_streams(MAX_STREAMS)
-        .http2_max_header_list_size(MAX_HEADER_LIST)
-        .http2_keepalive_interval(Some(KEEPALIVE))
-        .layer(traces)
-        .layer(gate)
-        .add_routes(routes)
-        .serve_with_incoming_shutdown(incoming, close.clone().cancelled_owned());
-    let hard_end = async {
-        close.cancelled().await;
-        // Either way it is over.
-        let _ = tokio::time::timeout(GOODBYE, at_once.cancelled()).await;
-    };
-    tokio::select! {
-        served = serving => {
-            if let Err(error) = served {
-                tracing::error!(%error, "a listener failed");
+}
+
+async fn serve_grpc<S>(listener: TcpListener, services: S, house: House)
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    S: Clone + Send + 'static,
+    S::Future: Send + 'static,
+{
+    let House {
+        front: Front { tls, traces, gate },
+        room,
+        age,
+        ending: Ending { close, at_once, .. },
+    } = house;
+    let services = traces.layer(gate.layer(services));
+    let talks = TaskTracker::new();
+    // Only as long as connections are taken: then the port is closed, and callers go elsewhere.
+    {
+        let Ok(incoming) = incoming(listener, tls, room, close.clone()) else {
+            return;
+        };
+        let mut incoming = pin!(incoming);
+        loop {
+            let taken = tokio::select! {
+                () = close.cancelled() => break,
+                taken = incoming.next() => taken,
+            };
+            match taken {
+                Some(Ok(connection)) => {
+                    let talk = talk(connection, services.clone(), age, close.clone());
+                    talks.spawn(talk);
+                }
+                // It has been said already, and another may come.
+                Some(Err(_)) => {}
+                None => break,
             }
         }
-        () = hard_end => tracing::warn!("some connections did not close in time"),
+    }
+    talks.close();
+    tokio::select! {
+        () = talks.wait() => {}
+        // Either way it is over.
+        _ = tokio::time::timeout(GOODBYE, at_once.cancelled()) => {
+            tracing::warn!("some connections did not close in time");
+        }
     }
 }
 

@@ -1,23 +1,30 @@
 //! What is served: the routes of each listener, and health.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
-use anyhow::Context;
+use anyhow::Context as _;
 use axum::{Router, extract::State, http::Uri, routing::get};
-use http::StatusCode;
-use tonic::service::Routes;
+use futures_util::future::Either;
+use http::{Request, Response, StatusCode};
+use tonic::{body::Body, service::Routes};
 use tonic_health::{
     ServingStatus,
     pb::health_server::HealthServer,
     server::{HealthReporter, HealthService},
 };
 use tonic_reflection::server::Builder as Reflection;
+use tower::Service;
 
 use super::{Ending, resident};
 use crate::{
     api::{
         AccessApi, AdminApi, Bounded, CheckApi, ConfigApi, DESCRIPTORS, DiagnosticApi, Elsewhere,
-        PrivacyApi, WatchApi,
+        PrivacyApi, WatchApi, v1::check_service_server::CheckServiceServer,
     },
     checker::Checker,
     desk::Desk,
@@ -84,9 +91,12 @@ impl Services {
         reflection(routes.clone()).unwrap_or(routes)
     }
 
-    fn with_check(&self, routes: Routes) -> Routes {
+    fn with_checks(&self, others: Routes) -> Checks {
         let api = CheckApi::new(Arc::clone(&self.checker), self.ending.close.clone());
-        routes.add_service(Bounded::check(api))
+        Checks {
+            checks: Bounded::check(api),
+            others,
+        }
     }
 
     fn with_admin(&self, routes: Routes) -> Routes {
@@ -110,16 +120,16 @@ impl Services {
     }
 
     /// What the check listener serves.
-    pub(super) fn check_routes(&self) -> Routes {
+    pub(super) fn checks(&self) -> Checks {
         let elsewhere = Elsewhere {
             services: &ADMIN,
             listener: "admin",
         };
-        otherwise(self.with_check(self.standard()), elsewhere)
+        self.with_checks(otherwise(self.standard(), elsewhere))
     }
 
     /// What the admin listener serves.
-    pub(super) fn admin_routes(&self) -> Routes {
+    pub(super) fn admin(&self) -> Routes {
         let elsewhere = Elsewhere {
             services: &[CHECK],
             listener: "check",
@@ -128,12 +138,12 @@ impl Services {
     }
 
     /// What one listener for everything serves.
-    pub(super) fn all_routes(&self) -> Routes {
+    pub(super) fn all(&self) -> Checks {
         let elsewhere = Elsewhere {
             services: &[],
             listener: "",
         };
-        otherwise(self.with_admin(self.with_check(self.standard())), elsewhere)
+        self.with_checks(otherwise(self.with_admin(self.standard()), elsewhere))
     }
 
     /// What plain HTTP serves.
@@ -216,6 +226,40 @@ impl Services {
             self.health
                 .set_service_status(service, ServingStatus::NotServing)
                 .await;
+        }
+    }
+}
+
+/// Checks, and whatever else a listener serves. They do not pass its router, which would cost as much
+/// as to judge them.
+#[derive(Clone)]
+pub(super) struct Checks {
+    checks: Bounded<CheckServiceServer<CheckApi>>,
+    others: Routes,
+}
+
+impl Checks {
+    const PATH: &str = "/bancheck.v1.CheckService/";
+}
+
+impl Service<Request<Body>> for Checks {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Either<
+        <Bounded<CheckServiceServer<CheckApi>> as Service<Request<Body>>>::Future,
+        <Routes as Service<Request<Body>>>::Future,
+    >;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        ready!(self.checks.poll_ready(context))?;
+        Service::<Request<Body>>::poll_ready(&mut self.others, context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        if request.uri().path().starts_with(Self::PATH) {
+            Either::Left(self.checks.call(request))
+        } else {
+            Either::Right(self.others.call(request))
         }
     }
 }

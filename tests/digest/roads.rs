@@ -18,7 +18,7 @@ use bancheck::domain::{
         QueueRecord, TenantRecord,
     },
     revision::{Anchor, Nonce, Revision},
-    view::{TenantView, index::Key},
+    view::{Loading, TenantView, index::Key},
 };
 use proptest::prelude::*;
 
@@ -114,14 +114,15 @@ impl State {
                 .map(|name| protection(name, true))
                 .collect(),
         };
-        let mut view = TenantView::empty(Revision(1), self.tenant.clone(), key)
+        let view = TenantView::empty(Revision(1), self.tenant.clone(), key)
             .with_lists(lists)
             .with_queues(queues)
             .with_exceptions(&exceptions);
+        let mut loading = Loading::into(view);
         for page in rows.chunks(page) {
-            view.file(page);
+            loading.add(page);
         }
-        view
+        loading.finish()
     }
 
     fn digest(&self) -> Digest {

@@ -43,6 +43,7 @@ pub(crate) fn config(place: &Place) -> Config {
         tls: None,
         traces: None,
         limits: Limits::default(),
+        connection_age: None,
         drain_delay: Duration::ZERO,
         unknown_variables: Vec::new(),
         log: "off".to_owned(),

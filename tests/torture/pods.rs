@@ -177,6 +177,7 @@ fn config(url: &str) -> Config {
         tls: None,
         traces: None,
         limits: Limits::default(),
+        connection_age: None,
         drain_delay: Duration::ZERO,
         unknown_variables: Vec::new(),
         log: "off".to_owned(),

@@ -15,21 +15,20 @@ use clap::Subcommand;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::writer::Writer;
 use crate::{
     cli::output::{note, print},
     config::Flags,
-    desk::{Circumstances, EraseAgain, Failure, Job as _},
+    desk::{EraseAgain, Failure, Job as _},
     domain::{
-        clock::{Clock as _, Timestamp},
+        clock::Timestamp,
         erasure::{Erased, Erasure, Keep, NotedErasure},
         hex::{hex, unhex},
         ids::TenantId,
         keys::MasterKey,
-        revision::Nonce,
         view::index::Key,
     },
-    feed::PodClock,
-    store::{Begun, Intent, Store},
+    store::Store,
 };
 
 /// Tenants and erasures asked for at a time.
@@ -158,7 +157,7 @@ pub(super) async fn replay(store: &dyn Store, keys: &MasterKey, file: &Path) -> 
         let open = File::open(file).with_context(|| format!("cannot open {}", file.display()));
         Box::new(open?)
     };
-    let clock = PodClock::default();
+    let writer = Writer::new(store, keys);
     let (mut done, mut bans, mut kept, mut nowhere) = (0_u64, 0, 0, 0_u64);
     for (number, line) in (1..).zip(BufReader::new(lines).lines()) {
         let line = line?;
@@ -166,7 +165,7 @@ pub(super) async fn replay(store: &dyn Store, keys: &MasterKey, file: &Path) -> 
             continue;
         }
         let noted = Line::read(&line).with_context(|| format!("line {number}"))?;
-        let again = once_more(store, keys, &clock, noted).await;
+        let again = once_more(&writer, noted).await;
         match again.with_context(|| format!("line {number}, after {done} were done"))? {
             Some(erased) => {
                 done += 1;
@@ -186,32 +185,10 @@ pub(super) async fn replay(store: &dyn Store, keys: &MasterKey, file: &Path) -> 
     ))
 }
 
-async fn once_more(
-    store: &dyn Store,
-    keys: &MasterKey,
-    clock: &PodClock,
-    noted: NotedErasure,
-) -> anyhow::Result<Option<Erased>> {
-    let mut nonce = [0; 4];
-    getrandom::fill(&mut nonce)?;
-    let about = Circumstances {
-        now: clock.read().now,
-        tenant: noted.tenant.clone(),
-        actor: noted.actor.clone(),
-        keys: keys.clone(),
-    };
-    let intent = Intent {
-        tenant: noted.tenant.clone(),
-        rpc: EraseAgain::RPC,
-        request_id: Uuid::now_v7().to_string(),
-        body: [0; 16],
-        nonce: Nonce(u32::from_be_bytes(nonce)),
-        now: about.now,
-    };
-    let mut work = match store.begin(&intent).await? {
-        Begun::Open(work) => work,
-        Begun::NoTenant => return Ok(None),
-        Begun::Replay(_) | Begun::Reused => bail!("an id that was made up a moment ago is in use"),
+async fn once_more(writer: &Writer<'_>, noted: NotedErasure) -> anyhow::Result<Option<Erased>> {
+    let begun = writer.begin(&noted.tenant, EraseAgain::RPC, &noted.actor);
+    let Some((mut work, about)) = begun.await? else {
+        return Ok(None);
     };
     let answer = match EraseAgain(noted).run(&mut *work, &about).await {
         Ok(answer) => answer,

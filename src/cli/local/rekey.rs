@@ -3,22 +3,20 @@
 //! A chunk is one transaction and one row of the feed, so pods that run follow, and whatever stops
 //! this halfway, another run goes on where it stopped.
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::writer::Writer;
 use crate::{
     cli::output::print,
     desk::{Circumstances, refiled, refiled_exception},
     domain::{
         ban::State,
-        clock::Clock as _,
         identity::CANONICALISER_VERSION,
         ids::{BanId, ExceptionId, TenantId},
         keys::MasterKey,
-        revision::Nonce,
     },
-    feed::PodClock,
-    store::{Answer, BanFilter, Begun, Intent, MAX_CHUNK, Store, Work},
+    store::{Answer, BanFilter, MAX_CHUNK, Store, Work},
 };
 
 /// Tenants asked for at a time.
@@ -44,9 +42,7 @@ struct Count {
 /// Files anew what an older version has read, and tells how much that was.
 pub(super) async fn rekey(store: &dyn Store, keys: &MasterKey) -> anyhow::Result<()> {
     let mut rekeying = Rekeying {
-        store,
-        keys,
-        clock: PodClock::default(),
+        writer: Writer::new(store, keys),
         tally: Tally::default(),
     };
     let mut after = String::new();
@@ -97,9 +93,7 @@ fn bar(tenant: &TenantId, of: u64, what: &str) -> anyhow::Result<ProgressBar> {
 
 /// A run of it.
 struct Rekeying<'a> {
-    store: &'a dyn Store,
-    keys: &'a MasterKey,
-    clock: PodClock,
+    writer: Writer<'a>,
     tally: Tally,
 }
 
@@ -116,11 +110,11 @@ impl Rekeying<'_> {
             count: true,
             ..BanFilter::default()
         };
-        let total = self.store.bans(tenant, &all).await?.total;
+        let total = self.writer.store.bans(tenant, &all).await?.total;
         let bar = bar(tenant, total.unwrap_or_default().unsigned_abs(), "bans")?;
         let mut after = BanId::from_bytes([0; 16]);
         loop {
-            let aged = { self.store }
+            let aged = { self.writer.store }
                 .aged_bans(tenant, CANONICALISER_VERSION, after)
                 .await?;
             for chunk in aged.ids.chunks(MAX_CHUNK) {
@@ -142,7 +136,7 @@ impl Rekeying<'_> {
         let bar = bar(tenant, 0, "exceptions")?;
         let mut after = ExceptionId::from_bytes([0; 16]);
         loop {
-            let aged = { self.store }
+            let aged = { self.writer.store }
                 .aged_exceptions(tenant, CANONICALISER_VERSION, after)
                 .await?;
             bar.inc_length(aged.seen as u64);
@@ -163,10 +157,10 @@ impl Rekeying<'_> {
 
     /// Files some bans anew under the tenant's lock.
     async fn some_bans(&mut self, tenant: &TenantId, chunk: &[BanId]) -> anyhow::Result<()> {
-        let Some((mut work, about)) = self.begin(tenant).await? else {
+        let Some((mut work, about)) = self.writer.begin(tenant, "Rekey", "migrate").await? else {
             return Ok(());
         };
-        let (key, settings) = (self.keys.tenant(tenant), work.settings().clone());
+        let (key, settings) = (self.writer.keys.tenant(tenant), work.settings().clone());
         let bans = work.bans_named(chunk).await?;
         let found = bans.len();
         let anew: Vec<_> = bans
@@ -189,10 +183,10 @@ impl Rekeying<'_> {
         tenant: &TenantId,
         chunk: &[ExceptionId],
     ) -> anyhow::Result<()> {
-        let Some((mut work, about)) = self.begin(tenant).await? else {
+        let Some((mut work, about)) = self.writer.begin(tenant, "Rekey", "migrate").await? else {
             return Ok(());
         };
-        let (key, settings) = (self.keys.tenant(tenant), work.settings().clone());
+        let (key, settings) = (self.writer.keys.tenant(tenant), work.settings().clone());
         let exceptions = work.exceptions_named(chunk).await?;
         let found = exceptions.len();
         let anew: Vec<_> = exceptions
@@ -209,36 +203,6 @@ impl Rekeying<'_> {
         Ok(())
     }
 
-    /// Begins a write on the tenant; `None` = it was deleted since it was named.
-    async fn begin(
-        &self,
-        tenant: &TenantId,
-    ) -> anyhow::Result<Option<(Box<dyn Work>, Circumstances)>> {
-        let about = Circumstances {
-            now: self.clock.read().now,
-            tenant: tenant.clone(),
-            actor: "migrate".to_owned(),
-            keys: self.keys.clone(),
-        };
-        let mut nonce = [0; 4];
-        getrandom::fill(&mut nonce)?;
-        let intent = Intent {
-            tenant: tenant.clone(),
-            rpc: "Rekey",
-            request_id: uuid::Uuid::now_v7().to_string(),
-            body: [0; 16],
-            nonce: Nonce(u32::from_be_bytes(nonce)),
-            now: about.now,
-        };
-        match self.store.begin(&intent).await? {
-            Begun::Open(work) => Ok(Some((work, about))),
-            Begun::NoTenant => Ok(None),
-            Begun::Replay(_) | Begun::Reused => {
-                bail!("an id that was made up a moment ago is in use")
-            }
-        }
-    }
-
     async fn commit(
         &self,
         mut work: Box<dyn Work>,
@@ -250,7 +214,7 @@ impl Rekeying<'_> {
         work.note(&about.event(None, "REKEYED", &comment)).await?;
         work.commit(&Answer::default()).await?;
         // Whoever misses it hears by polling.
-        let _ = self.store.ring().await;
+        let _ = self.writer.store.ring().await;
         Ok(())
     }
 }

@@ -196,7 +196,9 @@ fn of_an_apple_id_only_the_prefix_is_set_aside() {
             value
         );
     }
-    assert!(of(IdentityKind::AppleOpaqueId, "urn:mbid:").is_err());
+    for nobody in ["urn:mbid:", "urn:mbid: ", "urn:mbid:urn:mbid:\u{2003}"] {
+        assert!(of(IdentityKind::AppleOpaqueId, nobody).is_err());
+    }
 }
 
 /// The other names an identity is looked up under.

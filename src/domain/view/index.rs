@@ -17,6 +17,7 @@
 //!
 //! **Invariant:** a clone never changes. **Invariant:** nothing here reads a clock or decides.
 
+pub mod gathered;
 mod sieve;
 
 use std::array;

@@ -280,3 +280,54 @@ fn a_version_shares_with_the_next_all_but_what_changed() {
     assert_eq!(pairs.filter(|(old, new)| !Arc::ptr_eq(old, new)).count(), 1);
     assert_eq!(before.len() + 1, after.len());
 }
+
+/// However many there are, whether their keys are even or a few that come again and again.
+#[test]
+fn entries_gathered_are_those_put_one_by_one() {
+    let mut dice = Dice(17);
+    for round in 0..13 {
+        let count = [0, 1, 50, 3_000, 9_000, 40_000][round % 6];
+        let skewed = round > 6;
+        let count = if skewed { count / 20 } else { count };
+        let (mut gathered, mut model) = (gathered::Gathered::default(), Model::new());
+        let mut changes = Vec::new();
+        for number in 0..count {
+            let key = if skewed {
+                u128::from(dice.below(40)) << 90
+            } else {
+                dice.digest()
+            };
+            let entry = entry(key, ban(dice.below(count / 2 + 1)), number.cast_signed());
+            gathered.add(entry);
+            model.insert((key, *entry.ban.bytes()), entry);
+            changes.push(Change::Put(entry));
+        }
+        let mut told = Vec::new();
+        let index = gathered.into_index(|entry| told.push(*entry));
+        let one_by_one = index_of(changes);
+        assert_same(&index, &model, &[0]);
+        assert!(index.iter().eq(&told), "round {round}");
+        assert_eq!(index.len(), one_by_one.len());
+        for (key, _) in model.keys().take(200) {
+            let key = Key::from(*key);
+            assert!(index.may_hold(key));
+            assert_eq!(index.get(key), one_by_one.get(key));
+        }
+        grown_alike(index, one_by_one, &mut dice);
+    }
+}
+
+/// What was gathered takes changes in as what was put one by one.
+fn grown_alike(mut index: Index, mut other: Index, dice: &mut Dice) {
+    for _ in 0..20 {
+        let mut changes: Vec<_> = (0..300)
+            .map(|_| put(dice.digest(), dice.below(9)))
+            .collect();
+        let there = index.iter().nth(dice.index(index.len().max(1)));
+        changes.extend(there.map(|entry| Change::Remove(entry.key, entry.ban)));
+        index.apply(&mut changes.clone(), |_, _| ());
+        other.apply(&mut changes, |_, _| ());
+    }
+    assert!(index.iter().eq(other.iter()));
+    assert_eq!(index.bytes(), counted_bytes(&index));
+}
