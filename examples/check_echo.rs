@@ -1,9 +1,10 @@
-//! An echo of the check's own messages, built and served as the product is: what a check is
-//! measured against to see what its own work costs.
+//! An echo of the check's own messages, built as the product is: what a check is measured against to
+//! see what its own work costs.
 //!
 //! The request is decoded, the answer is an ALLOW of the usual size made anew for every request.
-//! Allocator, runtimes, sockets, routing and HTTP/2 settings are those of `server/listen.rs`; where
-//! they change there, they change here.
+//! Allocator, runtimes, sockets and HTTP/2 settings are those of `server/listen.rs` and
+//! `server/talk.rs`; where they change there, they change here. It stands on tonic's own `Server`, which
+//! the product does without.
 //!
 //! ```text
 //! cargo run --profile dist --example check_echo 127.0.0.1:50062

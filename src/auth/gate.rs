@@ -31,7 +31,7 @@ use crate::{
     },
 };
 
-/// How long before the transport's own end of a deadline ours comes, so that it is ours that is told.
+/// How long before the caller's own end of a deadline ours comes, so that it is ours that is told.
 const EARLIER: Duration = Duration::from_millis(10);
 /// What is told to those who were let in to the desk, so that they know which version answers.
 const VERSION: HeaderValue =

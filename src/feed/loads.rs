@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    panic::resume_unwind,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -13,7 +12,7 @@ use std::{
 use futures_util::future::OptionFuture;
 use tokio::{
     sync::oneshot,
-    task::{JoinSet, spawn_blocking},
+    task::{JoinSet, yield_now},
     time::{Instant, sleep_until},
 };
 
@@ -240,11 +239,12 @@ async fn attempt(store: &dyn Store, key: TenantKey, tenant: &TenantId, sign: &Si
     let Some((head, view)) = building.view.filter(|_| found) else {
         return Ok(None);
     };
-    // The thread of the feed has news to hear meanwhile.
-    match spawn_blocking(move || view.finish()).await {
-        Ok(view) => Ok(Some((head, view))),
-        Err(error) => resume_unwind(error.into_panic()),
+    let mut filing = view.file();
+    while filing.go_on() {
+        // There is news to hear meanwhile.
+        yield_now().await;
     }
+    Ok(Some((head, filing.view())))
 }
 
 /// Reads a tenant, and where nothing comes for a while reads it again beside that: a connection

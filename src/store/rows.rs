@@ -30,6 +30,7 @@ mod ban;
 mod bulk;
 mod config;
 mod exception;
+mod filed;
 mod queue;
 
 use serde::{Deserialize, Serialize, Serializer, ser::SerializeSeq};
@@ -44,6 +45,7 @@ pub(super) use self::{
     bulk::{EventRow, RenewalRow, SpotRow},
     config::{ListRow, SettingsRow, list_record, tenant_record},
     exception::{ExceptionRow, ProtectionRow, exception_records, lifted},
+    filed::filed,
     queue::{PolicyRow, at_queue, ban_rights, forms, queue_record},
 };
 #[cfg(test)]
@@ -358,7 +360,7 @@ pub(super) fn tenant_id(text: &str) -> Result<TenantId> {
     known(TenantId::parse(text), "a tenant id")
 }
 
-fn from_json<T: for<'a> Deserialize<'a>>(text: &str) -> Result<T> {
+fn from_json<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T> {
     serde_json::from_str(text).map_err(|_| StoreError::Corrupt("a JSON column"))
 }
 
@@ -388,6 +390,6 @@ pub(super) fn match_keys(text: &str) -> Result<Vec<Key>> {
     texts.iter().map(key).collect()
 }
 
-fn bytes(text: &str) -> Result<Vec<u8>> {
+pub(super) fn bytes(text: &str) -> Result<Vec<u8>> {
     known(unhex(text), "hexadecimal digits")
 }

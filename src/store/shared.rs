@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use futures_util::TryStreamExt;
+use futures_util::future::join;
 use sqlx::{Row, any::AnyRow};
 
 use super::{
@@ -12,7 +12,7 @@ use super::{
     export,
     pool::{Lent, Pool},
     queues, read,
-    rows::{self, BanRow, ListRow, SettingsRow, ban_record, number},
+    rows::{self, BanRow, ListRow, SettingsRow, number},
     sql::{Dialect, Statements},
     tail::{epoch_of, head, row_number, tail_with},
     work::SqlWork,
@@ -29,8 +29,8 @@ use crate::domain::{
     view::index::Key,
 };
 
-/// How many keys of a load are filed at once.
-const LOAD_PAGE: usize = 4_096;
+/// How many bans of a load are read at once.
+const LOAD_PAGE: i64 = 4_096;
 /// How long a statement that looks at very many rows may take to find the first.
 const SEARCH: Duration = Duration::from_secs(10);
 
@@ -124,6 +124,24 @@ impl SqlStore {
                 .collect::<Result<_>>()?,
             exceptions,
         }))
+    }
+
+    /// Some of a tenant's bans, as a JSON column, and the last one's id; `None` = there are no more.
+    async fn load_page(
+        &self,
+        name: &str,
+        after: Vec<u8>,
+        tx: &mut Lent,
+    ) -> Result<Option<(String, Vec<u8>)>> {
+        let row = sqlx::query(self.say.load.clone())
+            .bind(name.to_owned())
+            .bind(after)
+            .bind(LOAD_PAGE)
+            .fetch_one(tx)
+            .await?;
+        let last: Option<String> = row.try_get("last")?;
+        last.map(|last| Ok((row.try_get("page")?, rows::bytes(&last.to_lowercase())?)))
+            .transpose()
     }
 
     pub(super) async fn replayed(&self, intent: &Intent, conn: &mut Lent) -> Result<Option<Begun>> {
@@ -304,18 +322,13 @@ impl Store for SqlStore {
         };
         sink.open(loaded);
 
-        let mut page = Vec::with_capacity(LOAD_PAGE);
-        {
-            let mut rows = sqlx::query(self.say.load.clone()).bind(name).fetch(&mut tx);
-            while let Some(row) = rows.try_next().await? {
-                page.push(ban_record(&row)?);
-                if page.len() == LOAD_PAGE {
-                    sink.page(&page);
-                    page.clear();
-                }
-            }
+        let mut read = self.load_page(&name, vec![], &mut tx).await?;
+        while let Some((page, last)) = read {
+            let filed = async { Ok(sink.page(&rows::filed(&page)?)) };
+            // The database reads on while a page is filed.
+            let (next, filed) = join(self.load_page(&name, last, &mut tx), filed).await;
+            read = filed.and(next)?;
         }
-        sink.page(&page);
         tx.commit().await?;
         Ok(true)
     }

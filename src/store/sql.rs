@@ -10,11 +10,7 @@ mod pieces;
 use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 
 pub(super) use self::dialect::{Dialect, POSTGRES, SQLITE};
-use self::pieces::{
-    BAN_COLUMNS, BAN_FILTER, BESIDE, CONFIGURATION, DROPPED, END, ENFORCED, EVENT_COLUMNS,
-    EXCEPTION_RECORDS, FORM_COLUMNS, KEY_COLUMNS, LIKENESS_COLUMNS, MATCH_COLUMNS, RENEWAL_COLUMNS,
-    SHOWN, SPOT_COLUMNS, TARGET_COLUMNS, WHOLE_BAN, WHOLE_EXCEPTION, WHOLE_LIST, WHOLE_POLICY,
-};
+use self::pieces::CONFIGURATION;
 
 macro_rules! statements {
     ($($(#[$doc:meta])* $name:ident = $text:expr;)+) => {
@@ -246,21 +242,21 @@ statements! {
                 AND o.likeness = unhex(r.likeness) AND o.generation = bans.generation
                 AND o.ban_id <> bans.ban_id)";
     /// What a view needs of these bans, a row a key.
-    records = "SELECT b.ban_id, b.start_at, b.expire_at, b.generation, b.channels, b.enforcement,
-            b.ended, k.space, k.width, k.match_key, k.kind, k.matches
+    records = "SELECT b.ban_id, {record}
         FROM bans b JOIN ban_keys k ON k.tenant = b.tenant AND k.ban_id = b.ban_id
         WHERE b.tenant = $1 AND b.ban_id IN (SELECT unhex(r.value) FROM {texts:$2})
         ORDER BY b.ban_id, k.ordinal";
-    /// What a view needs of every ban that can still hold, a row a key.
-    load = "SELECT b.ban_id, b.start_at, b.expire_at, b.generation, b.channels, b.enforcement,
-            b.ended, k.space, k.width, k.match_key, k.kind, k.matches
-        FROM bans b JOIN ban_keys k ON k.tenant = b.tenant AND k.ban_id = b.ban_id
-        WHERE b.tenant = $1 AND b.ended = 0";
+    /// What a view needs of the bans after $2 that can still hold, of $3 bans at the most.
+    load = "SELECT CAST({gather}({filed}) AS TEXT) AS page, max({hex:p.ban_id}) AS last
+        FROM (SELECT b.ban_id, {record}
+            FROM (SELECT tenant, ban_id, start_at, expire_at, generation, channels, enforcement, ended
+                    FROM bans WHERE tenant = $1 AND ban_id > $2 AND ended = 0
+                    ORDER BY ban_id LIMIT $3) b
+                JOIN ban_keys k ON k.tenant = b.tenant AND k.ban_id = b.ban_id) p";
     bans_of = "SELECT {whole_ban} FROM bans b
         WHERE b.tenant = $1 AND b.ban_id IN (SELECT unhex(r.value) FROM {texts:$2}) AND {shown}";
     /// What a view needs of the bans whose time is not over that are found by these keys.
-    bans_by_keys = "SELECT b.ban_id, b.start_at, b.expire_at, b.generation, b.channels,
-            b.enforcement, b.ended, k.space, k.width, k.match_key, k.kind, k.matches
+    bans_by_keys = "SELECT b.ban_id, {record}
         FROM ban_keys k JOIN bans b ON b.tenant = k.tenant AND b.ban_id = k.ban_id
         WHERE k.tenant = $1 AND k.match_key IN (SELECT unhex(r.value) FROM {texts:$2})
             AND b.ended = 0 AND (b.expire_at IS NULL OR b.expire_at > $3) AND {shown}
@@ -552,46 +548,6 @@ statements! {
         WHERE b.ended = 0 GROUP BY b.tenant ORDER BY 2 DESC, 1";
     /// What the feed holds in the place of a row, and whether that is pruned already.
     at = "SELECT (SELECT nonce FROM feed WHERE rev = $1) AS nonce, min(rev) AS lowest FROM feed";
-}
-
-impl Dialect {
-    fn say(&self, text: &str) -> String {
-        let mut said = text
-            .replace("{whole_ban}", WHOLE_BAN)
-            .replace("{whole_list}", WHOLE_LIST)
-            .replace("{whole_policy}", WHOLE_POLICY)
-            .replace("{whole_exception}", WHOLE_EXCEPTION)
-            .replace("{exception_records}", EXCEPTION_RECORDS)
-            .replace("{enforced:r.value}", &ENFORCED.replace("{of}", "r.value"))
-            .replace("{enforced:q.queue}", &ENFORCED.replace("{of}", "q.queue"))
-            .replace("{filter}", BAN_FILTER)
-            .replace("{shown}", SHOWN)
-            .replace("{dropped}", DROPPED)
-            .replace("{end}", END)
-            .replace("{beside}", BESIDE)
-            .replace("{lock}", self.lock)
-            .replace("{turn}", self.turn)
-            .replace("{gather}", self.gather)
-            .replace("{object}", self.object)
-            .replace("{array}", self.array)
-            .replace("{recovery}", self.recovery)
-            .replace("{agreed}", self.agreed)
-            .replace("{clock}", self.clock)
-            .replace("{bans:$2}", &(self.rows)("$2", BAN_COLUMNS))
-            .replace("{targets:$2}", &(self.rows)("$2", TARGET_COLUMNS))
-            .replace("{keys:$2}", &(self.rows)("$2", KEY_COLUMNS))
-            .replace("{matches:$1}", &(self.rows)("$1", MATCH_COLUMNS))
-            .replace("{renewals:$2}", &(self.rows)("$2", RENEWAL_COLUMNS))
-            .replace("{events:$2}", &(self.rows)("$2", EVENT_COLUMNS))
-            .replace("{forms:$3}", &(self.rows)("$3", FORM_COLUMNS))
-            .replace("{spots:$2}", &(self.rows)("$2", SPOT_COLUMNS))
-            .replace("{likenesses:$2}", &(self.rows)("$2", LIKENESS_COLUMNS));
-        for parameter in ["$2", "$3", "$5"] {
-            said = said.replace(&format!("{{texts:{parameter}}}"), &(self.texts)(parameter));
-        }
-        debug_assert!(!said.contains('{'), "a word was left unsaid: {said}");
-        said
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
-//! A view while its bans come in: they are gathered, and filed all at once.
+//! A view while its bans come in: they are gathered first, and filed once all are there.
 
-use super::{TenantView, entry, index::gathered::Gathered};
+use super::{
+    TenantView, entry,
+    index::gathered::{Gathered, Sorting},
+};
 use crate::domain::{digest::Digest, keys::Space, record::BanRecord};
 
 /// A view that is being loaded.
@@ -20,7 +23,7 @@ impl Loading {
         }
     }
 
-    /// Adds bans as they stand, each once.
+    /// Adds bans as they stand.
     pub fn add(&mut self, bans: &[BanRecord]) {
         for ban in bans.iter().filter(|ban| !ban.ended) {
             for key in &ban.keys {
@@ -33,18 +36,38 @@ impl Loading {
         }
     }
 
-    /// The view of them. Of a million it takes a moment.
-    pub fn finish(self) -> TenantView {
-        let Self {
-            mut view,
-            digests,
-            ranges,
-        } = self;
-        let mut sum = view.entries;
-        let mut keep = |space, entry: &_| sum = sum.with(Digest::of_entry(space, entry));
-        view.digests = digests.into_index(|entry| keep(Space::Digest, entry));
-        view.ranges = ranges.into_index(|entry| keep(Space::Range, entry));
-        view.entries = sum;
-        view
+    /// Now that all have come.
+    pub fn file(self) -> Filing {
+        Filing {
+            view: self.view,
+            digests: self.digests.sort(),
+            ranges: self.ranges.sort(),
+        }
+    }
+}
+
+/// A view whose bans are being filed, a few at a time: a million take as long as some hundred checks.
+pub struct Filing {
+    view: TenantView,
+    digests: Sorting,
+    ranges: Sorting,
+}
+
+impl Filing {
+    /// Files some; `false` = all are filed.
+    pub fn go_on(&mut self) -> bool {
+        let sum = &mut self.view.entries;
+        let mut keep = |space, entry: &_| *sum = sum.with(Digest::of_entry(space, entry));
+        let digests = self.digests.go_on(|entry| keep(Space::Digest, entry));
+        let ranges = self.ranges.go_on(|entry| keep(Space::Range, entry));
+        digests || ranges
+    }
+
+    /// The view, with what is not filed yet.
+    pub fn view(mut self) -> TenantView {
+        while self.go_on() {}
+        self.view.digests = self.digests.index();
+        self.view.ranges = self.ranges.index();
+        self.view
     }
 }

@@ -396,13 +396,8 @@ pub(in crate::store) fn key_rows(
 
 /// A key as a view needs it.
 pub(super) fn match_key(row: &AnyRow) -> Result<MatchKey> {
-    let space = match number::<i32>(row, "space")? {
-        1 => Space::Digest,
-        2 => Space::Range,
-        _ => return Err(StoreError::Corrupt("the space of a key")),
-    };
     Ok(MatchKey {
-        space,
+        space: space(number(row, "space")?)?,
         width: number(row, "width")?,
         key: key(row.try_get::<&[u8], _>("match_key")?)?,
         kind: known(
@@ -414,6 +409,14 @@ pub(super) fn match_key(row: &AnyRow) -> Result<MatchKey> {
             "a match kind",
         )?,
     })
+}
+
+pub(super) fn space(number: i32) -> Result<Space> {
+    match number {
+        1 => Ok(Space::Digest),
+        2 => Ok(Space::Range),
+        _ => Err(StoreError::Corrupt("the space of a key")),
+    }
 }
 
 pub(in crate::store) fn key(bytes: &[u8]) -> Result<Key> {

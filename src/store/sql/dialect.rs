@@ -1,5 +1,11 @@
 //! The words in which the two databases differ.
 
+use super::pieces::{
+    BAN_COLUMNS, BAN_FILTER, BESIDE, DROPPED, END, ENFORCED, EVENT_COLUMNS, EXCEPTION_RECORDS,
+    FILED, FORM_COLUMNS, KEY_COLUMNS, LIKENESS_COLUMNS, MATCH_COLUMNS, RECORD, RENEWAL_COLUMNS,
+    SHOWN, SPOT_COLUMNS, TARGET_COLUMNS, WHOLE_BAN, WHOLE_EXCEPTION, WHOLE_LIST, WHOLE_POLICY,
+};
+
 /// What a database says for each of these.
 #[derive(Debug)]
 pub(in crate::store) struct Dialect {
@@ -19,6 +25,8 @@ pub(in crate::store) struct Dialect {
     pub(super) object: &'static str,
     /// Makes a JSON array of values.
     pub(super) array: &'static str,
+    /// Writes bytes down as hexadecimal digits.
+    pub(super) hex: fn(bytes: &str) -> String,
     /// Whether this server only follows another.
     pub(super) recovery: &'static str,
     /// Whether this is the timeline that the epoch was agreed on; a promoted server begins another.
@@ -32,6 +40,52 @@ pub(in crate::store) struct Dialect {
     /// Whether each of those rows is an array of values in the order of the columns, which SQLite
     /// takes in a third quicker, and not an object, which Postgres takes apart in one go.
     pub(super) by_place: bool,
+}
+
+impl Dialect {
+    /// A statement in these words.
+    pub(super) fn say(&self, text: &str) -> String {
+        let mut said = text
+            .replace("{whole_ban}", WHOLE_BAN)
+            .replace("{whole_list}", WHOLE_LIST)
+            .replace("{whole_policy}", WHOLE_POLICY)
+            .replace("{whole_exception}", WHOLE_EXCEPTION)
+            .replace("{exception_records}", EXCEPTION_RECORDS)
+            .replace("{enforced:r.value}", &ENFORCED.replace("{of}", "r.value"))
+            .replace("{enforced:q.queue}", &ENFORCED.replace("{of}", "q.queue"))
+            .replace("{record}", RECORD)
+            .replace("{filed}", FILED)
+            .replace("{filter}", BAN_FILTER)
+            .replace("{shown}", SHOWN)
+            .replace("{dropped}", DROPPED)
+            .replace("{end}", END)
+            .replace("{beside}", BESIDE)
+            .replace("{lock}", self.lock)
+            .replace("{turn}", self.turn)
+            .replace("{gather}", self.gather)
+            .replace("{object}", self.object)
+            .replace("{array}", self.array)
+            .replace("{recovery}", self.recovery)
+            .replace("{agreed}", self.agreed)
+            .replace("{clock}", self.clock)
+            .replace("{bans:$2}", &(self.rows)("$2", BAN_COLUMNS))
+            .replace("{targets:$2}", &(self.rows)("$2", TARGET_COLUMNS))
+            .replace("{keys:$2}", &(self.rows)("$2", KEY_COLUMNS))
+            .replace("{matches:$1}", &(self.rows)("$1", MATCH_COLUMNS))
+            .replace("{renewals:$2}", &(self.rows)("$2", RENEWAL_COLUMNS))
+            .replace("{events:$2}", &(self.rows)("$2", EVENT_COLUMNS))
+            .replace("{forms:$3}", &(self.rows)("$3", FORM_COLUMNS))
+            .replace("{spots:$2}", &(self.rows)("$2", SPOT_COLUMNS))
+            .replace("{likenesses:$2}", &(self.rows)("$2", LIKENESS_COLUMNS));
+        for parameter in ["$2", "$3", "$5"] {
+            said = said.replace(&format!("{{texts:{parameter}}}"), &(self.texts)(parameter));
+        }
+        for bytes in ["p.ban_id", "p.match_key"] {
+            said = said.replace(&format!("{{hex:{bytes}}}"), &(self.hex)(bytes));
+        }
+        debug_assert!(!said.contains('{'), "a word was left unsaid: {said}");
+        said
+    }
 }
 
 pub(in crate::store) static POSTGRES: Dialect = Dialect {
@@ -55,6 +109,7 @@ pub(in crate::store) static POSTGRES: Dialect = Dialect {
     gather: "json_agg",
     object: "json_build_object",
     array: "json_build_array",
+    hex: |bytes| format!("encode({bytes}, 'hex')"),
     recovery: "(pg_is_in_recovery())::int",
     agreed: "(CASE WHEN pg_is_in_recovery() THEN 1 ELSE
                   coalesce((SELECT (right(value, 8) = left(pg_walfile_name(pg_current_wal_lsn()), 8))::int
@@ -77,6 +132,7 @@ pub(in crate::store) static SQLITE: Dialect = Dialect {
     gather: "json_group_array",
     object: "json_object",
     array: "json_array",
+    hex: |bytes| format!("hex({bytes})"),
     recovery: "0",
     agreed: "1",
     clock: "CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
@@ -90,7 +146,7 @@ pub(in crate::store) static SQLITE: Dialect = Dialect {
             .map(|(place, name)| format!("value ->> {place} AS {name}"))
             .collect();
         format!(
-            "(SELECT {} FROM json_each({parameter})) AS r",
+            "(SELECT {} FROM jsonb_each({parameter})) AS r",
             fields.join(", ")
         )
     },

@@ -20,6 +20,14 @@ pub(super) const EVENT_COLUMNS: &str =
     "event_id text, ban_id text, action text, actor text, at bigint, comment text";
 pub(super) const FORM_COLUMNS: &str = "position bigint, space bigint, match_key text";
 
+/// What a view needs of a ban and of a key of it.
+pub(super) const RECORD: &str = "b.start_at, b.expire_at, b.generation, b.channels, b.enforcement,
+            b.ended, k.space, k.width, k.match_key, k.kind, k.matches";
+/// The same as a JSON array: to hand over a row of columns costs more than to read it.
+pub(super) const FILED: &str = "{array}({hex:p.ban_id}, {hex:p.match_key}, p.start_at,
+            p.expire_at, p.generation, p.channels, p.enforcement, p.space, p.width, p.kind,
+            p.matches)";
+
 /// A queue's policy with the lists that the queue checks, as a JSON column. Of a list that is gone
 /// nothing is told.
 pub(super) const WHOLE_POLICY: &str = "q.channel, q.campaign, q.record_to, q.withheld,

@@ -1,4 +1,7 @@
-use super::*;
+use super::pieces::{
+    BAN_COLUMNS, EVENT_COLUMNS, FORM_COLUMNS, KEY_COLUMNS, MATCH_COLUMNS, RENEWAL_COLUMNS,
+    SPOT_COLUMNS, TARGET_COLUMNS,
+};
 use crate::store::rows::{
     Entering, EventRow, FormRow, KeyRow, MatchRow, NewBanRow, NewTargetRow, RenewalRow, SpotRow,
 };

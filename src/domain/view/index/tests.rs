@@ -303,7 +303,9 @@ fn entries_gathered_are_those_put_one_by_one() {
             changes.push(Change::Put(entry));
         }
         let mut told = Vec::new();
-        let index = gathered.into_index(|entry| told.push(*entry));
+        let mut sorting = gathered.sort();
+        while sorting.go_on(|entry| told.push(*entry)) {}
+        let index = sorting.index();
         let one_by_one = index_of(changes);
         assert_same(&index, &model, &[0]);
         assert!(index.iter().eq(&told), "round {round}");
