@@ -324,7 +324,10 @@ impl Store for SqlStore {
 
         let mut read = self.load_page(&name, vec![], &mut tx).await?;
         while let Some((page, last)) = read {
-            let filed = async { Ok(sink.page(&rows::filed(&page)?)) };
+            let filed = async {
+                sink.page(&rows::filed(&page)?);
+                Ok(())
+            };
             // The database reads on while a page is filed.
             let (next, filed) = join(self.load_page(&name, last, &mut tx), filed).await;
             read = filed.and(next)?;
