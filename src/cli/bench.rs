@@ -1,5 +1,6 @@
 //! `bancheck bench`: made-up bans, and made-up callers who ask about them.
 
+mod changes;
 mod load;
 mod report;
 mod roads;

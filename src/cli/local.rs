@@ -18,7 +18,7 @@ pub(super) use self::{
     digest::DigestFlags,
     erasures::ErasuresCommand,
     first_key::{first_key, own_database},
-    seed::{SeedFlags, made_up_number},
+    seed::{SeedFlags, made_up_number, made_up_tenants},
 };
 use super::output::{Display, Sheet, print};
 use crate::{

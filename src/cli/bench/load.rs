@@ -11,10 +11,12 @@ use std::{
 
 use anyhow::{Context, ensure};
 use clap::{Args, ValueEnum};
+use futures_util::future::OptionFuture;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::{task::JoinSet, time::Instant};
 
 use super::{
+    changes::{Changes, IMPORTS},
     report::{Measured, Report, Setup},
     roads::{self, Asking},
 };
@@ -25,7 +27,7 @@ use crate::{
         check::lines,
         connection::{Connection, Listener},
         identity::IdentityFlags,
-        local::made_up_number,
+        local::{made_up_number, made_up_tenants},
         output::note,
     },
 };
@@ -100,6 +102,16 @@ pub(crate) struct Load {
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=9_999_999_999))]
     numbers: u64,
+    /// Ask so many tenants in turn, those that `bench seed --tenants` fills: with --tenant default,
+    /// default-0 and so on
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    tenants: u32,
+    /// Bans to make a second meanwhile, by ten imports through the admin listener, of made-up numbers
+    /// that are not asked about; they stay [default: none]
+    #[arg(long, value_name = "N")]
+    #[arg(value_parser = clap::value_parser!(u32).range(i64::from(IMPORTS)..=10_000))]
+    changes: Option<u32>,
     #[command(flatten)]
     reading: IdentityFlags,
 }
@@ -115,12 +127,14 @@ pub(super) enum Customers {
 /// What all who ask share.
 pub(super) struct Campaign {
     customers: Customers,
+    /// Whose customers, in turn.
+    tenants: Vec<String>,
     blank: CheckInteractionRequest,
     reading: IdentityFlags,
     /// When asking begins, when measuring does, and when all ends.
-    start: Instant,
-    begin: Instant,
-    end: Instant,
+    pub(super) start: Instant,
+    pub(super) begin: Instant,
+    pub(super) end: Instant,
     /// Between one question due and the next; `None` = as fast as it goes.
     pace: Option<Duration>,
     /// Questions in a call.
@@ -171,14 +185,11 @@ impl Campaign {
 
     fn question(&self, at: u64) -> CheckInteractionRequest {
         let values = match &self.customers {
-            Customers::Of(all) => {
-                let count = all.len() as u64;
-                let index = usize::try_from(at % count).unwrap_or(0);
-                all[index].clone()
-            }
+            Customers::Of(all) => in_turn(all, at).clone(),
             Customers::MadeUp(count) => vec![made_up_number(scattered(at) % count)],
         };
         CheckInteractionRequest {
+            tenant: in_turn(&self.tenants, at).clone(),
             identities: self.reading.identities(&values),
             ..self.blank.clone()
         }
@@ -188,6 +199,10 @@ impl Campaign {
     fn lasting(&self) -> Duration {
         self.end - self.begin
     }
+}
+
+fn in_turn<T>(all: &[T], at: u64) -> &T {
+    &all[usize::try_from(at % all.len() as u64).unwrap_or(0)]
 }
 
 /// Neighbouring numbers far apart, and the same ones in every run (`SplitMix64`).
@@ -208,6 +223,11 @@ impl Load {
         };
         let (connections, road, in_flight) = (self.connections, self.road, self.in_flight);
         let customers = self.customers()?;
+        let tenants = made_up_tenants(&session.connection.tenant, self.tenants);
+        let changes = match self.changes {
+            Some(rate) => Some(Changes::open(session.connection, tenants.clone(), rate).await?),
+            None => None,
+        };
         let mut roads = Vec::new();
         for _ in 0..connections {
             let asking = roads::open(session.connection, road, in_flight).await;
@@ -217,8 +237,8 @@ impl Load {
         let begin = now + Duration::from_secs(self.warm_up.into());
         let campaign = Arc::new(Campaign {
             customers,
+            tenants,
             blank: CheckInteractionRequest {
-                tenant: session.connection.tenant.clone(),
                 channel: self.channel.into(),
                 queue: self.queue.unwrap_or_default(),
                 ..CheckInteractionRequest::default()
@@ -238,17 +258,10 @@ impl Load {
                 asking.spawn(ask(place, Arc::clone(&campaign)));
             }
         }
-        let mut measured = Measured::new()?;
-        let mut second = tokio::time::interval(Duration::from_secs(1));
-        loop {
-            tokio::select! {
-                done = asking.join_next() => match done {
-                    Some(one) => measured.add(&one.context("a caller broke down")??)?,
-                    None => break,
-                },
-                _ = second.tick() => bar.set_position(now.elapsed().as_secs()),
-            }
-        }
+        let banning = changes.map(|changes| changes.make(Arc::clone(&campaign)));
+        let banning = async { OptionFuture::from(banning).await.transpose() };
+        let answers = wait_for(asking, now, &bar);
+        let (measured, banned) = tokio::try_join!(answers, banning)?;
         bar.finish_and_clear();
         if let Some(behind) = campaign
             .pace
@@ -261,7 +274,7 @@ impl Load {
                 behind.as_secs()
             ));
         }
-        Report::of(setup, &measured, campaign.lasting()).show(session)
+        Report::of(setup, &measured, banned, campaign.lasting()).show(session)
     }
 
     fn setup(&self, connection: &Connection) -> Setup {
@@ -276,6 +289,7 @@ impl Load {
             connections: self.connections,
             in_flight: self.in_flight,
             rate: self.rate,
+            tenants: self.tenants,
             server: uri.trim_end_matches('/').to_owned(),
             tenant: connection.tenant.clone(),
         }
@@ -291,6 +305,25 @@ impl Load {
         let all = all.with_context(|| format!("cannot read {path}"))?;
         ensure!(!all.is_empty(), "{path} names nobody");
         Ok(Customers::Of(all))
+    }
+}
+
+/// Waits for all who ask, and adds up what they measured.
+async fn wait_for(
+    mut asking: JoinSet<anyhow::Result<Measured>>,
+    since: Instant,
+    bar: &ProgressBar,
+) -> anyhow::Result<Measured> {
+    let mut measured = Measured::new()?;
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        tokio::select! {
+            done = asking.join_next() => match done {
+                Some(one) => measured.add(&one.context("a caller broke down")??)?,
+                None => return Ok(measured),
+            },
+            _ = second.tick() => bar.set_position(since.elapsed().as_secs()),
+        }
     }
 }
 
@@ -325,6 +358,7 @@ mod tests {
     fn campaign(pace: Option<Duration>, begin: Instant) -> Campaign {
         Campaign {
             customers: Customers::MadeUp(10),
+            tenants: made_up_tenants("acme", 2),
             blank: CheckInteractionRequest::default(),
             reading: IdentityFlags::default(),
             start: begin,
@@ -343,7 +377,9 @@ mod tests {
         for at in 0..4 {
             let turn = campaign.turn().await.unwrap();
             assert_eq!(turn.due, begin + Duration::from_millis(300) * at);
-            assert_eq!(turn.questions.len(), 3);
+            let asked: Vec<_> = turn.questions.iter().map(|one| &one.tenant[..]).collect();
+            let in_turn = [["acme-0", "acme-1"], ["acme-1", "acme-0"]][usize::from(at % 2 == 1)];
+            assert_eq!(asked, [in_turn[0], in_turn[1], in_turn[0]]);
             // Slower than the rate: what comes next was due before it could be sent.
             tokio::time::sleep(Duration::from_millis(310)).await;
         }

@@ -119,6 +119,7 @@ pub(super) struct Setup {
     pub(super) in_flight: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) rate: Option<u32>,
+    pub(super) tenants: u32,
     pub(super) server: String,
     pub(super) tenant: String,
 }
@@ -145,6 +146,9 @@ pub(super) struct Report {
     seconds: f64,
     checks: u64,
     checks_per_second: u64,
+    /// Bans that were made meanwhile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    changes_per_second: Option<u64>,
     calls: u64,
     allowed: u64,
     denied: u64,
@@ -156,7 +160,12 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub(super) fn of(setup: Setup, measured: &Measured, lasting: Duration) -> Self {
+    pub(super) fn of(
+        setup: Setup,
+        measured: &Measured,
+        changes: Option<u64>,
+        lasting: Duration,
+    ) -> Self {
         let Measured {
             latency,
             allowed,
@@ -174,13 +183,17 @@ impl Report {
             "at the client, from sending a call until its answer had come, each place asking again at \
              once: latencies under full load, not those of a calm server"
         };
-        let per_second = u128::from(checks) * 1_000 / lasting.as_millis().max(1);
+        let per_second = |count: u64| {
+            let each = u128::from(count) * 1_000 / lasting.as_millis().max(1);
+            u64::try_from(each).unwrap_or(u64::MAX)
+        };
         Self {
             setup,
             measured: from.to_owned(),
             seconds,
             checks,
-            checks_per_second: u64::try_from(per_second).unwrap_or(u64::MAX),
+            checks_per_second: per_second(checks),
+            changes_per_second: changes.map(per_second),
             calls: latency.len(),
             allowed: *allowed,
             denied: *denied,
@@ -220,9 +233,17 @@ impl Report {
             connections,
             in_flight,
             rate,
+            tenants,
             server,
             tenant,
         } = &self.setup;
+        let whose = if *tenants == 1 {
+            format!("tenant {tenant}")
+        } else {
+            format!("{tenants} tenants of {tenant}")
+        };
+        let changes = self.changes_per_second;
+        let changes = changes.map_or(String::new(), |each| format!("{each} bans made a second"));
         let of = batch.map_or(String::new(), |batch| format!(" of {batch}"));
         let pace = rate.map_or("as fast as it goes".to_owned(), |rate| {
             format!("{rate} checks a second asked for")
@@ -239,10 +260,11 @@ impl Report {
                 "what",
                 format!("{road}{of}, {connections} connections × {in_flight} in flight, {pace}"),
             )
-            .add("whom", format!("{server}, tenant {tenant}"))
+            .add("whom", format!("{server}, {whose}"))
             .add("measured", self.measured.as_str())
             .add("checks", format!("{} in {} s", self.checks, self.seconds))
             .add("throughput", format!("{} checks/s", self.checks_per_second))
+            .add("meanwhile", changes)
             .add(
                 "answers",
                 format!("{} allowed, {} denied", self.allowed, self.denied),

@@ -1,6 +1,6 @@
 //! Made-up bans by the million, through the store's own chunks.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use anyhow::{Context, bail};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -31,6 +31,11 @@ pub(crate) struct SeedFlags {
     /// The tenant to fill; made if it is not there
     #[arg(long, value_name = "TENANT", default_value = "default")]
     into: String,
+    /// Fill so many tenants instead, an equal part of the bans in each; their names are that of --into
+    /// and a number, default-0 and so on
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    tenants: u32,
     /// Number of the first ban, so that a second run adds others
     #[arg(long, default_value_t = 0)]
     first: u64,
@@ -43,43 +48,88 @@ pub(in crate::cli) fn made_up_number(at: u64) -> String {
     format!("+999{at:010}")
 }
 
+/// The tenants that are filled when there are to be so many of them.
+pub(in crate::cli) fn made_up_tenants(first: &str, count: u32) -> Vec<String> {
+    if count == 1 {
+        return vec![first.to_owned()];
+    }
+    (0..count).map(|at| format!("{first}-{at}")).collect()
+}
+
 pub(super) async fn seed(flags: &SeedFlags, place: &Place, keys: MasterKey) -> anyhow::Result<()> {
-    let tenant = TenantId::parse(&flags.into).context("a tenant id is like `default`")?;
+    let tenants = made_up_tenants(&flags.into, flags.tenants).into_iter();
+    let tenants = tenants.map(|id| TenantId::parse(&id).context("a tenant id is like `default`"));
+    let tenants = tenants.collect::<anyhow::Result<Vec<_>>>()?;
     let store = store::open(place).await?;
     store.migrate().await?;
     store.check_key(&keys.fingerprint()).await?;
-    let clock = PodClock::default();
-    let about = |now| Circumstances {
-        now,
-        tenant: tenant.clone(),
-        actor: "bench seed".to_owned(),
-        keys: keys.clone(),
-    };
-    make_tenant(&*store, &about(clock.read().now)).await?;
 
     let bar = ProgressBar::new(flags.count);
     bar.set_style(ProgressStyle::with_template(
         "{wide_bar} {human_pos}/{human_len} bans, {per_sec}, {eta} left",
     )?);
-    let (mut made, mut alike) = (0u64, 0u64);
-    let mut from = 0;
-    while from < flags.count {
-        let to = flags.count.min(from + MAX_CHUNK as u64);
-        let about = about(clock.read().now);
-        let chunk: Vec<NewBan> = (from..to)
-            .map(|at| new_ban(flags.first + at, &about))
-            .collect::<Result<_, _>>()?;
-        for added in add(&store, &about, &chunk).await? {
-            match added {
-                Added::Made => made += 1,
-                Added::Alike(_) => alike += 1,
-            }
-        }
-        bar.inc(to - from);
-        from = to;
+    let mut seeding = Seeding {
+        store: &store,
+        keys,
+        clock: PodClock::default(),
+        bar,
+        made: 0,
+        alike: 0,
+    };
+    let each = flags.count.div_ceil(flags.tenants.into());
+    let mut left = flags.count;
+    for tenant in tenants {
+        let count = each.min(left);
+        left -= count;
+        seeding
+            .fill(tenant, flags.first..flags.first + count)
+            .await?;
     }
+    let Seeding {
+        bar, made, alike, ..
+    } = seeding;
     bar.finish_and_clear();
     print(&format!("{made} bans made, {alike} were there already"))
+}
+
+/// A run of it.
+struct Seeding<'a> {
+    store: &'a Arc<dyn Store>,
+    keys: MasterKey,
+    clock: PodClock,
+    bar: ProgressBar,
+    made: u64,
+    alike: u64,
+}
+
+impl Seeding<'_> {
+    /// Makes a tenant if it is not there, and bans the numbers of these places in it.
+    async fn fill(&mut self, tenant: TenantId, places: Range<u64>) -> anyhow::Result<()> {
+        let mut about = Circumstances {
+            now: self.clock.read().now,
+            tenant,
+            actor: "bench seed".to_owned(),
+            keys: self.keys.clone(),
+        };
+        make_tenant(&**self.store, &about).await?;
+        let mut from = places.start;
+        while from < places.end {
+            let to = places.end.min(from + MAX_CHUNK as u64);
+            about.now = self.clock.read().now;
+            let chunk: Vec<NewBan> = (from..to)
+                .map(|at| new_ban(at, &about))
+                .collect::<Result<_, _>>()?;
+            for added in add(self.store, &about, &chunk).await? {
+                match added {
+                    Added::Made => self.made += 1,
+                    Added::Alike(_) => self.alike += 1,
+                }
+            }
+            self.bar.inc(to - from);
+            from = to;
+        }
+        Ok(())
+    }
 }
 
 fn new_ban(at: u64, about: &Circumstances) -> anyhow::Result<NewBan> {
