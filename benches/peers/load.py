@@ -68,7 +68,8 @@ class Load:
     def at_a_rate(self, bancheck, port, rate, seconds, numbers, key, flags=(), warm_up=1):
         """`bancheck bench load`, by which every question is due at an instant of its own and its
         latency counts from then. h2load sends what is due in bursts, up to a tenth of a second's at
-        a time, so what it calls latency at a fixed rate is its own."""
+        a time, so what it calls latency at a fixed rate is its own. Here up to a millisecond of it is, the
+        step of the runtime's timer."""
         told = self.run(
             bancheck,
             "bench",

@@ -33,6 +33,11 @@ class Row:
 # Targets that other commands measure.
 ELSEWHERE = [
     (
+        "latency at 5 000 requests/s ÷ its echo's: p50 ≤ 1.15, p99 ≤ 1.5",
+        "none: h2load sends in bursts, and the timer of `bancheck bench load` has steps of a millisecond, more than "
+        "there is to measure; what it says is below",
+    ),
+    (
         "`decide` in process, 1 000 000 bans: ≤ 300 ns, no allocation",
         "`cargo bench --profile dist --bench decide`; `cargo test --test allocations`",
     ),
@@ -136,10 +141,9 @@ class Findings:
         ]
 
     def latency(self):
-        for what, subject in ("1 × 1", "1 x 1"), ("at 5 000 requests/s", "rate"):
-            for percentile, bound in ("p50", 1.15), ("p99", 1.5):
-                value = over(self.of(percentile, subject), self.of(percentile, f"check echo {subject}"))
-                yield at_most(f"latency {what} ÷ its echo's, {percentile}", bound, value)
+        for percentile, bound in ("p50", 1.15), ("p99", 1.5):
+            value = over(self.of(percentile, "1 x 1"), self.of(percentile, "check echo 1 x 1"))
+            yield at_most(f"latency 1 × 1 ÷ its echo's, {percentile}", bound, value)
 
     def size(self):
         bans = f"{whole(self.bans)} bans"
