@@ -86,7 +86,7 @@ fn the_doctor_finds_nothing_wrong_with_a_server_that_is_well() {
     assert!(told.fine);
     let allowed = told.line("allowed")["found"].as_str().expect("text");
     assert!(
-        allowed.starts_with("check, operator, supervisor, admin, support, watch"),
+        allowed.starts_with("check, operator, supervisor, admin, support, watch, privacy, link"),
         "{allowed}"
     );
 }

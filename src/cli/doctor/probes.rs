@@ -8,9 +8,9 @@ use super::clocks::Clocks;
 use crate::{
     api::v1::{
         CalendarPeriod, Channel, CheckInteractionRequest, CheckInteractionResponse,
-        ConsistencyToken, GetBanRequest, GetTenantSettingsRequest, Identity, IdentityKind,
-        LinkIdentitiesRequest, ListBanEventsRequest, ListTenantsRequest, PreviewExpirationRequest,
-        WatchChangesRequest, preview_expiration_request::Length,
+        ConsistencyToken, ExportSubjectRequest, GetBanRequest, GetTenantSettingsRequest, Identity,
+        IdentityKind, LinkIdentitiesRequest, ListBanEventsRequest, ListTenantsRequest,
+        PreviewExpirationRequest, WatchChangesRequest, preview_expiration_request::Length,
     },
     cli::{
         Session,
@@ -204,6 +204,13 @@ async fn ask_admin(session: &Session<'_>, probed: &mut Probed) -> anyhow::Result
         ..WatchChangesRequest::default()
     };
     probe!(session, probed, Watch, watches.watch_changes(request));
+    let mut privacy = session.connection.privacy().await?;
+    let request = ExportSubjectRequest {
+        tenant: tenant(),
+        // Of nobody nothing is told.
+        identities: Vec::new(),
+    };
+    probe!(session, probed, Privacy, privacy.export_subject(request));
     let request = LinkIdentitiesRequest {
         tenant: tenant(),
         ..LinkIdentitiesRequest::default()
