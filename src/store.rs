@@ -25,6 +25,7 @@
 mod access;
 mod error;
 mod export;
+mod loaded;
 mod payload;
 mod pool;
 mod postgres;

@@ -85,6 +85,8 @@ mod rights;
 mod snapshot;
 #[path = "conformance/standby.rs"]
 mod standby;
+#[path = "conformance/tenants.rs"]
+mod tenants;
 #[path = "conformance/time.rs"]
 mod time;
 #[path = "conformance/together.rs"]

@@ -7,7 +7,7 @@ use sqlx::Row;
 
 use super::{
     Begun, Intent, Result,
-    pool::Lent,
+    pool::{Lent, Whose},
     rows::{self, ApiKeyRow},
     shared::SqlStore,
     sql::Statements,
@@ -200,15 +200,26 @@ pub trait AccessStore {
 #[async_trait]
 impl AccessStore for SqlStore {
     async fn principal(&self, name: &str) -> Result<Option<Principal>> {
-        principal(&mut self.readers.lend().await?, &self.say, name).await
+        principal(
+            &mut self.readers.lend(Whose::Nobody).await?,
+            &self.say,
+            name,
+        )
+        .await
     }
 
     async fn principals(&self, after: &str, limit: i64) -> Result<Vec<Principal>> {
-        principals(&mut self.readers.lend().await?, &self.say, after, limit).await
+        principals(
+            &mut self.readers.lend(Whose::Nobody).await?,
+            &self.say,
+            after,
+            limit,
+        )
+        .await
     }
 
     async fn api_keys(&self, principal: &str, after: &str, limit: i64) -> Result<Vec<ApiKey>> {
-        let mut lent = self.readers.lend().await?;
+        let mut lent = self.readers.lend(Whose::Nobody).await?;
         api_keys(&mut lent, &self.say, principal, after, limit).await
     }
 }

@@ -13,6 +13,7 @@
 //! acknowledged write that costs nothing: its BEGIN is what an idle connection is tried by.
 
 mod lent;
+mod whose;
 
 use std::{
     str::FromStr,
@@ -20,13 +21,19 @@ use std::{
     time::Duration,
 };
 
-use sqlx::{AnyConnection, ConnectOptions, Executor, any::AnyConnectOptions};
+use sqlx::{
+    AnyConnection, AssertSqlSafe, ConnectOptions, Executor, SqlSafeStr, SqlStr,
+    any::AnyConnectOptions,
+};
 use tokio::{
     sync::Semaphore,
     time::{Instant, sleep, timeout_at},
 };
 
-pub(super) use self::lent::{Lent, silent};
+pub(super) use self::{
+    lent::{Lent, silent},
+    whose::Whose,
+};
 
 type Asked<T> = Result<T, sqlx::Error>;
 
@@ -50,11 +57,15 @@ const IDLE: Duration = Duration::from_mins(10);
 pub(super) struct Habits {
     /// The most of them at once.
     pub(super) most: usize,
-    /// What each is told first; nothing where its settings are told with each BEGIN.
+    /// What each is told first.
     pub(super) greeting: Option<&'static str>,
-    /// What makes a transaction of what would be a lone statement, where a statement is sent in two
-    /// steps that might reach two servers.
-    pub(super) around: Option<&'static str>,
+    /// What begins the transaction that a statement which stands alone runs in, where it needs one:
+    /// who asks, and about whose rows, is said of a transaction.
+    pub(super) lone: Option<&'static str>,
+    /// Whether each transaction says whose rows it is about.
+    pub(super) says_whose: bool,
+    /// Whether a server keeps what was prepared, and that is found there again.
+    pub(super) prepares: bool,
     /// How long a statement may be silent.
     pub(super) answer: Duration,
     /// Whether the other end may vanish: a file's never does, but keeps one waiting for its lock.
@@ -91,8 +102,9 @@ impl Pool {
     }
 
     /// Lends a connection for statements that stand alone.
-    pub(super) async fn lend(&self) -> Asked<Lent> {
-        self.lend_with(self.0.habits.around).await
+    pub(super) async fn lend(&self, whose: Whose<'_>) -> Asked<Lent> {
+        let begin = self.0.habits.lone.map(|begin| self.said(begin, whose));
+        self.lend_with(begin).await
     }
 
     /// Lends a connection for what begins and ends a transaction by itself.
@@ -101,12 +113,20 @@ impl Pool {
     }
 
     /// Lends a connection in a transaction that this begins.
-    pub(super) async fn begin(&self, statement: &'static str) -> Asked<Lent> {
-        self.lend_with(Some(statement)).await
+    pub(super) async fn begin(&self, begin: &'static str, whose: Whose<'_>) -> Asked<Lent> {
+        self.lend_with(Some(self.said(begin, whose))).await
+    }
+
+    fn said(&self, begin: &'static str, whose: Whose<'_>) -> SqlStr {
+        if self.0.habits.says_whose {
+            AssertSqlSafe(whose.said_by(begin)).into_sql_str()
+        } else {
+            SqlStr::from_static(begin)
+        }
     }
 
     /// Lends the first connection that shows that it lives: the one used last, else a new one.
-    async fn lend_with(&self, begin: Option<&'static str>) -> Asked<Lent> {
+    async fn lend_with(&self, begin: Option<SqlStr>) -> Asked<Lent> {
         let until = Instant::now() + ACQUIRE;
         let place = Arc::clone(&self.0.places).acquire_owned();
         let mut place = match timeout_at(until, place).await {
@@ -123,8 +143,8 @@ impl Pool {
                 until
             };
             let shown = async {
-                match begin {
-                    Some(statement) => lent.begin(statement).await,
+                match &begin {
+                    Some(begin) => lent.begin(begin.clone()).await,
                     None if since.elapsed() > TRUSTED => lent.ping().await,
                     None => Ok(()),
                 }
@@ -140,8 +160,8 @@ impl Pool {
         }
         let conn = self.connect(until).await?;
         let mut lent = Lent::new(self.clone(), place, conn, Instant::now());
-        if let Some(statement) = begin {
-            let answer = timeout_at(until, lent.begin(statement)).await;
+        if let Some(begin) = begin {
+            let answer = timeout_at(until, lent.begin(begin)).await;
             answer.map_err(|_| silent())??;
         }
         Ok(lent)
@@ -175,7 +195,7 @@ impl Pool {
 
     /// Whether a statement that was prepared finds its server again.
     fn keeps_statements(&self) -> bool {
-        self.0.habits.around.is_none()
+        self.0.habits.prepares
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Idle>> {

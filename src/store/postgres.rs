@@ -1,8 +1,9 @@
 //! Postgres: pools for reading and writing, and one connection that listens for the bell.
 //!
 //! Whoever we are when we connect, we write as `bancheck_app` and read as `bancheck_reader`, which own
-//! nothing: neither can change the schema, nor what has happened (`ban_events`). Only the schema is
-//! brought up to date as who connects.
+//! nothing: neither can change the schema, nor what has happened (`ban_events`), and row security shows
+//! them the rows that their transaction says it is about. Only the schema is brought up to date as who
+//! connects.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +13,7 @@ use tokio::time::timeout;
 
 use super::{
     Apart, FeedLink, Result, StoreError, Tail,
-    pool::{Habits, Pool, silent},
+    pool::{Habits, Pool, Whose, silent},
     schema::{APPLIED, Schema},
     shared::{Engine, SqlStore},
     sql::{self, Statements},
@@ -44,9 +45,13 @@ const MIGRATING: Duration = Duration::from_mins(10);
 /// One database's migrations at a time.
 const MIGRATION_LOCK: i64 = 7_166_011_403_264_135_526;
 
-/// Who reads, for statements that stand alone; a transaction says it for itself.
-const AS_READER: &str = "SET ROLE bancheck_reader";
-const BEGIN_AS_READER: &str = "BEGIN READ ONLY; SET LOCAL ROLE bancheck_reader";
+/// Begins what a statement that stands alone runs in.
+const BEGIN_AS_LOGIN: &str = "BEGIN READ ONLY";
+const BEGIN_AS_READER: &str = "BEGIN READ ONLY; \
+    SET LOCAL idle_in_transaction_session_timeout = '10s'; SET LOCAL ROLE bancheck_reader";
+/// Who follows the feed, of all tenants, on a connection that does nothing else and is no pooler's:
+/// there a transaction around each tail would cost more than the tail.
+const AS_FOLLOWER: &str = "SET ROLE bancheck_reader; SET bancheck.tenant = '*'";
 
 struct Postgres {
     /// Where is read, and listened.
@@ -59,29 +64,28 @@ struct Postgres {
 
 pub(super) fn open(url: &str, bell: bool, apart: &Apart) -> Result<SqlStore> {
     sqlx::any::install_default_drivers();
-    let pool = |url: &str, most, answer, lone: [&'static str; 2]| {
-        // Asked for by whoever puts a pooler between that gives each transaction another server. It
-        // forgets the settings of a session: they are part of each BEGIN.
-        let unprepared = url.contains(NO_STATEMENTS);
-        let [greeting, around] = lone;
+    let pool = |url: &str, most, answer, lone| {
         Pool::new(
             url,
             Habits {
                 most,
-                greeting: (!unprepared && !greeting.is_empty()).then_some(greeting),
-                around: unprepared.then_some(around),
+                greeting: None,
+                lone: Some(lone),
+                says_whose: true,
+                // Asked for by whoever puts a pooler between that gives each transaction another
+                // server.
+                prepares: !url.contains(NO_STATEMENTS),
                 answer,
                 remote: true,
             },
         )
     };
-    let as_login = ["", "BEGIN READ ONLY"];
     let migrate_url = apart.migrate_url.as_deref().unwrap_or(url);
     let reader_url = apart.reader_url.as_deref().unwrap_or(url);
-    let migrators = pool(migrate_url, 1, READING, as_login)?;
+    let migrators = pool(migrate_url, 1, READING, BEGIN_AS_LOGIN)?;
     // Nothing is written but in a transaction.
-    let writers = pool(url, WRITERS, WRITING, as_login)?;
-    let readers = pool(reader_url, READERS, READING, [AS_READER, BEGIN_AS_READER])?;
+    let writers = pool(url, WRITERS, WRITING, BEGIN_AS_LOGIN)?;
+    let readers = pool(reader_url, READERS, READING, BEGIN_AS_READER)?;
     let engine = Postgres {
         url: reader_url.to_owned(),
         bell,
@@ -100,7 +104,7 @@ pub(super) fn open(url: &str, bell: bool, apart: &Apart) -> Result<SqlStore> {
 impl Postgres {
     /// Whether the schema is what this program works with, which needs no lock and no right to change it.
     async fn is_migrated(&self) -> Result<bool> {
-        let mut lent = self.migrators.lend().await?;
+        let mut lent = self.migrators.lend(Whose::Nobody).await?;
         let applied = sqlx::query(APPLIED).fetch_all(&mut lent).await;
         // So that it is closed: nobody else asks anything of this pool.
         lent.itself()?;
@@ -142,7 +146,7 @@ impl Postgres {
             (&self.writers, sql::POSTGRES.begin_write, "bancheck_app"),
             (&self.readers, sql::POSTGRES.begin_read, "bancheck_reader"),
         ] {
-            let begun = pool.begin(begin).await;
+            let begun = pool.begin(begin, Whose::Nobody).await;
             let mut tx = begun.map_err(|error| match error.as_database_error() {
                 Some(cause) if cause.code().is_some_and(|code| code == "42501") => {
                     StoreError::NotOurRole(role)
@@ -188,7 +192,7 @@ impl Engine for Postgres {
             let mut listener = PgListener::connect(&self.url).await?;
             // It would reconnect by itself and lose what was said meanwhile.
             listener.eager_reconnect(false);
-            listener.execute(AS_READER).await?;
+            listener.execute(AS_FOLLOWER).await?;
             listener.listen(BELL).await?;
             Ok::<_, sqlx::Error>(listener)
         });
@@ -218,12 +222,12 @@ impl Engine for Postgres {
         // The name of a file of its log begins with the timeline; the identifier may be kept from us.
         let timeline: String =
             sqlx::query("SELECT left(pg_walfile_name(pg_current_wal_lsn()), 8) AS timeline")
-                .fetch_one(&mut self.readers.lend().await?)
+                .fetch_one(&mut self.readers.lend(Whose::Nobody).await?)
                 .await?
                 .try_get("timeline")?;
         let identifier =
             sqlx::query("SELECT CAST(system_identifier AS text) AS id FROM pg_control_system()")
-                .fetch_one(&mut self.readers.lend().await?)
+                .fetch_one(&mut self.readers.lend(Whose::Nobody).await?)
                 .await;
         let identifier: String = match identifier {
             Ok(row) => row.try_get("id")?,

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use sqlx::{Row, any::AnyRow};
 
-use super::{Result, StoreError, rows, shared::SqlStore};
+use super::{Result, StoreError, pool::Whose, rows, shared::SqlStore};
 use crate::domain::{
     clock::Timestamp,
     erasure::{Erasure, Keep, NotedErasure},
@@ -37,7 +37,7 @@ impl PrivacyStore for SqlStore {
             .bind(tenant.as_str().to_owned())
             .bind(after.to_vec())
             .bind(limit)
-            .fetch_all(&mut self.readers.lend().await?)
+            .fetch_all(&mut self.readers.lend(Whose::Tenant(tenant)).await?)
             .await?;
         found.iter().map(|row| noted(tenant, row)).collect()
     }

@@ -8,7 +8,12 @@ use sqlx::{
     query::Query,
 };
 
-use super::{Result, StoreError, pool::Pool, rows, sql::Statements};
+use super::{
+    Result, StoreError,
+    pool::{Pool, Whose},
+    rows,
+    sql::Statements,
+};
 use crate::domain::{
     ids::TenantId,
     queue::{AtQueue, BanRights, QueuePolicy},
@@ -51,7 +56,7 @@ pub(super) async fn policies(
         .bind(tenant.as_str().to_owned())
         .bind(after.to_owned())
         .bind(limit)
-        .fetch_all(&mut readers.lend().await?)
+        .fetch_all(&mut readers.lend(Whose::Tenant(tenant)).await?)
         .await?;
     found
         .iter()
@@ -70,7 +75,7 @@ pub(super) async fn rights(
         .bind(tenant.as_str().to_owned())
         .bind(after.to_owned())
         .bind(limit)
-        .fetch_all(&mut readers.lend().await?)
+        .fetch_all(&mut readers.lend(Whose::Tenant(tenant)).await?)
         .await?;
     found.iter().map(rows::ban_rights).collect()
 }

@@ -21,7 +21,7 @@ pub(super) use self::{
 };
 use super::{
     Event, Result, StoreError,
-    pool::{Lent, Pool},
+    pool::{Lent, Pool, Whose},
     rows::{self, BanRow, ban_record, number},
     sql::Statements,
 };
@@ -242,7 +242,7 @@ pub(super) async fn bans(
     tenant: &TenantId,
     filter: &BanFilter,
 ) -> Result<BanPage> {
-    let mut lent = readers.lend().await?;
+    let mut lent = readers.lend(Whose::Tenant(tenant)).await?;
     let total = if filter.count {
         let count = filter.bind(sqlx::query(say.count_bans.clone()), tenant)?;
         Some(count.fetch_one(&mut lent).await?.try_get("total")?)
@@ -288,7 +288,7 @@ pub(super) async fn bans_of(
     let found = sqlx::query(say.bans_of.clone())
         .bind(tenant.as_str().to_owned())
         .bind(rows::to_json(&ids)?)
-        .fetch_all(&mut readers.lend().await?)
+        .fetch_all(&mut readers.lend(Whose::Tenant(tenant)).await?)
         .await?;
     let mut found = found
         .iter()
@@ -327,7 +327,7 @@ pub(super) async fn events(
     tenant: &TenantId,
     filter: &EventFilter,
 ) -> Result<Vec<Event>> {
-    let mut lent = readers.lend().await?;
+    let mut lent = readers.lend(Whose::Tenant(tenant)).await?;
     let found = sqlx::query(say.events.clone())
         .bind(tenant.as_str().to_owned())
         .bind(i64::from(filter.ban.is_some()))
@@ -353,7 +353,7 @@ pub(super) async fn events_of(
     let found = sqlx::query(say.events_of.clone())
         .bind(tenant.as_str().to_owned())
         .bind(rows::to_json(&marks)?)
-        .fetch_all(&mut readers.lend().await?)
+        .fetch_all(&mut readers.lend(Whose::Tenant(tenant)).await?)
         .await?;
     found
         .iter()

@@ -8,9 +8,8 @@ use sqlx::{Row, any::AnyRow};
 
 use super::{
     Aged, Answer, BanFilter, BanPage, BanSink, Begun, Concerning, Directory, Event, EventFilter,
-    FeedLink, Intent, LoadSink, LoadedTenant, REMEMBERED, Result, Store, StoreError, Tail, access,
-    export,
-    pool::{Lent, Pool},
+    FeedLink, Intent, LoadSink, REMEMBERED, Result, Store, StoreError, Tail, access, export,
+    pool::{Lent, Pool, Whose},
     queues, read,
     rows::{self, BanRow, ListRow, SettingsRow, number},
     sql::{Dialect, Statements},
@@ -83,47 +82,23 @@ impl SqlStore {
         }
     }
 
+    /// A transaction that writes.
+    pub(super) async fn writing(&self, whose: Whose<'_>) -> Result<Lent> {
+        Ok(self.writers.begin(self.dialect.begin_write, whose).await?)
+    }
+
+    /// A transaction that reads one snapshot.
+    async fn reading(&self, whose: Whose<'_>) -> Result<Lent> {
+        Ok(self.readers.begin(self.dialect.begin_read, whose).await?)
+    }
+
     /// The newest row, of a server that has all that was acknowledged (S-1).
-    async fn primary_head(&self, tx: &mut Lent) -> Result<(Anchor, Timestamp)> {
+    pub(super) async fn primary_head(&self, tx: &mut Lent) -> Result<(Anchor, Timestamp)> {
         let row = sqlx::query(self.say.head.clone()).fetch_one(tx).await?;
         if number::<i32>(&row, "in_recovery")? != 0 {
             return Err(StoreError::Following);
         }
         Ok((head(&row)?, Timestamp::from_micros(row.try_get("clock")?)))
-    }
-
-    /// All of a tenant but its bans.
-    async fn loaded_tenant(
-        &self,
-        tenant: &TenantId,
-        tx: &mut Lent,
-    ) -> Result<Option<LoadedTenant>> {
-        let name = tenant.as_str().to_owned();
-        let (head, _) = self.primary_head(tx).await?;
-        let found = sqlx::query(self.say.settings.clone())
-            .bind(name.clone())
-            .fetch_optional(&mut *tx)
-            .await?;
-        let Some(row) = found else { return Ok(None) };
-        let lists = sqlx::query(self.say.list_records.clone())
-            .bind(name.clone())
-            .fetch_all(&mut *tx)
-            .await?;
-        let queues = sqlx::query(self.say.queue_records.clone())
-            .bind(name.clone())
-            .fetch_all(&mut *tx)
-            .await?;
-        let exceptions = read::exception_news(tx, &self.say, &name).await?;
-        Ok(Some(LoadedTenant {
-            head,
-            tenant: rows::tenant_record(&row)?,
-            lists: lists.iter().map(rows::list_record).collect::<Result<_>>()?,
-            queues: queues
-                .iter()
-                .map(rows::queue_record)
-                .collect::<Result<_>>()?,
-            exceptions,
-        }))
     }
 
     /// Some of a tenant's bans, as a JSON column, and the last one's id; `None` = there are no more.
@@ -180,7 +155,7 @@ impl Store for SqlStore {
     }
 
     async fn check_key(&self, fingerprint: &str) -> Result<()> {
-        let mut tx = self.writers.begin(self.dialect.begin_write).await?;
+        let mut tx = self.writing(Whose::Nobody).await?;
         sqlx::query(self.say.set_meta_once.clone())
             .bind("key-check")
             .bind(fingerprint.to_owned())
@@ -200,7 +175,7 @@ impl Store for SqlStore {
     }
 
     async fn begin_tenant(&self, intent: &Intent, settings: &TenantSettings) -> Result<Begun> {
-        let mut tx = self.writers.begin(self.dialect.begin_write).await?;
+        let mut tx = self.writing(Whose::Tenant(&intent.tenant)).await?;
         if let Some(begun) = self.replayed(intent, &mut tx).await? {
             return Ok(begun);
         }
@@ -232,7 +207,7 @@ impl Store for SqlStore {
     }
 
     async fn begin(&self, intent: &Intent) -> Result<Begun> {
-        let mut tx = self.writers.begin(self.dialect.begin_write).await?;
+        let mut tx = self.writing(Whose::Tenant(&intent.tenant)).await?;
         if intent.tenant.is_deployment() {
             return self.begin_access(tx, intent).await;
         }
@@ -257,7 +232,7 @@ impl Store for SqlStore {
     }
 
     async fn outcome(&self, intent: &Intent) -> Result<Option<Answer>> {
-        let mut tx = self.writers.begin(self.dialect.begin_write).await?;
+        let mut tx = self.writing(Whose::Tenant(&intent.tenant)).await?;
         let found = sqlx::query(self.say.outcome.clone())
             .bind(intent.tenant.as_str().to_owned())
             .bind(intent.rpc)
@@ -277,7 +252,7 @@ impl Store for SqlStore {
     }
 
     async fn directory(&self) -> Result<Directory> {
-        let mut tx = self.readers.begin(self.dialect.begin_read).await?;
+        let mut tx = self.reading(Whose::Everybody).await?;
         let (newest, clock) = self.primary_head(&mut tx).await?;
         let before = newest.revision.0.saturating_sub(REMEMBERED as u64);
         let marks = sqlx::query(self.say.marks.clone())
@@ -315,7 +290,7 @@ impl Store for SqlStore {
 
     async fn load(&self, tenant: &TenantId, sink: &mut dyn LoadSink) -> Result<bool> {
         let name = tenant.as_str().to_owned();
-        let tx = self.readers.begin(self.dialect.begin_read).await?;
+        let tx = self.reading(Whose::Tenant(tenant)).await?;
         let mut tx = tx.patiently(SEARCH);
         let Some(loaded) = self.loaded_tenant(tenant, &mut tx).await? else {
             return Ok(false);
@@ -350,7 +325,7 @@ impl Store for SqlStore {
 
     async fn raise_epoch(&self, seen: Epoch, to: Epoch) -> Result<Epoch> {
         let server = self.engine.server().await?;
-        let mut tx = self.writers.begin(self.dialect.begin_write).await?;
+        let mut tx = self.writing(Whose::Nobody).await?;
         let kept: String = sqlx::query(self.say.lock_epoch.clone())
             .fetch_one(&mut tx)
             .await?
@@ -383,7 +358,7 @@ impl Store for SqlStore {
 
     async fn unbroken(&self) -> Result<bool> {
         if let Some(server) = self.engine.server().await? {
-            let mut tx = self.writers.begin(self.dialect.begin_write).await?;
+            let mut tx = self.writing(Whose::Nobody).await?;
             sqlx::query(self.say.set_meta_once.clone())
                 .bind(SERVER)
                 .bind(server.clone())
@@ -402,7 +377,7 @@ impl Store for SqlStore {
         };
         let row = sqlx::query(self.say.at.clone())
             .bind(row_number(left.revision)?)
-            .fetch_one(&mut self.readers.lend().await?)
+            .fetch_one(&mut self.readers.lend(Whose::Everybody).await?)
             .await?;
         let nonce: Option<i64> = row.try_get("nonce")?;
         let pruned = left.revision < Revision(number(&row, "lowest")?);
@@ -415,7 +390,7 @@ impl Store for SqlStore {
 
     async fn sizes(&self) -> Result<Vec<(TenantId, u64)>> {
         let found = sqlx::query(self.say.sizes.clone())
-            .fetch_all(&mut self.readers.lend().await?.patiently(SEARCH))
+            .fetch_all(&mut self.readers.lend(Whose::Everybody).await?.patiently(SEARCH))
             .await?;
         found
             .iter()
@@ -438,7 +413,7 @@ impl Store for SqlStore {
     async fn settings(&self, tenant: &TenantId) -> Result<Option<TenantSettings>> {
         let found = sqlx::query(self.say.settings.clone())
             .bind(tenant.as_str().to_owned())
-            .fetch_optional(&mut self.readers.lend().await?)
+            .fetch_optional(&mut self.readers.lend(Whose::Tenant(tenant)).await?)
             .await?;
         found
             .map(|row| SettingsRow::read(&row)?.into_settings())
@@ -449,7 +424,7 @@ impl Store for SqlStore {
         let found = sqlx::query(self.say.tenants.clone())
             .bind(after.to_owned())
             .bind(limit)
-            .fetch_all(&mut self.readers.lend().await?)
+            .fetch_all(&mut self.readers.lend(Whose::Everybody).await?)
             .await?;
         found
             .iter()
@@ -467,7 +442,7 @@ impl Store for SqlStore {
         let found = sqlx::query(self.say.list.clone())
             .bind(tenant.as_str().to_owned())
             .bind(list_id.as_str().to_owned())
-            .fetch_optional(&mut self.readers.lend().await?)
+            .fetch_optional(&mut self.readers.lend(Whose::Tenant(tenant)).await?)
             .await?;
         found
             .map(|row| ListRow::read(&row)?.into_list())
@@ -479,7 +454,7 @@ impl Store for SqlStore {
             .bind(tenant.as_str().to_owned())
             .bind(after.to_owned())
             .bind(limit)
-            .fetch_all(&mut self.readers.lend().await?)
+            .fetch_all(&mut self.readers.lend(Whose::Tenant(tenant)).await?)
             .await?;
         found
             .iter()
@@ -494,7 +469,7 @@ impl Store for SqlStore {
         rights_profile: &str,
     ) -> Result<Vec<AtQueue>> {
         let found = queues::ask(&self.say, tenant, queues, rights_profile)?
-            .fetch_all(&mut self.readers.lend().await?)
+            .fetch_all(&mut self.readers.lend(Whose::Tenant(tenant)).await?)
             .await?;
         queues::in_order(&found, queues)
     }
@@ -521,7 +496,7 @@ impl Store for SqlStore {
         let found = sqlx::query(self.say.ban.clone())
             .bind(tenant.as_str().to_owned())
             .bind(ban.bytes().to_vec())
-            .fetch_optional(&mut self.readers.lend().await?)
+            .fetch_optional(&mut self.readers.lend(Whose::Tenant(tenant)).await?)
             .await?;
         found
             .map(|row| BanRow::read(&row)?.into_ban(tenant))
@@ -532,7 +507,7 @@ impl Store for SqlStore {
         let found = sqlx::query(self.say.alike.clone())
             .bind(tenant.as_str().to_owned())
             .bind(rows::to_json(&[hex(&likeness)])?)
-            .fetch_optional(&mut self.readers.lend().await?)
+            .fetch_optional(&mut self.readers.lend(Whose::Tenant(tenant)).await?)
             .await?;
         found
             .map(|row| rows::ban_id(row.try_get::<&[u8], _>("ban_id")?))
@@ -545,7 +520,7 @@ impl Store for SqlStore {
         keys: &[Key],
         limit: i64,
     ) -> Result<Option<Concerning>> {
-        let mut tx = self.readers.begin(self.dialect.begin_read).await?;
+        let mut tx = self.reading(Whose::Tenant(tenant)).await?;
         let Some(loaded) = self.loaded_tenant(tenant, &mut tx).await? else {
             return Ok(None);
         };
@@ -571,7 +546,11 @@ impl Store for SqlStore {
         after: Option<BanId>,
         limit: i64,
     ) -> Result<Vec<BanId>> {
-        let mut lent = self.readers.lend().await?.patiently(SEARCH);
+        let mut lent = self
+            .readers
+            .lend(Whose::Tenant(tenant))
+            .await?
+            .patiently(SEARCH);
         read::ban_ids(&mut lent, &self.say, tenant, filter, after, limit).await
     }
 
@@ -581,7 +560,7 @@ impl Store for SqlStore {
         filter: &BanFilter,
         sink: &mut dyn BanSink,
     ) -> Result<bool> {
-        let tx = self.readers.begin(self.dialect.begin_read).await?;
+        let tx = self.reading(Whose::Tenant(tenant)).await?;
         let mut tx = tx.patiently(SEARCH);
         let (head, _) = self.primary_head(&mut tx).await?;
         export::all(tx, &self.say, tenant, filter, head, sink).await

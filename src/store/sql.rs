@@ -47,26 +47,26 @@ statements! {
             reason, reason_code, enforcement, origin, start_at, expire_at, ended, created_at,
             updated_at, created_by, deactivated_by, deactivate_reason, source_interaction,
             source_queue, parent, import_id, likeness, version)
-        SELECT $1, unhex(r.ban_id), r.list_id, r.generation, r.channels, r.match_kind, r.reason,
+        SELECT $1, r.ban_id, r.list_id, r.generation, r.channels, r.match_kind, r.reason,
             r.reason_code, r.enforcement, r.origin, r.start_at, r.expire_at, r.ended, r.created_at,
             r.updated_at, r.created_by, '', '', r.source_interaction, r.source_queue,
-            unhex(r.parent), r.import_id, unhex(r.likeness), r.version
+            r.parent, r.import_id, r.likeness, r.version
         FROM {bans:$2} WHERE true
         ON CONFLICT (tenant, likeness, generation) WHERE ended = 0 DO NOTHING
         RETURNING ban_id";
     add_targets = "INSERT INTO ban_targets
             (tenant, ban_id, position, kind, input, canonical, issuer, canonicaliser_version)
-        SELECT $1, unhex(r.ban_id), r.position, r.kind, r.input, r.canonical, r.issuer, r.version
+        SELECT $1, r.ban_id, r.position, r.kind, r.input, r.canonical, r.issuer, r.version
         FROM {targets:$2}";
     add_keys = "INSERT INTO ban_keys (tenant, ban_id, ordinal, position, space, width, match_key,
             kind, matches, key_text, place, canonicaliser_version)
-        SELECT $1, unhex(r.ban_id), r.ordinal, r.position, r.space, r.width, unhex(r.match_key),
+        SELECT $1, r.ban_id, r.ordinal, r.position, r.space, r.width, r.match_key,
             r.kind, r.matches, r.key_text, r.place, r.version
         FROM {keys:$2}";
     /// Marks ended what is alike and over, but for one.
     retire = "UPDATE bans SET ended = 1
         WHERE tenant = $1 AND ended = 0 AND expire_at <= $3 AND ban_id <> $4
-            AND likeness IN (SELECT unhex(r.value) FROM {texts:$2})
+            AND likeness IN ({hexes:$2})
         RETURNING ban_id, start_at, expire_at, started";
     /// When time does something next: begins a ban that was scheduled, ends one, ends an exception;
     /// and whether bans of dropped lists, or anything of deleted tenants, is left.
@@ -159,15 +159,15 @@ statements! {
             AND coalesce(deactivated_at, expire_at) < $2
         ORDER BY coalesce(deactivated_at, expire_at) LIMIT $3";
     purge_keys = "DELETE FROM ban_keys WHERE tenant = $1
-        AND ban_id IN (SELECT unhex(r.value) FROM {texts:$2})";
+        AND ban_id IN ({hexes:$2})";
     purge_targets = "DELETE FROM ban_targets WHERE tenant = $1
-        AND ban_id IN (SELECT unhex(r.value) FROM {texts:$2})";
+        AND ban_id IN ({hexes:$2})";
     purge_matches = "DELETE FROM ban_matches WHERE tenant = $1
-        AND ban_id IN (SELECT unhex(r.value) FROM {texts:$2})";
+        AND ban_id IN ({hexes:$2})";
     purge_events = "DELETE FROM ban_events WHERE tenant = $1
-        AND ban_id IN (SELECT unhex(r.value) FROM {texts:$2})";
+        AND ban_id IN ({hexes:$2})";
     purge_bans = "DELETE FROM bans WHERE tenant = $1
-        AND ban_id IN (SELECT unhex(r.value) FROM {texts:$2})";
+        AND ban_id IN ({hexes:$2})";
     purge_other_events = "DELETE FROM ban_events WHERE tenant = $1 AND event_id IN
         (SELECT event_id FROM ban_events WHERE tenant = $1 LIMIT $2)";
     /// But for what a second try of the deletion is answered by.
@@ -175,7 +175,7 @@ statements! {
         AND (rpc, request_id) IN (SELECT rpc, request_id FROM requests
             WHERE tenant = $1 AND rpc <> 'DeleteTenant' LIMIT $2)";
     alike = "SELECT ban_id, likeness, generation FROM bans WHERE tenant = $1 AND ended = 0
-            AND likeness IN (SELECT unhex(r.value) FROM {texts:$2})";
+            AND likeness IN ({hexes:$2})";
     set_ban = "UPDATE bans SET channels = $3, reason = $4, reason_code = $5, enforcement = $6,
             started = CASE WHEN start_at IS NOT DISTINCT FROM $7 THEN started ELSE 0 END,
             start_at = $7, expire_at = $8, ended = $9, updated_at = $10, deactivated_at = $11,
@@ -191,11 +191,11 @@ statements! {
             start_at = r.start_at, expire_at = r.expire_at, updated_at = $3,
             version = bans.version + 1
         FROM {renewals:$2}
-        WHERE bans.tenant = coalesce($1, r.ban_id) AND bans.ban_id = unhex(r.ban_id)";
+        WHERE bans.tenant = coalesce($1, r.reason) AND bans.ban_id = r.ban_id";
     lift_bans = "UPDATE bans SET ended = 1, updated_at = $3, deactivated_at = $3,
             deactivated_by = $4, deactivate_reason = $5, version = version + 1
         WHERE tenant = $1 AND ended = 0 AND (expire_at IS NULL OR expire_at > $3)
-            AND ban_id IN (SELECT unhex(r.value) FROM {texts:$2})
+            AND ban_id IN ({hexes:$2})
         RETURNING ban_id";
     children = "SELECT ban_id FROM bans WHERE tenant = $1 AND parent = $2 AND ended = 0
         ORDER BY ban_id";
@@ -228,23 +228,23 @@ statements! {
         FROM exceptions x WHERE x.tenant = $1 AND x.exception_id > $2
         ORDER BY x.exception_id LIMIT $3";
     bans_named = "SELECT {whole_ban} FROM bans b
-        WHERE b.tenant = $1 AND b.ban_id IN (SELECT unhex(r.value) FROM {texts:$2})";
+        WHERE b.tenant = $1 AND b.ban_id IN ({hexes:$2})";
     drop_keys = "DELETE FROM ban_keys
-        WHERE tenant = $1 AND ban_id IN (SELECT unhex(r.value) FROM {texts:$2})";
+        WHERE tenant = $1 AND ban_id IN ({hexes:$2})";
     set_targets = "UPDATE ban_targets
         SET canonical = r.canonical, canonicaliser_version = r.version FROM {targets:$2}
-        WHERE ban_targets.tenant = $1 AND ban_targets.ban_id = unhex(r.ban_id)
+        WHERE ban_targets.tenant = $1 AND ban_targets.ban_id = r.ban_id
             AND ban_targets.position = r.position";
     /// Where another ban is like that already, both stand and this one keeps its old likeness.
-    set_likeness = "UPDATE bans SET likeness = unhex(r.likeness) FROM {likenesses:$2}
-        WHERE bans.tenant = $1 AND bans.ban_id = unhex(r.ban_id)
+    set_likeness = "UPDATE bans SET likeness = r.likeness FROM {likenesses:$2}
+        WHERE bans.tenant = $1 AND bans.ban_id = r.ban_id
             AND NOT EXISTS (SELECT 1 FROM bans o WHERE o.tenant = $1 AND o.ended = 0
-                AND o.likeness = unhex(r.likeness) AND o.generation = bans.generation
+                AND o.likeness = r.likeness AND o.generation = bans.generation
                 AND o.ban_id <> bans.ban_id)";
     /// What a view needs of these bans, a row a key.
     records = "SELECT b.ban_id, {record}
         FROM bans b JOIN ban_keys k ON k.tenant = b.tenant AND k.ban_id = b.ban_id
-        WHERE b.tenant = $1 AND b.ban_id IN (SELECT unhex(r.value) FROM {texts:$2})
+        WHERE b.tenant = $1 AND b.ban_id IN ({hexes:$2})
         ORDER BY b.ban_id, k.ordinal";
     /// What a view needs of the bans after $2 that can still hold, of $3 bans at the most.
     load = "SELECT CAST({gather}({filed}) AS TEXT) AS page, max({hex:p.ban_id}) AS last
@@ -254,11 +254,11 @@ statements! {
                     ORDER BY ban_id LIMIT $3) b
                 JOIN ban_keys k ON k.tenant = b.tenant AND k.ban_id = b.ban_id) p";
     bans_of = "SELECT {whole_ban} FROM bans b
-        WHERE b.tenant = $1 AND b.ban_id IN (SELECT unhex(r.value) FROM {texts:$2}) AND {shown}";
+        WHERE b.tenant = $1 AND b.ban_id IN ({hexes:$2}) AND {shown}";
     /// What a view needs of the bans whose time is not over that are found by these keys.
     bans_by_keys = "SELECT b.ban_id, {record}
         FROM ban_keys k JOIN bans b ON b.tenant = k.tenant AND b.ban_id = k.ban_id
-        WHERE k.tenant = $1 AND k.match_key IN (SELECT unhex(r.value) FROM {texts:$2})
+        WHERE k.tenant = $1 AND k.match_key IN ({hexes:$2})
             AND b.ended = 0 AND (b.expire_at IS NULL OR b.expire_at > $3) AND {shown}
             AND NOT EXISTS (SELECT 1 FROM {dropped})
         ORDER BY b.ban_id, k.ordinal";
@@ -271,7 +271,7 @@ statements! {
     /// Those that have not ended first, then the newest.
     concerning = "SELECT {whole_ban} FROM bans b
         WHERE b.tenant = $1 AND b.ban_id IN (SELECT k.ban_id FROM ban_keys k
-            WHERE k.tenant = $1 AND k.match_key IN (SELECT unhex(r.value) FROM {texts:$2}))
+            WHERE k.tenant = $1 AND k.match_key IN ({hexes:$2}))
             AND {shown}
         ORDER BY b.ended, b.ban_id DESC LIMIT $3";
     count_bans = "SELECT count(*) AS total FROM bans b WHERE {filter}";
@@ -285,7 +285,7 @@ statements! {
     /// Adds to what has been counted, always in one order; of bans that are gone nothing is kept.
     count_matches = "INSERT INTO ban_matches (tenant, ban_id, matches, last_at)
         SELECT b.tenant, b.ban_id, r.matches, r.last_at FROM {matches:$1}
-        JOIN bans b ON b.tenant = r.tenant AND b.ban_id = unhex(r.ban_id)
+        JOIN bans b ON b.tenant = r.tenant AND b.ban_id = r.ban_id
         WHERE true ORDER BY b.tenant, b.ban_id
         ON CONFLICT (tenant, ban_id) DO UPDATE SET matches = ban_matches.matches + excluded.matches,
             last_at = CASE WHEN excluded.last_at > ban_matches.last_at
@@ -308,11 +308,11 @@ statements! {
     export_keys = "SELECT ban_id, position, key_text FROM ban_keys
         WHERE tenant = $1 AND ban_id >= $2 AND ban_id <= $3 ORDER BY ban_id, ordinal";
     events_of = "SELECT e.*, CAST(NULL AS bigint) AS rev FROM ban_events e WHERE e.tenant = $1
-            AND e.nonce IN (SELECT CAST(r.value AS bigint) FROM {texts:$2})
+            AND e.nonce IN ({numbers:$2})
         ORDER BY e.event_id";
     add_events = "INSERT INTO ban_events
             (tenant, event_id, ban_id, action, actor, at, comment, nonce)
-        SELECT $1, unhex(r.event_id), unhex(r.ban_id), r.action, r.actor, r.at, r.comment, $3
+        SELECT $1, r.event_id, r.ban_id, r.action, r.actor, r.at, r.comment, $3
         FROM {events:$2}";
     add_event = "INSERT INTO ban_events
             (tenant, event_id, ban_id, action, actor, at, comment, nonce)
@@ -388,7 +388,7 @@ statements! {
     /// How many bans of a list were ever on the same identity, of several the one most banned. Other
     /// names of a mail address (2 of kind 3) count where $4 says so.
     times_banned = "SELECT count(DISTINCT b.ban_id) AS times
-        FROM {forms:$3} JOIN ban_keys k ON k.tenant = $1 AND k.match_key = unhex(r.match_key)
+        FROM {forms:$3} JOIN ban_keys k ON k.tenant = $1 AND k.match_key = r.match_key
             AND k.space = r.space
         JOIN bans b ON b.tenant = k.tenant AND b.ban_id = k.ban_id AND b.list_id = $2
         WHERE $4 = 1 OR k.matches <> 2 OR k.kind <> 3
@@ -399,7 +399,7 @@ statements! {
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, $13, $14, '', '')";
     add_exception_keys = "INSERT INTO exception_keys (tenant, exception_id, ordinal, space, width,
             match_key, kind, matches, key_text, canonicaliser_version)
-        SELECT $1, unhex(r.ban_id), r.ordinal, r.space, r.width, unhex(r.match_key), r.kind,
+        SELECT $1, r.ban_id, r.ordinal, r.space, r.width, r.match_key, r.kind,
             r.matches, r.key_text, r.version
         FROM {keys:$2}";
     end_exception = "UPDATE exceptions SET ended = $3, deactivated_at = $4, deactivated_by = $5,
@@ -414,26 +414,26 @@ statements! {
     exception = "SELECT {whole_exception} FROM exceptions x
         WHERE x.tenant = $1 AND x.exception_id = $2";
     exceptions_named = "SELECT {whole_exception} FROM exceptions x
-        WHERE x.tenant = $1 AND x.exception_id IN (SELECT unhex(r.value) FROM {texts:$2})";
+        WHERE x.tenant = $1 AND x.exception_id IN ({hexes:$2})";
     drop_exception_keys = "DELETE FROM exception_keys
-        WHERE tenant = $1 AND exception_id IN (SELECT unhex(r.value) FROM {texts:$2})";
+        WHERE tenant = $1 AND exception_id IN ({hexes:$2})";
     /// The tenant is compared as in [`Statements::renew_bans`].
     set_exception_targets = "UPDATE exceptions
         SET canonical = r.canonical, canonicaliser_version = r.version FROM {targets:$2}
-        WHERE exceptions.tenant = coalesce($1, r.ban_id)
-            AND exceptions.exception_id = unhex(r.ban_id)";
+        WHERE exceptions.tenant = coalesce($1, r.input)
+            AND exceptions.exception_id = r.ban_id";
     exceptions_in_time = "SELECT {whole_exception} FROM exceptions x
         WHERE x.tenant = $1 AND x.ended = 0 AND (x.expire_at IS NULL OR x.expire_at > $2)
         ORDER BY x.exception_id";
     exceptions_by_keys = "SELECT {whole_exception} FROM exceptions x
         WHERE x.tenant = $1 AND x.ended = 0 AND (x.expire_at IS NULL OR x.expire_at > $2)
             AND x.exception_id IN (SELECT k.exception_id FROM exception_keys k WHERE k.tenant = $1
-                AND k.match_key IN (SELECT unhex(r.value) FROM {texts:$3}))
+                AND k.match_key IN ({hexes:$3}))
         ORDER BY x.exception_id";
     /// Those that have not ended first, then the newest.
     concerning_exceptions = "SELECT {whole_exception} FROM exceptions x
         WHERE x.tenant = $1 AND x.exception_id IN (SELECT k.exception_id FROM exception_keys k
-            WHERE k.tenant = $1 AND k.match_key IN (SELECT unhex(r.value) FROM {texts:$2}))
+            WHERE k.tenant = $1 AND k.match_key IN ({hexes:$2}))
         ORDER BY x.ended, x.exception_id DESC LIMIT $3";
     count_exceptions = "SELECT count(*) AS total FROM exceptions
         WHERE tenant = $1 AND ended = 0 AND (expire_at IS NULL OR expire_at > $2)";
@@ -444,7 +444,7 @@ statements! {
             AND x.exception_id > $4
         ORDER BY x.exception_id LIMIT $5";
     exception_records = "{exception_records}
-        WHERE x.tenant = $1 AND x.exception_id IN (SELECT unhex(r.value) FROM {texts:$2})
+        WHERE x.tenant = $1 AND x.exception_id IN ({hexes:$2})
         ORDER BY x.exception_id, k.ordinal";
     load_exceptions = "{exception_records}
         WHERE x.tenant = $1 AND x.ended = 0 ORDER BY x.exception_id, k.ordinal";
@@ -453,38 +453,38 @@ statements! {
         VALUES ($1, $2, $3, $4, $5) ON CONFLICT (tenant, name) DO NOTHING";
     put_back = "DELETE FROM lifted_protections WHERE tenant = $1 AND name = $2";
     targets_under = "SELECT DISTINCT k.ban_id, k.position FROM ban_keys k WHERE k.tenant = $1
-            AND k.match_key IN (SELECT unhex(r.value) FROM {texts:$2}) AND k.space = 1
+            AND k.match_key IN ({hexes:$2}) AND k.space = 1
         ORDER BY k.ban_id, k.position";
     exceptions_under = "SELECT DISTINCT k.exception_id FROM exception_keys k WHERE k.tenant = $1
-            AND k.match_key IN (SELECT unhex(r.value) FROM {texts:$2}) AND k.space = 1
+            AND k.match_key IN ({hexes:$2}) AND k.space = 1
         ORDER BY k.exception_id";
     blank_targets = "UPDATE ban_targets SET input = '', canonical = '', issuer = '' FROM {spots:$2}
-        WHERE ban_targets.tenant = $1 AND ban_targets.ban_id = unhex(r.ban_id)
+        WHERE ban_targets.tenant = $1 AND ban_targets.ban_id = r.ban_id
             AND ban_targets.position = r.position";
     blank_keys = "UPDATE ban_keys SET key_text = NULL, place = NULL FROM {spots:$2}
-        WHERE ban_keys.tenant = $1 AND ban_keys.ban_id = unhex(r.ban_id)
+        WHERE ban_keys.tenant = $1 AND ban_keys.ban_id = r.ban_id
             AND ban_keys.position = r.position";
     drop_target_keys = "DELETE FROM ban_keys WHERE tenant = $1 AND (ban_id, position) IN
-        (SELECT unhex(r.ban_id), r.position FROM {spots:$2})";
+        (SELECT r.ban_id, r.position FROM {spots:$2})";
     /// What people wrote of bans goes, and an end may come nearer.
     blank_bans = "UPDATE bans SET reason = '', deactivate_reason = '', source_interaction = '',
             updated_at = $3, version = version + 1, expire_at = CASE
                 WHEN CAST($4 AS bigint) IS NULL OR expire_at <= CAST($4 AS bigint) THEN expire_at
                 ELSE CAST($4 AS bigint) END
-        WHERE tenant = $1 AND ban_id IN (SELECT unhex(r.value) FROM {texts:$2})";
+        WHERE tenant = $1 AND ban_id IN ({hexes:$2})";
     blank_events = "UPDATE ban_events SET comment = '' WHERE tenant = $1 AND comment <> ''
-        AND ban_id IN (SELECT unhex(r.value) FROM {texts:$2})";
+        AND ban_id IN ({hexes:$2})";
     /// Of exceptions, which the history names in words.
     blank_exception_events = "UPDATE ban_events SET comment = '' WHERE tenant = $1
         AND ban_id IS NULL AND EXISTS
             (SELECT 1 AS one FROM {texts:$2} WHERE ban_events.comment LIKE r.value || ':%')";
     blank_exceptions = "UPDATE exceptions SET input = '', canonical = '', issuer = '', comment = '',
             deactivate_reason = ''
-        WHERE tenant = $1 AND exception_id IN (SELECT unhex(r.value) FROM {texts:$2})";
+        WHERE tenant = $1 AND exception_id IN ({hexes:$2})";
     blank_exception_keys = "UPDATE exception_keys SET key_text = NULL WHERE tenant = $1
-        AND exception_id IN (SELECT unhex(r.value) FROM {texts:$2})";
+        AND exception_id IN ({hexes:$2})";
     drop_exceptions = "DELETE FROM exceptions WHERE tenant = $1
-        AND exception_id IN (SELECT unhex(r.value) FROM {texts:$2})";
+        AND exception_id IN ({hexes:$2})";
     /// Answers that name one of these ids, in which the words stand still.
     forget_answers = "DELETE FROM requests WHERE tenant = $1 AND EXISTS
         (SELECT 1 AS one FROM {texts:$2} WHERE requests.answer LIKE '%' || r.value || '%')";
@@ -518,8 +518,7 @@ statements! {
     outcome = "UPDATE requests SET at = at WHERE tenant = $1 AND rpc = $2 AND request_id = $3
         RETURNING body, answer";
     tell = "INSERT INTO feed_intents (nonce, tenant, kind, payload) VALUES ($1, $2, $3, $4)";
-    head = "SELECT rev, nonce, {recovery} AS in_recovery, {clock} AS clock
-        FROM feed ORDER BY rev DESC LIMIT 1";
+    head = "SELECT f.rev, f.nonce, {recovery} AS in_recovery, {clock} AS clock FROM {newest} f";
     marks = "SELECT rev, nonce FROM feed WHERE rev > $1 ORDER BY rev";
     /// Floor, head, the server's state and the rows from $1 on, all of one instant.
     tail = "SELECT h.lowest, h.highest, {recovery} AS in_recovery, {agreed} AS agreed,

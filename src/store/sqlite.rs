@@ -63,14 +63,16 @@ pub(super) async fn open(folder: &Path) -> Result<SqlStore> {
     let habits = |most, greeting| Habits {
         most,
         greeting: Some(greeting),
-        around: None,
+        lone: None,
+        says_whose: false,
+        prepares: true,
         answer: ANSWER,
         remote: false,
     };
     let writer = Pool::new(&url, habits(1, WRITER))?;
     let readers = Pool::new(&url, habits(READERS, READER))?;
     // The writer goes first: only it may turn the file to WAL.
-    drop(writer.lend().await?);
+    drop(writer.lend_bare().await?);
     let sidecar = File::options()
         .create(true)
         .truncate(false)
@@ -95,7 +97,7 @@ pub(super) async fn open(folder: &Path) -> Result<SqlStore> {
 #[async_trait]
 impl Engine for Sqlite {
     async fn migrate(&self) -> Result<()> {
-        let mut lent = self.writer.lend().await?;
+        let mut lent = self.writer.lend_bare().await?;
         let there: i64 = sqlx::query(HAS_APPLIED)
             .fetch_one(&mut lent)
             .await?
@@ -126,7 +128,7 @@ impl Engine for Sqlite {
 
     async fn scrub(&self) -> Result<()> {
         // Deleted rows are overwritten in the file, and stand in its log until that is begun anew.
-        Ok(self.writer.lend().await?.batch(SCRUB).await?)
+        Ok(self.writer.lend_bare().await?.batch(SCRUB).await?)
     }
 
     async fn server(&self) -> Result<Option<String>> {

@@ -2,7 +2,12 @@
 
 use sqlx::{Row, any::AnyRow};
 
-use super::{Result, StoreError, Tail, payload, pool::Pool, rows::number, sql::Statements};
+use super::{
+    Result, StoreError, Tail, payload,
+    pool::{Pool, Whose},
+    rows::number,
+    sql::Statements,
+};
 use crate::domain::{
     clock::Timestamp,
     ids::TenantId,
@@ -62,7 +67,7 @@ pub(super) async fn tail_with(pool: &Pool, say: &Statements, from: Revision) -> 
         .bind(from)
         .bind(rows)
         .bind(bytes)
-        .fetch_all(&mut pool.lend().await?)
+        .fetch_all(&mut pool.lend(Whose::Everybody).await?)
         .await?;
     tail_of(&found)
 }

@@ -13,7 +13,7 @@ use sqlx::{Row, any::AnyRow};
 pub(super) use self::purge::purge_bans;
 use super::{
     Answer, Intent, Result,
-    pool::Lent,
+    pool::{Lent, Whose},
     rows::{self, MatchRow, SettingsRow, number},
     shared::SqlStore,
     work::SqlWork,
@@ -166,7 +166,7 @@ fn numbered(row: &AnyRow, column: &str) -> Result<(TenantId, u32)> {
 impl SqlStore {
     /// A transaction on a tenant that nobody asked for; `None` = there is no such tenant.
     async fn upkeep_of(&self, sweep: &Sweep) -> Result<Option<SqlWork>> {
-        let mut tx = self.writers.begin(self.dialect.begin_write).await?;
+        let mut tx = self.writing(Whose::Tenant(&sweep.tenant)).await?;
         let locked = sqlx::query(self.say.lock_tenant.clone())
             .bind(sweep.tenant.as_str().to_owned())
             .fetch_optional(&mut tx)
@@ -192,7 +192,10 @@ impl SqlStore {
 #[async_trait]
 impl Upkeep for SqlStore {
     async fn turn(&self) -> Result<Option<Turn>> {
-        let mut tx = self.readers.begin(self.dialect.begin_turn).await?;
+        let mut tx = self
+            .readers
+            .begin(self.dialect.begin_turn, Whose::Nobody)
+            .await?;
         let row = sqlx::query(self.say.turn.clone())
             .fetch_one(&mut tx)
             .await?;
@@ -201,7 +204,7 @@ impl Upkeep for SqlStore {
 
     async fn agenda(&self) -> Result<Agenda> {
         let row = sqlx::query(self.say.agenda.clone())
-            .fetch_one(&mut self.readers.lend().await?)
+            .fetch_one(&mut self.readers.lend(Whose::Everybody).await?)
             .await?;
         let mut due: Option<i64> = None;
         for what in ["begins", "ends", "spares_no_more"] {
@@ -219,7 +222,7 @@ impl Upkeep for SqlStore {
         let found = sqlx::query(self.say.due.clone())
             .bind(by.micros())
             .bind(limit)
-            .fetch_all(&mut self.readers.lend().await?.patiently(SEARCH))
+            .fetch_all(&mut self.readers.lend(Whose::Everybody).await?.patiently(SEARCH))
             .await?;
         found
             .iter()
@@ -237,7 +240,7 @@ impl Upkeep for SqlStore {
     async fn dropped(&self, limit: i64) -> Result<Vec<(TenantId, u32)>> {
         let found = sqlx::query(self.say.dropped.clone())
             .bind(limit)
-            .fetch_all(&mut self.readers.lend().await?)
+            .fetch_all(&mut self.readers.lend(Whose::Everybody).await?)
             .await?;
         found
             .iter()
@@ -255,7 +258,7 @@ impl Upkeep for SqlStore {
     async fn deleted_tenants(&self, limit: i64) -> Result<Vec<TenantId>> {
         let found = sqlx::query(self.say.deleted_tenants.clone())
             .bind(limit)
-            .fetch_all(&mut self.readers.lend().await?)
+            .fetch_all(&mut self.readers.lend(Whose::Everybody).await?)
             .await?;
         found
             .iter()
@@ -271,7 +274,7 @@ impl Upkeep for SqlStore {
         let found = sqlx::query(self.say.purging.clone())
             .bind(after.map_or_else(String::new, ToString::to_string))
             .bind(limit)
-            .fetch_all(&mut self.readers.lend().await?)
+            .fetch_all(&mut self.readers.lend(Whose::Everybody).await?)
             .await?;
         found.iter().map(|row| numbered(row, "days")).collect()
     }
@@ -282,7 +285,7 @@ impl Upkeep for SqlStore {
 
     async fn count_matches(&self, matched: &[Matched]) -> Result<()> {
         let rows: Vec<_> = matched.iter().map(MatchRow::of).collect();
-        let mut tx = self.writers.begin(self.dialect.begin_write).await?;
+        let mut tx = self.writing(Whose::Everybody).await?;
         sqlx::query(self.say.count_matches.clone())
             .bind(rows::entering(&rows, self.say.by_place)?)
             .execute(&mut tx)
@@ -293,7 +296,7 @@ impl Upkeep for SqlStore {
     async fn drop_staged(&self, before: Timestamp, now: Timestamp) -> Result<()> {
         let begun = sqlx::query(self.say.imports_begun.clone())
             .bind(before.micros())
-            .fetch_all(&mut self.readers.lend().await?.patiently(SEARCH))
+            .fetch_all(&mut self.readers.lend(Whose::Everybody).await?.patiently(SEARCH))
             .await?;
         for row in begun {
             let tenant = rows::tenant_id(&row.try_get::<String, _>("tenant")?)?;
@@ -301,7 +304,7 @@ impl Upkeep for SqlStore {
             if staged == 0 {
                 continue;
             }
-            let mut tx = self.writers.begin(self.dialect.begin_write).await?;
+            let mut tx = self.writing(Whose::Tenant(&tenant)).await?;
             // So that it does not become a list's content meanwhile.
             let locked = sqlx::query(self.say.lock_tenant.clone())
                 .bind(tenant.as_str().to_owned())
@@ -324,13 +327,13 @@ impl Upkeep for SqlStore {
     async fn prune(&self, before: Timestamp) -> Result<()> {
         let row = sqlx::query(self.say.young.clone())
             .bind(before.micros())
-            .fetch_one(&mut self.readers.lend().await?.patiently(SEARCH))
+            .fetch_one(&mut self.readers.lend(Whose::Everybody).await?.patiently(SEARCH))
             .await?;
         let (mut lowest, young): (i64, i64) = (row.try_get("lowest")?, row.try_get("young")?);
         // From the bottom up and some at a time: nobody waits for long, no hole is ever seen (S-7).
         while lowest < young {
             lowest = young.min(lowest + PRUNED_AT_ONCE);
-            let mut tx = self.writers.begin(self.dialect.begin_write).await?;
+            let mut tx = self.writing(Whose::Everybody).await?;
             sqlx::query(self.say.prune_feed.clone())
                 .bind(lowest)
                 .execute(&mut tx)
@@ -338,7 +341,7 @@ impl Upkeep for SqlStore {
             tx.commit().await?;
         }
         loop {
-            let mut tx = self.writers.begin(self.dialect.begin_write).await?;
+            let mut tx = self.writing(Whose::Everybody).await?;
             let pruned = sqlx::query(self.say.prune_requests.clone())
                 .bind(before.micros())
                 .bind(PRUNED_AT_ONCE)

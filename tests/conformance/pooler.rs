@@ -30,7 +30,9 @@ const TIMES: usize = 20;
 /// Fails every write that could be lost or wait for ever, whatever its role's settings are.
 const WATCH: &str = "CREATE FUNCTION watch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
         IF current_setting('synchronous_commit') <> 'on' OR current_setting('lock_timeout') <> '2s'
-                OR current_setting('idle_in_transaction_session_timeout') <> '1500ms' THEN
+                OR current_setting('idle_in_transaction_session_timeout') <> '1500ms'
+                OR coalesce(current_setting('bancheck.tenant', true), '')
+                    <> coalesce(to_jsonb(NEW)->>'tenant', '') THEN
             RAISE EXCEPTION 'a setting was lost on the way';
         END IF;
         RETURN NEW;

@@ -1,17 +1,24 @@
 //! What nobody may do to a database, whoever got at it: change what has happened; and what the roles
 //! may that the server takes on.
 
-use bancheck::store::{Answer, Apart, Event, Place, StoreError, open};
+use bancheck::{
+    domain::{
+        erasure::{Erasure, NotedErasure},
+        view::index::Key,
+    },
+    store::{Answer, Apart, Event, Place, StoreError, open},
+};
 use sqlx::{AnyConnection, AssertSqlSafe};
 
 use crate::{
     database::Kind,
-    house::{House, event, intent, lifted, token_ban},
+    house::{House, NOW, event, intent, lifted, token_ban},
 };
 
 on_both_stores!(
     what_has_happened_can_neither_be_changed_nor_taken_away,
     of_what_has_happened_the_words_of_a_person_can_be_taken_away,
+    what_was_erased_stays_written_until_its_tenant_goes,
 );
 
 /// What a database says to a statement; empty = it was done.
@@ -77,6 +84,45 @@ async fn of_what_has_happened_the_words_of_a_person_can_be_taken_away(house: Hou
     assert_eq!(house.number(said).await, 0);
 }
 
+async fn what_was_erased_stays_written_until_its_tenant_goes(house: House) {
+    let tenant = house.tenant("one").await;
+    let noted = NotedErasure {
+        tenant: tenant.clone(),
+        id: [7; 16],
+        at: NOW,
+        actor: "alice".to_owned(),
+        erasure: Erasure {
+            keys: vec![Key::from_bits(7)],
+            keep: None,
+        },
+    };
+    let mut work = house.begin(&intent(&tenant)).await;
+    work.note_erasure(&noted).await.expect("an erasure");
+    work.commit(&Answer::default()).await.expect("a commit");
+    let mut raw = house.raw().await;
+    for statement in [
+        "UPDATE erasures SET actor = 'somebody else'",
+        "UPDATE erasures SET match_keys = '[]'",
+        "DELETE FROM erasures",
+    ] {
+        let told = told(&mut raw, statement).await;
+        assert!(told.contains("stays written"), "{statement}: {told}");
+    }
+    let kept = house.store.erasures(&tenant, [0; 16], 10).await;
+    assert_eq!(kept.expect("erasures"), [noted]);
+    let mut work = house.begin(&intent(&tenant)).await;
+    work.delete_tenant().await.expect("a tenant deleted");
+    work.commit(&Answer::default()).await.expect("a commit");
+    while house
+        .store
+        .purge_tenant(&tenant)
+        .await
+        .expect("purged")
+        .more
+    {}
+    assert_eq!(house.number("SELECT count(*) FROM erasures").await, 0);
+}
+
 #[tokio::test]
 async fn who_writes_owns_nothing_and_who_reads_writes_nothing() {
     let house = House::new(Kind::Postgres).await;
@@ -92,6 +138,11 @@ async fn who_writes_owns_nothing_and_who_reads_writes_nothing() {
         "CREATE OR REPLACE FUNCTION ban_events_stay() RETURNS trigger LANGUAGE plpgsql AS
              $$ BEGIN RETURN OLD; END $$",
         "UPDATE feed SET tenant = 'two'",
+        "INSERT INTO feed (rev, nonce, at, tenant, kind, payload) VALUES (9, 9, 9, 'one', 1, '')",
+        "UPDATE erasures SET actor = 'somebody else'",
+        "ALTER TABLE bans DISABLE ROW LEVEL SECURITY",
+        "DROP POLICY tenants_read ON bans",
+        "CREATE OR REPLACE FUNCTION asked_everybody() RETURNS boolean LANGUAGE sql RETURN true",
         "DELETE FROM tenants",
         "DELETE FROM principals",
         "DELETE FROM api_keys",

@@ -90,7 +90,7 @@ impl Lent {
     }
 
     /// Begins a transaction.
-    pub(super) async fn begin(&mut self, statement: &'static str) -> Asked<()> {
+    pub(super) async fn begin(&mut self, statement: SqlStr) -> Asked<()> {
         self.turn(statement).await?;
         self.open = Some(false);
         Ok(())
@@ -103,25 +103,25 @@ impl Lent {
             let words = "a statement of the transaction failed before its commit";
             return Err(sqlx::Error::Io(IoError::other(words)));
         }
-        self.turn("COMMIT").await?;
+        self.turn(SqlStr::from_static("COMMIT")).await?;
         self.open = None;
         Ok(())
     }
 
     /// Undoes what was begun.
     pub(in crate::store) async fn rollback(mut self) -> Asked<()> {
-        self.turn("ROLLBACK").await?;
+        self.turn(SqlStr::from_static("ROLLBACK")).await?;
         self.open = None;
         Ok(())
     }
 
     /// Runs statements, a whole transaction of their own.
     pub(in crate::store) async fn batch(mut self, statements: &'static str) -> Asked<()> {
-        self.turn(statements).await
+        self.turn(SqlStr::from_static(statements)).await
     }
 
     /// Asks what begins or ends a transaction: until it is answered, who knows in which it is.
-    async fn turn(&mut self, statement: &'static str) -> Asked<()> {
+    async fn turn(&mut self, statement: SqlStr) -> Asked<()> {
         self.known = Known::Nothing;
         let limit = self.patience;
         let (conn, _) = self.holds.as_mut().ok_or_else(gone)?;

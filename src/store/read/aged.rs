@@ -4,7 +4,12 @@ use sqlx::{Row, SqlStr};
 
 use crate::{
     domain::ids::{BanId, ExceptionId, TenantId},
-    store::{Result, pool::Pool, rows, sql::Statements},
+    store::{
+        Result,
+        pool::{Pool, Whose},
+        rows,
+        sql::Statements,
+    },
 };
 
 /// How many targets are looked at for their version in one statement.
@@ -58,7 +63,7 @@ async fn aged<Id: Copy>(
         .bind(after.to_vec())
         .bind(AT_ONCE)
         .bind(i32::from(version))
-        .fetch_all(&mut readers.lend().await?)
+        .fetch_all(&mut readers.lend(Whose::Tenant(tenant)).await?)
         .await?;
     let mut targets: i64 = 0;
     for row in &found {

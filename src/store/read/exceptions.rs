@@ -16,7 +16,7 @@ use crate::{
     },
     store::{
         Result, StoreError,
-        pool::Lent,
+        pool::{Lent, Whose},
         rows::{self, ExceptionRow, exception_records},
         shared::SqlStore,
         sql::Statements,
@@ -66,7 +66,7 @@ impl ExceptionStore for SqlStore {
         tenant: &TenantId,
         filter: &ExceptionFilter,
     ) -> Result<Vec<Exception>> {
-        let mut lent = self.readers.lend().await?;
+        let mut lent = self.readers.lend(Whose::Tenant(tenant)).await?;
         let found = sqlx::query(self.say.exceptions.clone())
             .bind(tenant.as_str().to_owned())
             .bind(state_bits(&filter.states))
@@ -88,7 +88,7 @@ impl ExceptionStore for SqlStore {
     async fn lifted(&self, tenant: &TenantId) -> Result<Vec<Lifted>> {
         let found = sqlx::query(self.say.lifted.clone())
             .bind(tenant.as_str().to_owned())
-            .fetch_all(&mut self.readers.lend().await?)
+            .fetch_all(&mut self.readers.lend(Whose::Tenant(tenant)).await?)
             .await?;
         found.iter().map(rows::lifted).collect()
     }

@@ -6,6 +6,9 @@ use super::pieces::{
     SHOWN, SPOT_COLUMNS, TARGET_COLUMNS, WHOLE_BAN, WHOLE_EXCEPTION, WHOLE_LIST, WHOLE_POLICY,
 };
 
+/// The kind of a column that comes in as hexadecimal digits.
+const HEX: &str = "hex";
+
 /// What a database says for each of these.
 #[derive(Debug)]
 pub(in crate::store) struct Dialect {
@@ -33,6 +36,12 @@ pub(in crate::store) struct Dialect {
     pub(super) agreed: &'static str,
     /// The server's clock, in microseconds.
     pub(super) clock: &'static str,
+    /// The newest row of the feed, as a table of its `rev` and `nonce`, whosever it is.
+    pub(super) newest: &'static str,
+    /// What keeps a sub-select by itself. Where row security holds, Postgres asks the policy before
+    /// any function that may tell of what it is given, such as `unhex`: mingled with a look-up it
+    /// would have each row of a tenant looked at, instead of an index.
+    pub(super) fence: &'static str,
     /// The strings of a JSON array, as a table `r(value)`.
     pub(super) texts: fn(parameter: &str) -> String,
     /// The rows of a JSON array, as a table `r` of these columns.
@@ -68,6 +77,7 @@ impl Dialect {
             .replace("{recovery}", self.recovery)
             .replace("{agreed}", self.agreed)
             .replace("{clock}", self.clock)
+            .replace("{newest}", self.newest)
             .replace("{bans:$2}", &(self.rows)("$2", BAN_COLUMNS))
             .replace("{targets:$2}", &(self.rows)("$2", TARGET_COLUMNS))
             .replace("{keys:$2}", &(self.rows)("$2", KEY_COLUMNS))
@@ -78,13 +88,26 @@ impl Dialect {
             .replace("{spots:$2}", &(self.rows)("$2", SPOT_COLUMNS))
             .replace("{likenesses:$2}", &(self.rows)("$2", LIKENESS_COLUMNS));
         for parameter in ["$2", "$3", "$5"] {
-            said = said.replace(&format!("{{texts:{parameter}}}"), &(self.texts)(parameter));
+            said = self.say_texts(&said, parameter);
         }
         for bytes in ["p.ban_id", "p.match_key"] {
             said = said.replace(&format!("{{hex:{bytes}}}"), &(self.hex)(bytes));
         }
         debug_assert!(!said.contains('{'), "a word was left unsaid: {said}");
         said
+    }
+
+    /// Says what a JSON array of this parameter's is taken for: `{texts:$2}` a table of strings,
+    /// `{hexes:$2}` and `{numbers:$2}` a SELECT of what they stand for.
+    fn say_texts(&self, said: &str, parameter: &str) -> String {
+        let texts = (self.texts)(parameter);
+        let each = |what| format!("SELECT {what} FROM {texts} {}", self.fence);
+        said.replace(&format!("{{hexes:{parameter}}}"), &each("unhex(r.value)"))
+            .replace(
+                &format!("{{numbers:{parameter}}}"),
+                &each("CAST(r.value AS bigint)"),
+            )
+            .replace(&format!("{{texts:{parameter}}}"), &texts)
     }
 }
 
@@ -115,9 +138,25 @@ pub(in crate::store) static POSTGRES: Dialect = Dialect {
                   coalesce((SELECT (right(value, 8) = left(pg_walfile_name(pg_current_wal_lsn()), 8))::int
                             FROM meta WHERE name = 'server'), 1) END)",
     clock: "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
+    newest: "feed_newest()",
+    fence: "OFFSET 0",
     texts: |parameter| format!("json_array_elements_text(CAST({parameter} AS json)) AS r(value)"),
     rows: |parameter, columns| {
-        format!("json_to_recordset(CAST({parameter} AS json)) AS r({columns})")
+        let columns = columns.split(", ").filter_map(|one| one.split_once(' '));
+        let (read, named): (Vec<_>, Vec<_>) = columns
+            .map(|(name, kind)| match kind {
+                HEX => (
+                    format!("{name} text"),
+                    format!("unhex(j.{name}) AS {name}"),
+                ),
+                _ => (format!("{name} {kind}"), format!("j.{name}")),
+            })
+            .unzip();
+        format!(
+            "(SELECT {} FROM json_to_recordset(CAST({parameter} AS json)) AS j({}) OFFSET 0) AS r",
+            named.join(", "),
+            read.join(", ")
+        )
     },
     by_place: false,
 };
@@ -136,14 +175,17 @@ pub(in crate::store) static SQLITE: Dialect = Dialect {
     recovery: "0",
     agreed: "1",
     clock: "CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
+    newest: "(SELECT rev, nonce FROM feed ORDER BY rev DESC LIMIT 1)",
+    fence: "",
     texts: |parameter| format!("json_each({parameter}) AS r"),
     rows: |parameter, columns| {
-        let names = columns
-            .split(", ")
-            .filter_map(|column| column.split(' ').next());
-        let fields: Vec<_> = names
+        let columns = columns.split(", ").filter_map(|one| one.split_once(' '));
+        let fields: Vec<_> = columns
             .enumerate()
-            .map(|(place, name)| format!("value ->> {place} AS {name}"))
+            .map(|(place, (name, kind))| match kind {
+                HEX => format!("unhex(value ->> {place}) AS {name}"),
+                _ => format!("value ->> {place} AS {name}"),
+            })
             .collect();
         format!(
             "(SELECT {} FROM jsonb_each({parameter})) AS r",

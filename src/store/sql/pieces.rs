@@ -1,24 +1,26 @@
 //! What several statements have in common.
 
-pub(super) const BAN_COLUMNS: &str = "ban_id text, list_id text, generation bigint, channels bigint, \
+// Of rows that come in: what is `hex` comes as hexadecimal digits and is bytes from there on.
+
+pub(super) const BAN_COLUMNS: &str = "ban_id hex, list_id text, generation bigint, channels bigint, \
     match_kind bigint, reason text, reason_code text, enforcement bigint, origin bigint, \
     start_at bigint, expire_at bigint, ended bigint, created_at bigint, updated_at bigint, \
-    created_by text, source_interaction text, source_queue text, parent text, import_id text, \
-    likeness text, version bigint";
-pub(super) const TARGET_COLUMNS: &str = "ban_id text, position bigint, kind bigint, input text, \
+    created_by text, source_interaction text, source_queue text, parent hex, import_id text, \
+    likeness hex, version bigint";
+pub(super) const TARGET_COLUMNS: &str = "ban_id hex, position bigint, kind bigint, input text, \
     canonical text, issuer text, version bigint";
-pub(super) const MATCH_COLUMNS: &str = "tenant text, ban_id text, matches bigint, last_at bigint";
-pub(super) const KEY_COLUMNS: &str = "ban_id text, ordinal bigint, position bigint, space bigint, \
-    width bigint, match_key text, kind bigint, matches bigint, key_text text, place text, \
+pub(super) const MATCH_COLUMNS: &str = "tenant text, ban_id hex, matches bigint, last_at bigint";
+pub(super) const KEY_COLUMNS: &str = "ban_id hex, ordinal bigint, position bigint, space bigint, \
+    width bigint, match_key hex, kind bigint, matches bigint, key_text text, place text, \
     version bigint";
-pub(super) const SPOT_COLUMNS: &str = "ban_id text, position bigint";
-pub(super) const LIKENESS_COLUMNS: &str = "ban_id text, likeness text";
+pub(super) const SPOT_COLUMNS: &str = "ban_id hex, position bigint";
+pub(super) const LIKENESS_COLUMNS: &str = "ban_id hex, likeness hex";
 
 pub(super) const RENEWAL_COLUMNS: &str =
-    "ban_id text, reason text, reason_code text, start_at bigint, expire_at bigint";
+    "ban_id hex, reason text, reason_code text, start_at bigint, expire_at bigint";
 pub(super) const EVENT_COLUMNS: &str =
-    "event_id text, ban_id text, action text, actor text, at bigint, comment text";
-pub(super) const FORM_COLUMNS: &str = "position bigint, space bigint, match_key text";
+    "event_id hex, ban_id hex, action text, actor text, at bigint, comment text";
+pub(super) const FORM_COLUMNS: &str = "position bigint, space bigint, match_key hex";
 
 /// What a view needs of a ban and of a key of it.
 pub(super) const RECORD: &str = "b.start_at, b.expire_at, b.generation, b.channels, b.enforcement,

@@ -5,7 +5,13 @@ use sqlx::Row;
 use super::{Purged, Sweep};
 use crate::{
     domain::{hex::hex, ids::TenantId},
-    store::{Result, new_id, pool::Lent, rows, shared::SqlStore, sql::Statements},
+    store::{
+        Result, new_id,
+        pool::{Lent, Whose},
+        rows,
+        shared::SqlStore,
+        sql::Statements,
+    },
 };
 
 const DAY_MICROS: i64 = 86_400_000_000;
@@ -18,7 +24,7 @@ impl SqlStore {
     /// Deletes some of what a deleted tenant has left, its id apart.
     pub(super) async fn purge_some_of(&self, tenant: &TenantId) -> Result<Purged> {
         let name = tenant.as_str().to_owned();
-        let mut tx = self.writers.begin(self.dialect.begin_write).await?;
+        let mut tx = self.writing(Whose::Tenant(tenant)).await?;
         let locked = sqlx::query(self.say.lock_deleted.clone())
             .bind(name.clone())
             .fetch_optional(&mut tx)
@@ -68,7 +74,7 @@ impl SqlStore {
     /// Deletes some of the bans of a tenant that had ended by an instant, and notes how many.
     pub(super) async fn purge_some_ended(&self, sweep: &Sweep) -> Result<Purged> {
         let name = sweep.tenant.as_str().to_owned();
-        let mut tx = self.writers.begin(self.dialect.begin_write).await?;
+        let mut tx = self.writing(Whose::Tenant(&sweep.tenant)).await?;
         let locked = sqlx::query(self.say.lock_tenant.clone())
             .bind(name.clone())
             .fetch_optional(&mut tx)
