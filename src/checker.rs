@@ -216,8 +216,9 @@ impl Checker {
         let judged = self.judged(&tenant, stage, question).await?;
         let answer = self.told(&tenant, stage, question, judged);
         if let Some(began) = began {
-            let micros = u64::try_from(self.feed.clock().read().boot - began).unwrap_or_default();
-            self.counters.check_took(Duration::from_micros(micros));
+            let Reading { now, boot } = self.feed.clock().read();
+            let micros = u64::try_from(boot - began).unwrap_or_default();
+            self.counters.check_took(Duration::from_micros(micros), now);
         }
         Ok(answer)
     }

@@ -292,7 +292,8 @@ impl Desk {
         drop(step);
         let standing = self.feed.standing().ok_or_else(outcome_unknown)?;
         let token = Arc::clone(&standing.token);
-        self.counters.wrote(begun.elapsed());
+        let now = self.feed.clock().read().now;
+        self.counters.wrote(begun.elapsed(), now);
         Ok(Written {
             answer,
             token: Some(token),

@@ -164,7 +164,10 @@ impl Book {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{decide::Match, identity::MatchKind, list::Treatment};
+    use crate::{
+        domain::{decide::Match, identity::MatchKind, list::Treatment},
+        telemetry::Form,
+    };
 
     fn verdict(deciding: Option<u8>, shadows: &[u8]) -> Verdict {
         let found = |number: u8| Match {
@@ -193,7 +196,7 @@ mod tests {
         }
         assert_eq!(tally.marks.len(), MARKS);
         let line = "bancheck_match_counts_dropped_total 3";
-        assert!(counters.exposition().contains(line));
+        assert!(counters.exposition(Form::Plain).contains(line));
     }
 
     #[test]

@@ -10,12 +10,12 @@ pub mod traces;
 use std::{
     io::{IsTerminal, stderr},
     sync::{LazyLock, atomic::AtomicU64},
-    time::Duration,
+    time::{Duration, UNIX_EPOCH},
 };
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
-    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    metrics::{counter::Counter, exemplar::HistogramWithExemplars, family::Family, gauge::Gauge},
     registry::{Registry, Unit},
 };
 use tracing_appender::non_blocking::WorkerGuard;
@@ -28,7 +28,7 @@ pub use self::{
     traces::{Traces, Trail},
 };
 use crate::{
-    domain::{channel::Channel, decide::Basis, refusal::Reason},
+    domain::{channel::Channel, clock::Timestamp, decide::Basis, refusal::Reason},
     feed::Feed,
     views::Views,
 };
@@ -95,6 +95,56 @@ struct BuildLabels {
     version: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct TraceLabels {
+    trace_id: String,
+}
+
+/// Times, of which those that were traced are told with their traces.
+#[derive(Clone, Debug)]
+struct Times(HistogramWithExemplars<TraceLabels>);
+
+impl Times {
+    fn new(buckets: impl IntoIterator<Item = f64>) -> Self {
+        Self(HistogramWithExemplars::new(buckets.into_iter()))
+    }
+
+    fn observe(&self, duration: Duration, now: Timestamp) {
+        let trace = traces::followed().map(|trace_id| TraceLabels { trace_id });
+        let since = Duration::from_micros(u64::try_from(now.micros()).unwrap_or_default());
+        self.0
+            .observe(duration.as_secs_f64(), trace, Some(UNIX_EPOCH + since));
+    }
+}
+
+/// In what form metrics are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Prometheus' older text, which every scraper reads.
+    Plain,
+    /// `OpenMetrics`, which has room for traces.
+    OpenMetrics,
+}
+
+impl Form {
+    /// The form that is best of those that a scraper accepts.
+    pub fn accepted(accept: &str) -> Self {
+        if accept.contains("application/openmetrics-text") {
+            Self::OpenMetrics
+        } else {
+            Self::Plain
+        }
+    }
+
+    /// How it is called on the wire.
+    pub const fn media_type(self) -> &'static str {
+        match self {
+            Self::Plain => "text/plain; version=0.0.4; charset=utf-8",
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        }
+    }
+}
+
 /// Of the process: whoever translates refusals for the wire serves no one server.
 static REFUSALS: LazyLock<Family<RefusalLabels, Counter<u64, AtomicU64>>> =
     LazyLock::new(Family::default);
@@ -114,9 +164,9 @@ pub struct Counters {
     checks: Vec<Counter<u64, AtomicU64>>,
     /// How house is kept.
     pub keeping: Keeping,
-    check_duration: Histogram,
+    check_duration: Times,
     writes: Counter<u64, AtomicU64>,
-    write_duration: Histogram,
+    write_duration: Times,
     certificate: Certificate,
     spans: Spans,
     pod: Pod,
@@ -145,16 +195,16 @@ impl Counters {
                 }
             }
         }
-        let check_duration = Histogram::new(CHECK_BUCKETS);
+        let check_duration = Times::new(CHECK_BUCKETS);
         let help = "Time of a check in the server; of one in 64";
-        let timed = check_duration.clone();
+        let Times(timed) = check_duration.clone();
         registry.register_with_unit("check_duration", help, Unit::Seconds, timed);
         let writes = Counter::default();
         registry.register("writes", "Writes acknowledged", writes.clone());
         let keeping = Keeping::new(&mut registry);
-        let write_duration = Histogram::new(WRITE_BUCKETS);
+        let write_duration = Times::new(WRITE_BUCKETS);
         let help = "Time of a write until it was in force on this pod";
-        let timed = write_duration.clone();
+        let Times(timed) = write_duration.clone();
         registry.register_with_unit("write_duration", help, Unit::Seconds, timed);
         let help = "Requests answered with an error, by its reason";
         registry.register("refusals", help, REFUSALS.clone());
@@ -184,15 +234,15 @@ impl Counters {
         self.checks[place(channel, denied, basis as usize - 1)].inc();
     }
 
-    /// Notes how long a timed check took.
-    pub fn check_took(&self, duration: Duration) {
-        self.check_duration.observe(duration.as_secs_f64());
+    /// Notes how long a timed check took, which ends now.
+    pub fn check_took(&self, duration: Duration, now: Timestamp) {
+        self.check_duration.observe(duration, now);
     }
 
-    /// Counts a write that was acknowledged after so long.
-    pub fn wrote(&self, duration: Duration) {
+    /// Counts a write that was acknowledged after so long, now.
+    pub fn wrote(&self, duration: Duration, now: Timestamp) {
         self.writes.inc();
-        self.write_duration.observe(duration.as_secs_f64());
+        self.write_duration.observe(duration, now);
     }
 
     /// Says for what time the listeners' certificate is good.
@@ -211,16 +261,19 @@ impl Counters {
     }
 
     /// Everything, as Prometheus reads it.
-    pub fn exposition(&self) -> String {
+    pub fn exposition(&self, form: Form) -> String {
         let mut text = String::new();
         // Writing to a string does not fail.
         let _ = encode(&mut text, &self.registry);
-        plain(&text)
+        match form {
+            Form::Plain => plain(&text),
+            Form::OpenMetrics => text,
+        }
     }
 }
 
 /// The same in the older text format, which every scraper reads: there a counter is described by the name
-/// that its samples have, and nobody knows of units or of an end.
+/// that its samples have, and nobody knows of units, of traces or of an end.
 fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut lines = text.lines().peekable();
@@ -230,7 +283,8 @@ fn plain(text: &str) -> String {
             .or(line.strip_prefix("# TYPE "));
         let Some((name, _)) = described.and_then(|rest| rest.split_once(' ')) else {
             if !line.starts_with('#') {
-                plain.extend([line, "\n"]);
+                let sample = line.split_once(" # ").map_or(line, |(sample, _)| sample);
+                plain.extend([sample, "\n"]);
             }
             continue;
         };
@@ -269,9 +323,9 @@ mod tests {
         let line = "bancheck_checks_total{channel=\"VK\",decision=\"deny\",\
                     basis=\"failure_mode\"} 1";
         assert!(
-            counters.exposition().contains(line),
+            counters.exposition(Form::Plain).contains(line),
             "{}",
-            counters.exposition()
+            counters.exposition(Form::Plain)
         );
     }
 
@@ -283,7 +337,7 @@ mod tests {
         let keys = MasterKey::new(&[7; 32]);
         let (feed, _source) = Feed::new(keys, Arc::new(ThisMachine));
         counters.measure(&feed, &Views::new(1 << 20));
-        let exposition = counters.exposition();
+        let exposition = counters.exposition(Form::Plain);
         let told: BTreeSet<_> = exposition
             .lines()
             .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))

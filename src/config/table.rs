@@ -138,6 +138,12 @@ pub const SETTINGS: &[Setting] = &[
          empty = no traces",
     ),
     setting(
+        "otlp_ca",
+        "",
+        "file of the roots that the collector's certificate is verified by, in PEM, read at start; \
+         empty = the roots of the web",
+    ),
+    setting(
         "trace_checks",
         "0.01",
         "share of the checks that are traced although their callers do not say whether; 0 to 1",

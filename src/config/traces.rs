@@ -1,5 +1,7 @@
 //! What the settings say of traces.
 
+use std::path::PathBuf;
+
 use anyhow::{Context, ensure};
 use http::Uri;
 
@@ -10,6 +12,8 @@ use super::Effective;
 pub struct TraceSettings {
     /// The collector's address.
     pub endpoint: String,
+    /// The roots that its certificate is verified by; `None` = those of the web.
+    pub ca: Option<PathBuf>,
     /// The share of the checks that are traced although their callers do not say whether.
     pub share: f64,
 }
@@ -22,6 +26,14 @@ impl Effective {
             .filter(|share| (0.0..=1.0).contains(share))
             .with_context(|| format!("trace_checks takes a number from 0 to 1, not `{share}`"))?;
         let endpoint = self.text("otlp_endpoint");
+        let ca = match self.text("otlp_ca") {
+            "" => None,
+            path => Some(PathBuf::from(path)),
+        };
+        ensure!(
+            ca.is_none() || endpoint.starts_with("https://"),
+            "otlp_ca needs an otlp_endpoint that begins with https://"
+        );
         if endpoint.is_empty() {
             return Ok(None);
         }
@@ -34,6 +46,7 @@ impl Effective {
         );
         Ok(Some(TraceSettings {
             endpoint: endpoint.to_owned(),
+            ca,
             share,
         }))
     }

@@ -10,7 +10,10 @@ use std::{
 use anyhow::Context as _;
 use axum::{Router, extract::State, http::Uri, routing::get};
 use futures_util::future::Either;
-use http::{Request, Response, StatusCode};
+use http::{
+    HeaderMap, Request, Response, StatusCode,
+    header::{ACCEPT, CONTENT_TYPE},
+};
 use tonic::{body::Body, service::Routes};
 use tonic_health::{
     ServingStatus,
@@ -29,7 +32,7 @@ use crate::{
     checker::Checker,
     desk::Desk,
     feed::Feed,
-    telemetry::Counters,
+    telemetry::{Counters, Form},
     views::Views,
     watcher::Watcher,
 };
@@ -151,9 +154,12 @@ impl Services {
         Router::new()
             .route(
                 "/metrics",
-                get(async |State(all): State<Self>| {
+                get(async |State(all): State<Self>, headers: HeaderMap| {
+                    let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
+                    let form = Form::accepted(accept.unwrap_or_default());
                     all.counters.measure(&all.feed, &all.views);
-                    all.counters.exposition()
+                    let told = all.counters.exposition(form);
+                    ([(CONTENT_TYPE, form.media_type())], told)
                 }),
             )
             .route("/views", get(resident::views))

@@ -11,7 +11,9 @@ use anyhow::{Context, ensure};
 use arc_swap::ArcSwap;
 use rustls::{
     RootCertStore, ServerConfig,
-    pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, pem::PemObject},
+    pki_types::{
+        CertificateDer, CertificateRevocationListDer, PrivateKeyDer, TrustAnchor, pem::PemObject,
+    },
     server::WebPkiClientVerifier,
 };
 use tokio_rustls::TlsAcceptor;
@@ -150,11 +152,7 @@ impl Contents {
         let builder = match &self.client_ca {
             None => builder.with_no_client_auth(),
             Some(pem) => {
-                let mut roots = RootCertStore::empty();
-                for root in all::<CertificateDer<'static>>(pem).context("tls_client_ca")? {
-                    roots.add(root).context("tls_client_ca")?;
-                }
-                let roots = Arc::new(roots);
+                let roots = Arc::new(roots(pem).context("tls_client_ca")?);
                 let mut verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
                 if let Some(pem) = &self.client_crl {
                     let crls = all::<CertificateRevocationListDer<'static>>(pem);
@@ -174,6 +172,21 @@ impl Contents {
         config.alpn_protocols = vec![b"h2".to_vec()];
         Ok(Arc::new(config))
     }
+}
+
+/// The roots that a file holds, of which there must be one.
+pub(super) fn anchors(file: &Path) -> anyhow::Result<Vec<TrustAnchor<'static>>> {
+    let pem = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let roots = roots(&pem).with_context(|| file.display().to_string())?;
+    Ok(roots.roots)
+}
+
+fn roots(pem: &[u8]) -> anyhow::Result<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    for root in all::<CertificateDer<'static>>(pem)? {
+        roots.add(root)?;
+    }
+    Ok(roots)
 }
 
 fn validity(certificate: &CertificateDer<'_>) -> anyhow::Result<Validity> {

@@ -20,6 +20,7 @@ use tonic::{
 };
 use tower::{Layer, Service};
 
+use super::tls;
 use crate::{
     auth::{Load, table},
     config::TraceSettings,
@@ -40,9 +41,20 @@ pub(super) fn begin(
     let Some(settings) = settings else {
         return Ok(None);
     };
-    let mut endpoint = Endpoint::from_shared(settings.endpoint.clone())?;
+    let TraceSettings {
+        endpoint,
+        ca,
+        share,
+    } = settings;
+    let mut endpoint = Endpoint::from_shared(endpoint.clone())?;
     if endpoint.uri().scheme_str() == Some("https") {
-        endpoint = endpoint.tls_config(ClientTlsConfig::new().with_webpki_roots())?;
+        let known = match ca {
+            Some(file) => {
+                ClientTlsConfig::new().trust_anchors(tls::anchors(file).context("otlp_ca")?)
+            }
+            None => ClientTlsConfig::new().with_webpki_roots(),
+        };
+        endpoint = endpoint.tls_config(known)?;
     }
     let _carried = carrier.enter();
     let exporter = SpanExporter::builder()
@@ -51,7 +63,7 @@ pub(super) fn begin(
         .with_timeout(PATIENCE)
         .build()
         .context("otlp_endpoint")?;
-    let traces = Traces::new(exporter, settings.share, counters.spans());
+    let traces = Traces::new(exporter, *share, counters.spans());
     Ok(Some(Arc::new(traces)))
 }
 

@@ -201,6 +201,14 @@ pub fn carried<F: Future>(future: F) -> WithContext<F> {
     future.with_context(Context::current())
 }
 
+/// The trace of the request that is being served, if it is followed.
+pub(super) fn followed() -> Option<String> {
+    Context::map_current(|context| {
+        let span = context.has_active_span().then(|| context.span())?;
+        Some(span.span_context().trace_id().to_string())
+    })
+}
+
 /// Notes what was decided on the span of the check that is being served, if it has one.
 pub fn decided(answer: &Answer, channel: Channel) {
     note(|| {

@@ -1,10 +1,6 @@
 //! A server that is told to end: what its callers see, and how long it may take.
 
-use std::{
-    io::{Read as _, Write as _},
-    net::TcpStream,
-    time::Duration,
-};
+use std::{net::TcpStream, time::Duration};
 
 use bancheck::api::v1::{
     Channel, CreateBanRequest, ImportBansRequest, WatchChangesRequest,
@@ -66,16 +62,6 @@ fn endless() -> impl tokio_stream::Stream<Item = ImportBansRequest> {
     )
 }
 
-/// What `/readyz` says.
-fn readiness(address: &str) -> String {
-    let mut stream = TcpStream::connect(address).expect("the metrics listener");
-    let question = "GET /readyz HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n";
-    stream.write_all(question.as_bytes()).expect("a question");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("an answer");
-    answer
-}
-
 #[test]
 fn a_server_that_ends_answers_through_its_delay_ends_streams_with_a_word_and_waits_for_no_silence()
 {
@@ -113,7 +99,11 @@ fn a_server_that_ends_answers_through_its_delay_ends_streams_with_a_word_and_wai
         process.terminate();
         let begun = Instant::now();
         while healthy().await {}
-        assert!(readiness(&process.addresses[2]).contains("503 Service Unavailable"));
+        assert!(
+            process
+                .page("/readyz", "*/*")
+                .contains("503 Service Unavailable")
+        );
         let answer = checks.check_interaction(asked()).await.expect("an answer");
         assert!(denies(answer.get_ref()));
         desk.create_ban(ban(OTHER_NUMBER)).await.expect("a ban");
@@ -143,7 +133,7 @@ fn a_second_signal_cuts_the_delay_short() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut process = Process::start(folder.path(), &["drain_delay_seconds=60"]);
     process.terminate();
-    while !readiness(&process.addresses[2]).contains("503") {}
+    while !process.page("/readyz", "*/*").contains("503") {}
     let begun = Instant::now();
     process.terminate();
     assert!(process.ended().success());

@@ -1,15 +1,20 @@
-//! The binary as a process of its own, on a store of its own.
+//! The binary as a process of its own.
 
 use std::{
     fs::File,
+    io::{Read as _, Write as _},
+    net::TcpStream,
     path::Path,
     process::{Child, Command, ExitStatus},
 };
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use rustix::process::{Pid, Signal, kill_process};
 use tonic::transport::{Channel, Endpoint};
 
-/// The binary, on an embedded store; killed when dropped.
+use crate::server::MASTER_KEY;
+
+/// The binary; killed when dropped.
 pub(crate) struct Process {
     child: Child,
     /// Where checks are answered, everything else is, and metrics are.
@@ -27,10 +32,19 @@ impl Drop for Process {
 impl Process {
     /// Starts one with its store and its log in a folder, and waits until it is ready.
     pub(crate) fn start(folder: &Path, settings: &[&str]) -> Self {
+        Self::start_on("", folder, settings)
+    }
+
+    /// The same on a database of Postgres, where a URL names one.
+    pub(crate) fn start_on(url: &str, folder: &Path, settings: &[&str]) -> Self {
         let log = File::create(folder.join("log")).expect("a log");
         let listen = ["--check-listen", "--admin-listen", "--metrics-listen"];
         let mut child = Command::new(env!("CARGO_BIN_EXE_bancheck"))
-            .args(["serve", "--set", "log_format=json", "--database-url", ""])
+            .args(["serve", "--set", "log_format=json", "--database-url", url])
+            .args([
+                "--set",
+                &format!("master_key={}", BASE64_STANDARD.encode(MASTER_KEY)),
+            ])
             .args(settings.iter().flat_map(|setting| ["--set", setting]))
             .args(listen.iter().flat_map(|flag| [flag, "127.0.0.1:0"]))
             .arg("--data-dir")
@@ -64,6 +78,18 @@ impl Process {
             let endpoint = Endpoint::from_shared(format!("http://{address}"));
             endpoint.expect("an address").connect_lazy()
         })
+    }
+
+    /// What the metrics listener answers, with its head, to who takes these forms of it.
+    pub(crate) fn page(&self, path: &str, accept: &str) -> String {
+        let mut stream = TcpStream::connect(&self.addresses[2]).expect("the metrics listener");
+        let question = format!(
+            "GET {path} HTTP/1.1\r\nhost: here\r\naccept: {accept}\r\nconnection: close\r\n\r\n"
+        );
+        stream.write_all(question.as_bytes()).expect("a question");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer
     }
 
     /// Asks it to end.

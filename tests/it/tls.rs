@@ -28,19 +28,19 @@ use crate::{
 };
 
 /// An authority of the test's own.
-struct Authority {
+pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    pem: String,
+    pub(crate) pem: String,
 }
 
 /// A certificate and its key.
-struct Papers {
-    cert: String,
-    key: String,
+pub(crate) struct Papers {
+    pub(crate) cert: String,
+    pub(crate) key: String,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).expect("parameters");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -63,7 +63,7 @@ impl Authority {
     }
 
     /// Papers of a server on this machine.
-    fn server(&self) -> Papers {
+    pub(crate) fn server(&self) -> Papers {
         let params = CertificateParams::new(vec!["localhost".to_owned()]).expect("parameters");
         self.sign(params, ExtendedKeyUsagePurpose::ServerAuth)
     }

@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    path::PathBuf,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -9,7 +10,8 @@ use std::{
 use bancheck::{
     api::v1::{
         BatchCheckInteractionsRequest, Channel::Call, CheckInteractionRequest,
-        CheckInteractionResponse,
+        CheckInteractionResponse, CreateBanRequest, admin_service_client::AdminServiceClient,
+        check_service_client::CheckServiceClient,
     },
     config::{Config, TraceSettings},
 };
@@ -23,12 +25,17 @@ use opentelemetry_proto::tonic::{
 };
 use tokio::runtime::Runtime;
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{Request, Response, Status};
+use tonic::{
+    Request, Response, Status,
+    transport::{Identity, ServerTlsConfig},
+};
 
 use crate::{
     database::{Database, Kind},
+    process::Process,
     requests::{NUMBER, add, connect, phone},
     server::{Client, Server, TENANT, config, runtime},
+    tls::{Authority, Papers},
 };
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -40,6 +47,9 @@ type Received = Arc<Mutex<Vec<ExportTraceServiceRequest>>>;
 pub(crate) struct Collector {
     /// Where it listens.
     pub(crate) address: SocketAddr,
+    /// Where it is found, and the file of the roots that its certificate is verified by.
+    endpoint: String,
+    ca: Option<PathBuf>,
     received: Received,
     _serves: Runtime,
 }
@@ -59,6 +69,28 @@ impl TraceService for Keeps {
 
 impl Collector {
     pub(crate) fn start() -> Self {
+        let plain = tonic::transport::Server::builder();
+        let collector = Self::serve(plain);
+        Self {
+            endpoint: format!("http://{}", collector.address),
+            ..collector
+        }
+    }
+
+    /// One that speaks TLS, with papers of an authority, to who knows the roots of a file.
+    fn secured(authority: &Authority, ca: PathBuf) -> Self {
+        let Papers { cert, key } = authority.server();
+        let papers = ServerTlsConfig::new().identity(Identity::from_pem(cert, key));
+        let secured = tonic::transport::Server::builder().tls_config(papers);
+        let collector = Self::serve(secured.expect("papers"));
+        Self {
+            endpoint: format!("https://localhost:{}", collector.address.port()),
+            ca: Some(ca),
+            ..collector
+        }
+    }
+
+    fn serve(mut server: tonic::transport::Server) -> Self {
         let serves = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -69,12 +101,14 @@ impl Collector {
         let address = listener.local_addr().expect("an address");
         let received = Received::default();
         let service = TraceServiceServer::new(Keeps(Arc::clone(&received)));
-        let serving = tonic::transport::Server::builder()
+        let serving = server
             .add_service(service)
             .serve_with_incoming(TcpListenerStream::new(listener));
         serves.spawn(serving);
         Self {
             address,
+            endpoint: String::new(),
+            ca: None,
             received,
             _serves: serves,
         }
@@ -90,7 +124,8 @@ impl Collector {
         let database = Database::fresh(Kind::Sqlite);
         let config = Config {
             traces: Some(TraceSettings {
-                endpoint: format!("http://{}", self.address),
+                endpoint: self.endpoint.clone(),
+                ca: self.ca.clone(),
                 share,
             }),
             ..config(&database.place)
@@ -239,12 +274,120 @@ fn a_write_is_always_followed_with_its_parts_and_tells_of_nobody() {
 }
 
 #[test]
+fn times_are_told_with_the_traces_they_were_of_to_scrapers_that_know_of_traces() {
+    let collector = Collector::start();
+    let folder = tempfile::tempdir().expect("a folder");
+    let process = Process::start(
+        folder.path(),
+        &[
+            &format!("otlp_endpoint={}", collector.endpoint),
+            "trace_checks=0",
+        ],
+    );
+    let scraped = |accept| {
+        let page = process.page("/metrics", accept);
+        let traced = page.lines().filter(|line| line.contains(TRACE));
+        let traced = traced.map(ToOwned::to_owned).collect::<Vec<_>>();
+        (page, traced)
+    };
+    let modern = "application/openmetrics-text;version=1.0.0,text/plain;q=0.5";
+    let [checks, admin] = process.channels();
+    runtime().block_on(async {
+        let question = |flags| {
+            let question = CheckInteractionRequest {
+                tenant: "default".to_owned(),
+                ..question()
+            };
+            followed(question, flags)
+        };
+        let mut checks = CheckServiceClient::new(checks);
+        // The first of 64 is timed.
+        for flags in ["00"; 64] {
+            let asked = checks.check_interaction(question(flags));
+            asked.await.expect("an answer");
+        }
+        assert_eq!(scraped(modern).1, <[&str; 0]>::default());
+        let asked = checks.check_interaction(question("01"));
+        asked.await.expect("an answer");
+        let ban = CreateBanRequest {
+            tenant: "default".to_owned(),
+            ..add(phone(NUMBER))
+        };
+        let mut desk = AdminServiceClient::new(admin);
+        desk.create_ban(followed(ban, "01")).await.expect("a ban");
+    });
+    let (page, traced) = scraped(modern);
+    assert!(page.contains("\r\ncontent-type: application/openmetrics-text; version=1.0.0"));
+    assert!(page.ends_with("# EOF\n"), "{page}");
+    let [check, write] = &traced[..] else {
+        panic!("two lines: {traced:?}")
+    };
+    assert!(check.starts_with("bancheck_check_duration_seconds_bucket{le="));
+    assert!(write.starts_with("bancheck_write_duration_seconds_bucket{le="));
+    let mark = format!(" # {{trace_id=\"{TRACE}\"}} ");
+    assert!(traced.iter().all(|line| line.contains(&mark)), "{traced:?}");
+    let (page, traced) = scraped("text/plain");
+    assert_eq!(traced, <[&str; 0]>::default());
+    assert!(page.contains("\r\ncontent-type: text/plain; version=0.0.4"));
+    assert!(
+        page.contains("bancheck_check_duration_seconds_count 2\n"),
+        "{page}"
+    );
+}
+
+#[test]
+fn a_collector_of_a_private_authority_is_sent_spans_by_who_knows_that_authority_and_by_nobody_else()
+{
+    let folder = tempfile::tempdir().expect("a folder");
+    let [ours, another] = [Authority::new(), Authority::new()];
+    let spans = |known: &Authority| {
+        let file = folder.path().join("roots.pem");
+        std::fs::write(&file, &known.pem).expect("a file");
+        let collector = Collector::secured(&ours, file);
+        collector.spans_of(0.0, async |client| {
+            check(&client, "01").await;
+        })
+    };
+    assert_eq!(checks(&spans(&ours)).len(), 1);
+    assert_eq!(spans(&another), []);
+}
+
+#[test]
+fn roots_of_a_collector_that_are_not_there_or_none_stop_a_server_at_its_start() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("roots.pem");
+    let database = Database::fresh(Kind::Sqlite);
+    let started = || {
+        let traces = Some(TraceSettings {
+            endpoint: "https://localhost:4317".to_owned(),
+            ca: Some(file.clone()),
+            share: 0.0,
+        });
+        Server::start(&Config {
+            traces,
+            ..config(&database.place)
+        })
+    };
+    for content in [None, Some("no certificate")] {
+        if let Some(content) = content {
+            std::fs::write(&file, content).expect("a file");
+        }
+        let Err(error) = started() else {
+            panic!("this server should not have started")
+        };
+        assert!(format!("{error:#}").contains("otlp_ca"), "{error:#}");
+    }
+    std::fs::write(&file, Authority::new().pem).expect("a file");
+    assert!(started().is_ok());
+}
+
+#[test]
 fn a_collector_that_is_away_costs_no_answer_and_no_end() {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
     let address = nobody.local_addr().expect("an address");
     drop(nobody);
     let collector = Collector {
-        address,
+        endpoint: format!("http://{address}"),
         ..Collector::start()
     };
     let begun = tokio::time::Instant::now();

@@ -74,8 +74,11 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if and .Values.autoscaling.enabled (gt (int .Values.autoscaling.minReplicas) (int .Values.autoscaling.maxReplicas)) }}
 {{- fail "autoscaling.minReplicas is above autoscaling.maxReplicas" }}
 {{- end }}
+{{- if and .Values.traces.ca.existingSecret (not (hasPrefix "https://" .Values.traces.endpoint)) }}
+{{- fail "traces.ca says which certificate a collector may have: set traces.endpoint to an https:// address" }}
+{{- end }}
 {{- include "bancheck.judgeAccess" . }}
-{{- range $name := list "check_listen" "admin_listen" "metrics_listen" "data_dir" "database_url" "master_key" "feed_bell" "drain_delay_seconds" "otlp_endpoint" "trace_checks" "auth" "insecure_allow_anonymous" "jwt_issuer" "jwt_audience" "jwt_jwks" "jwt_algorithms" "tls_cert" "tls_key" "tls_client_ca" "tls_client_crl" "tls_client_required" }}
+{{- range $name := list "check_listen" "admin_listen" "metrics_listen" "data_dir" "database_url" "master_key" "feed_bell" "drain_delay_seconds" "otlp_endpoint" "otlp_ca" "trace_checks" "auth" "insecure_allow_anonymous" "jwt_issuer" "jwt_audience" "jwt_jwks" "jwt_algorithms" "tls_cert" "tls_key" "tls_client_ca" "tls_client_crl" "tls_client_required" }}
 {{- if hasKey $.Values.config $name }}
 {{- fail (printf "config.%s is set by the chart itself; see values.yaml for the value that stands for it" $name) }}
 {{- end }}
