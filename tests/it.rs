@@ -140,6 +140,8 @@ mod restored;
 mod rights;
 #[path = "it/roads.rs"]
 mod roads;
+#[path = "it/rolling.rs"]
+mod rolling;
 #[path = "../examples/router.rs"]
 #[expect(dead_code, reason = "as an example it has a beginning of its own")]
 mod router;
