@@ -75,22 +75,37 @@ pub(super) fn serve(flags: &Flags) -> anyhow::Result<ExitCode> {
         },
         "listening"
     );
-    let question = question(server.check);
-    server.run(|| tracing::info!("ready; ask the first question:\n\n    {question}\n"))?;
+    let hint = hint(&config, server.check, server.admin);
+    server.run(|| tracing::info!("ready; {hint}"))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// A command to paste.
-fn question(check: SocketAddr) -> String {
+/// A command to paste: the first question, where it can be asked as it stands.
+fn hint(config: &Config, check: SocketAddr, admin: SocketAddr) -> String {
     let program = std::env::args()
         .next()
         .unwrap_or_else(|| "bancheck".to_owned());
-    let elsewhere = if check.port() == 50_051 && check.ip().is_loopback() {
-        String::new()
-    } else {
-        format!(" --endpoint http://{check}")
-    };
-    format!("{program} check{elsewhere} --channel call +420601123456")
+    let usual = check.port() == 50_051 && check.ip().is_loopback();
+    match (&config.place, &config.tls) {
+        (Place::Sqlite(_), None) => {
+            let elsewhere = if usual {
+                String::new()
+            } else {
+                format!(" --endpoint http://{check}")
+            };
+            format!(
+                "ask the first question:\n\n    {program} check{elsewhere} --channel call +420601123456\n"
+            )
+        }
+        // A tenant may be wanting, or a credential, or the name that the certificate is for.
+        (_, tls) => {
+            let scheme = if tls.is_some() { "https" } else { "http" };
+            format!(
+                "see what a caller needs:\n\n    {program} doctor --endpoint {scheme}://{check} \
+                 --admin-endpoint {scheme}://{admin}\n"
+            )
+        }
+    }
 }
 
 pub(super) fn migrate(flags: &MigrateFlags) -> anyhow::Result<ExitCode> {
