@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    hint::black_box,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -13,7 +14,7 @@ use futures_util::future::OptionFuture;
 use tokio::{
     sync::oneshot,
     task::{JoinSet, yield_now},
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 
 use super::LoadEnd;
@@ -33,6 +34,10 @@ use crate::{
 const IN_BACKGROUND: usize = 2;
 /// How long a load may give no sign of life before the tenant is read once more beside it.
 const SILENCE: Duration = Duration::from_secs(2);
+/// How long after a load what it left free is handed back: mimalloc keeps it for a second. And what is
+/// large: it must not fit in what is kept for smaller pieces.
+const FREE: Duration = Duration::from_millis(1_500);
+const LARGE: usize = 32 << 20;
 /// For how long a tenant whose view is too heavy is not read again, in microseconds.
 const REFUSED_FOR: i64 = 30_000_000;
 
@@ -244,7 +249,15 @@ async fn attempt(store: &dyn Store, key: TenantKey, tenant: &TenantId, sign: &Si
         // There is news to hear meanwhile.
         yield_now().await;
     }
+    tokio::spawn(hand_back());
     Ok(Some((head, filing.view())))
+}
+
+/// Has the allocator hand back what a load needed on the way: it does so with what has been free for a
+/// moment, but only when something large is freed again, which on a quiet pod is never.
+async fn hand_back() {
+    sleep(FREE).await;
+    drop(black_box(Vec::<u8>::with_capacity(LARGE)));
 }
 
 /// Reads a tenant, and where nothing comes for a while reads it again beside that: a connection

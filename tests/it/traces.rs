@@ -90,7 +90,7 @@ impl Collector {
         }
     }
 
-    fn serve(mut server: tonic::transport::Server) -> Self {
+    fn serve(mut built: tonic::transport::Server) -> Self {
         let serves = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -101,7 +101,7 @@ impl Collector {
         let address = listener.local_addr().expect("an address");
         let received = Received::default();
         let service = TraceServiceServer::new(Keeps(Arc::clone(&received)));
-        let serving = server
+        let serving = built
             .add_service(service)
             .serve_with_incoming(TcpListenerStream::new(listener));
         serves.spawn(serving);
@@ -291,8 +291,8 @@ fn times_are_told_with_the_traces_they_were_of_to_scrapers_that_know_of_traces()
         (page, traced)
     };
     let modern = "application/openmetrics-text;version=1.0.0,text/plain;q=0.5";
-    let [checks, admin] = process.channels();
     runtime().block_on(async {
+        let [checks, admin] = process.channels();
         let question = |flags| {
             let question = CheckInteractionRequest {
                 tenant: "default".to_owned(),
