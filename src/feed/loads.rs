@@ -51,10 +51,14 @@ pub(super) struct Loads {
     /// What was begun under an older round was read for a history that is no more.
     round: u64,
     running: JoinSet<(TenantId, u64, Read)>,
+    /// What is done once the last of them has ended.
+    afterwards: JoinSet<()>,
     waiting: BTreeMap<TenantId, Vec<oneshot::Sender<LoadEnd>>>,
     /// Those that nobody need wait for: before the pod is warm, or beside the views of a history
     /// that is gone.
     queue: VecDeque<TenantId>,
+    /// Whether it is known which those are.
+    planned: bool,
     in_background: Vec<TenantId>,
     refused: BTreeMap<TenantId, i64>,
 }
@@ -66,8 +70,10 @@ impl Loads {
             keys,
             round: 0,
             running: JoinSet::new(),
+            afterwards: JoinSet::new(),
             waiting: BTreeMap::new(),
             queue: VecDeque::new(),
+            planned: false,
             in_background: Vec::new(),
             refused: BTreeMap::new(),
         }
@@ -76,6 +82,7 @@ impl Loads {
     /// Has these read one after another, the first ones first, instead of what was queued before.
     pub(super) fn queue(&mut self, tenants: impl IntoIterator<Item = TenantId>) {
         self.queue = tenants.into_iter().collect();
+        self.planned = true;
         self.in_background.clear();
     }
 
@@ -109,6 +116,9 @@ impl Loads {
     /// Notes that a load has ended, however it did.
     pub(super) fn finished(&mut self, tenant: &TenantId) {
         self.in_background.retain(|running| running != tenant);
+        self.afterwards.abort_all();
+        while self.afterwards.try_join_next().is_some() {}
+        self.afterwards.spawn(hand_back());
     }
 
     /// The next one of the queue that may be started.
@@ -123,7 +133,12 @@ impl Loads {
 
     /// Whether all that was queued has been read.
     pub(super) fn queue_is_done(&self) -> bool {
-        self.queue.is_empty() && self.in_background.is_empty()
+        self.planned && self.queue.is_empty() && self.in_background.is_empty()
+    }
+
+    /// Whether it is known which are to be read that nobody need wait for.
+    pub(super) fn are_planned(&self) -> bool {
+        self.planned
     }
 
     /// Notes that somebody waits; `false` = it was answered at once, for it was refused lately.
@@ -249,7 +264,6 @@ async fn attempt(store: &dyn Store, key: TenantKey, tenant: &TenantId, sign: &Si
         // There is news to hear meanwhile.
         yield_now().await;
     }
-    tokio::spawn(hand_back());
     Ok(Some((head, filing.view())))
 }
 

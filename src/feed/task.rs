@@ -3,13 +3,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    pin::{Pin, pin},
     sync::{Arc, PoisonError},
     time::Duration,
 };
 
 use tokio::{
     sync::mpsc,
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Instant, error::Elapsed, sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -38,6 +39,11 @@ const QUICK_MICROS: i64 = 50_000;
 const LOOKS_AT_THE_CLOCK: usize = 3;
 /// How long the store may take to tell of all tenants before it is asked again.
 const LOOK: Duration = Duration::from_secs(10);
+/// How long news waits for it to be known how large tenants are: well within the lease.
+const AT_ONCE: Duration = Duration::from_millis(500);
+
+/// How many keys each tenant has, if the store told.
+type Sizes = std::result::Result<Result<Vec<(TenantId, u64)>>, Elapsed>;
 
 /// How the feed is followed.
 #[derive(Clone, Debug)]
@@ -77,9 +83,9 @@ pub async fn run<S: Shelf + Clone + 'static>(
     let Source { feed, loads: asked } = source;
     let rings = bell::ring(Arc::clone(&store), Arc::clone(&feed.shared.bell));
     let follows = async {
-        let mut task = Task::begin(feed, store, shelf, options).await;
-        task.warm_up().await;
-        task.follow(asked).await;
+        let mut task = Task::begin(feed, Arc::clone(&store), shelf, options).await;
+        let sizes = pin!(timeout(LOOK, store.sizes()));
+        task.follow(asked, sizes).await;
     };
     tokio::select! {
         biased;
@@ -143,18 +149,23 @@ impl<S: Shelf + Clone> Task<S> {
     }
 
     /// Has the views read that fit, the largest first, before the pod calls itself warm.
-    async fn warm_up(&mut self) {
-        let sizes = match timeout(LOOK, self.store.sizes()).await {
-            Ok(Ok(sizes)) => sizes,
-            // In any other order they are warm as well.
-            Ok(Err(_)) | Err(_) => Vec::new(),
-        };
+    fn warm_up(&mut self, sizes: Sizes) {
+        // In any other order they are warm as well.
+        let sizes = sizes.ok().and_then(Result::ok).unwrap_or_default();
         let order = warm::order(&self.follower.tenants(), &sizes, self.shelf.bound());
         self.loads.queue(order);
     }
 
-    async fn follow(&mut self, mut asked: mpsc::UnboundedReceiver<Ask>) {
+    async fn follow(
+        &mut self,
+        mut asked: mpsc::UnboundedReceiver<Ask>,
+        mut sizes: Pin<&mut impl Future<Output = Sizes>>,
+    ) {
         let feed = self.feed.clone();
+        // Mostly they are known at once. Where not, news is not to wait for them.
+        if let Ok(sizes) = timeout(AT_ONCE, &mut sizes).await {
+            self.warm_up(sizes);
+        }
         loop {
             self.start_queued();
             let from = self.current().position().anchor;
@@ -163,6 +174,11 @@ impl<S: Shelf + Clone> Task<S> {
                 biased;
                 told = self.ear.next(from) => self.told(&told).await,
                 (tenant, read) = self.loads.ended() => self.loaded(&tenant, read).await,
+                // A history begun anew meanwhile has its own to read.
+                sizes = &mut sizes, if !self.loads.are_planned() => {
+                    self.warm_up(sizes);
+                    self.ear.want();
+                }
                 asked = asked.recv() => {
                     let Some((tenant, reply)) = asked else { return };
                     let boot = feed.clock().read().boot;
