@@ -51,6 +51,8 @@ struct Ending {
     drain: CancellationToken,
     /// The listeners close; what is in flight finishes.
     close: CancellationToken,
+    /// No check is answered any more: the last counts are written down.
+    counted: CancellationToken,
     /// Nobody waits for news any more, so the feed ends.
     quiet: CancellationToken,
     /// Nothing is waited for any more.
@@ -71,7 +73,9 @@ pub struct Server {
     ending: Ending,
     tasks: TaskTracker,
     admin_runtime: Runtime,
-    threads: Vec<JoinHandle<()>>,
+    feed_thread: JoinHandle<()>,
+    /// Those that answer checks.
+    check_threads: Vec<JoinHandle<()>>,
     /// Matches being written down, until no check is answered any more.
     counting: tokio::task::JoinHandle<()>,
     traces: Option<Arc<Traces>>,
@@ -146,25 +150,25 @@ impl Server {
         let (fail, failed) = oneshot::channel();
         let (base, quiet) = (Arc::clone(&store), ending.quiet.clone());
         let follows = follow(source, base, views, keys, fail, quiet);
-        let mut threads = vec![listen::on_thread("feed", follows)?];
+        let feed_thread = listen::on_thread("feed", follows)?;
         let front = Front {
             tls: tls.clone(),
             traces: TraceLayer(traces.clone()),
             gate,
         };
         let (check, admin, metrics) = bound.addresses()?;
-        threads.extend(listen::serve(
+        let check_threads = listen::serve(
             bound,
             &services,
             &front,
             &admin_runtime,
             &tasks,
             &ending,
-        )?);
+        )?;
         let on_admin = admin_runtime.handle();
         tasks.spawn_on(services.clone().tell_health(), on_admin);
         tasks.spawn_on(keeper.run(ending.close.clone()), on_admin);
-        let counting = tally::run(tally, store, ending.quiet.clone());
+        let counting = tally::run(tally, store, ending.counted.clone());
         let counting = on_admin.spawn(counting);
         tasks.spawn_on(keep_up(issuer, tls, ending.close.clone()), on_admin);
         let first_start = match &config.place {
@@ -184,7 +188,8 @@ impl Server {
             ending,
             tasks,
             admin_runtime,
-            threads,
+            feed_thread,
+            check_threads,
             counting,
             traces,
             first_start,
@@ -248,7 +253,8 @@ impl Server {
             ending,
             tasks,
             admin_runtime,
-            threads,
+            feed_thread,
+            check_threads,
             counting,
             traces,
             ..
@@ -274,14 +280,16 @@ impl Server {
                     ending.at_once.cancel();
                 }
             }
-            ending.quiet.cancel();
-            // It has a limit of its own; where it panicked, it has said so.
-            let _ = counting.await;
         });
-        for thread in threads {
-            // A thread that panicked has said so; there is nothing left to end.
+        // A thread or a task that panicked has said so; there is nothing left to end.
+        for thread in check_threads {
             let _ = thread.join();
         }
+        // Before the feed: connections that it opened are the store's too, and are carried by its thread.
+        ending.counted.cancel();
+        let _ = admin_runtime.block_on(counting);
+        ending.quiet.cancel();
+        let _ = feed_thread.join();
         if let Some(traces) = traces {
             traces.finish();
         }

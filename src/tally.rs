@@ -35,8 +35,6 @@ const BANS: usize = 65_536;
 const WRITE: Duration = Duration::from_secs(5);
 /// How long the last ones may take, when the pod ends.
 const FAREWELL: Duration = Duration::from_secs(2);
-/// After how long they are tried once more.
-const AGAIN: Duration = Duration::from_millis(50);
 
 /// A ban that a check was matched by.
 struct Mark {
@@ -98,15 +96,7 @@ pub async fn run(tally: Arc<Tally>, store: Arc<dyn Store>, stop: CancellationTok
         }
     }
     book.count();
-    let all = async {
-        book.write().await;
-        while !book.counts.is_empty() {
-            // There is no later for these.
-            sleep(AGAIN).await;
-            book.write().await;
-        }
-    };
-    if timeout(FAREWELL, all).await.is_err() {
+    if timeout(FAREWELL, book.write()).await.is_err() || !book.counts.is_empty() {
         tracing::warn!("the last matches of bans could not be written down");
     }
 }
