@@ -157,14 +157,8 @@ impl Server {
             gate,
         };
         let (check, admin, metrics) = bound.addresses()?;
-        let check_threads = listen::serve(
-            bound,
-            &services,
-            &front,
-            &admin_runtime,
-            &tasks,
-            &ending,
-        )?;
+        let check_threads =
+            listen::serve(bound, &services, &front, &admin_runtime, &tasks, &ending)?;
         let on_admin = admin_runtime.handle();
         tasks.spawn_on(services.clone().tell_health(), on_admin);
         tasks.spawn_on(keeper.run(ending.close.clone()), on_admin);

@@ -1,8 +1,8 @@
 //! Networks as registries give them out, very many of them, banned through the store's own chunks:
 //! what a check says of an address is what a clerk with a sorted list would say.
 //!
-//! `BANCHECK_NETWORKS=FILE[:FILE] cargo nextest run --test networks --run-ignored only --no-capture`
-//! does it with real ones: lines of a first and a last address, as npm's `@ip-location-db/asn` has.
+//! They are made up like a registry's. `BANCHECK_NETWORKS=FILE[:FILE] tests/run networks --no-capture`
+//! takes real ones instead: lines of a first and a last address, as npm's `@ip-location-db/asn` has.
 
 #[path = "stage/database.rs"]
 #[expect(dead_code, reason = "the rest is for suites that need more of it")]
@@ -308,37 +308,35 @@ async fn agreed(store: &dyn Store, ranges: Vec<Range>, asked: usize) -> Outcome<
     ))
 }
 
-fn on(kind: Kind, ranges: Vec<Range>, asked: usize) -> Outcome<String> {
+#[expect(clippy::print_stdout, reason = "it measures")]
+fn on(kind: Kind, seed: u64) -> Outcome {
+    let (ranges, asked) = match registry()? {
+        Some(ranges) => (ranges, 100_000),
+        None => (made_up(&mut Dice(seed), 4_000), 20_000),
+    };
     let database = Database::fresh(kind);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(async {
+    let told = runtime.block_on(async {
         let store = database.store().await;
         agreed(&*store, ranges, asked).await
-    })
+    })?;
+    println!("{kind:?}: {told}");
+    Ok(())
 }
 
-#[test]
-fn a_registrys_networks_are_met_as_a_clerk_would_say_on_sqlite() -> Outcome {
-    on(Kind::Sqlite, made_up(&mut Dice(5), 4_000), 20_000).map(drop)
-}
-
-#[test]
-fn a_registrys_networks_are_met_as_a_clerk_would_say_on_postgres() -> Outcome {
-    on(Kind::Postgres, made_up(&mut Dice(6), 4_000), 20_000).map(drop)
-}
-
-#[test]
-#[ignore = "it needs a registry, which is not ours to keep"]
+/// The networks of a registry, where somebody has its files.
 #[expect(
     clippy::disallowed_methods,
     reason = "the files are named by whoever runs it"
 )]
-#[expect(clippy::print_stdout, reason = "it measures")]
-fn a_real_registrys_networks_are_met_as_a_clerk_would_say() -> Outcome {
+fn registry() -> Outcome<Option<Vec<Range>>> {
+    let Ok(files) = std::env::var("BANCHECK_NETWORKS") else {
+        return Ok(None);
+    };
     let mut ranges = Vec::new();
-    for file in std::env::var("BANCHECK_NETWORKS")?.split(':') {
+    for file in files.split(':') {
         for line in fs::read_to_string(file)?.lines() {
             let mut fields = line.split(',');
             let mut address = || -> Outcome<IpAddr> {
@@ -351,8 +349,15 @@ fn a_real_registrys_networks_are_met_as_a_clerk_would_say() -> Outcome {
             ranges.push((address()?, address()?));
         }
     }
-    for kind in [Kind::Sqlite, Kind::Postgres] {
-        println!("{kind:?}: {}", on(kind, ranges.clone(), 100_000)?);
-    }
-    Ok(())
+    Ok(Some(ranges))
+}
+
+#[test]
+fn a_registrys_networks_are_met_as_a_clerk_would_say_on_sqlite() -> Outcome {
+    on(Kind::Sqlite, 5)
+}
+
+#[test]
+fn a_registrys_networks_are_met_as_a_clerk_would_say_on_postgres() -> Outcome {
+    on(Kind::Postgres, 6)
 }

@@ -78,7 +78,7 @@ pub(crate) fn without_ranges(count: u32) -> TenantView {
         deleted: false,
     };
     let view = TenantView::empty(Revision(1), settings, key.clone());
-    let mut loading = Loading::into(view);
+    let mut loading = Loading::of(view);
     let mut page = Vec::with_capacity(PAGE);
     for at in 0..count {
         page.push(ban(&key, at, &caller(&number(at))));

@@ -34,9 +34,9 @@ use crate::{
 const IN_BACKGROUND: usize = 2;
 /// How long a load may give no sign of life before the tenant is read once more beside it.
 const SILENCE: Duration = Duration::from_secs(2);
-/// How long after a load what it left free is handed back: mimalloc keeps it for a second. And what is
-/// large: it must not fit in what is kept for smaller pieces.
+/// How long after a load what it left free is handed back: mimalloc keeps it for a second.
 const FREE: Duration = Duration::from_millis(1_500);
+/// A piece of memory in bytes that does not fit in what mimalloc keeps for smaller ones.
 const LARGE: usize = 32 << 20;
 /// For how long a tenant whose view is too heavy is not read again, in microseconds.
 const REFUSED_FOR: i64 = 30_000_000;
@@ -241,7 +241,7 @@ impl LoadSink for Building<'_> {
             .with_lists(lists)
             .with_queues(queues)
             .with_exceptions(&exceptions);
-        self.view = Some((head, Loading::into(view)));
+        self.view = Some((head, Loading::of(view)));
     }
 
     fn page(&mut self, bans: &[BanRecord]) {

@@ -244,10 +244,6 @@ pub(super) struct Checks {
     others: Routes,
 }
 
-impl Checks {
-    const PATH: &str = "/bancheck.v1.CheckService/";
-}
-
 impl Service<Request<Body>> for Checks {
     type Response = Response<Body>;
     type Error = Infallible;
@@ -262,7 +258,7 @@ impl Service<Request<Body>> for Checks {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        if request.uri().path().starts_with(Self::PATH) {
+        if request.uri().path().split('/').nth(1) == Some(CHECK) {
             Either::Left(self.checks.call(request))
         } else {
             Either::Right(self.others.call(request))

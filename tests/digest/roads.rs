@@ -118,7 +118,7 @@ impl State {
             .with_lists(lists)
             .with_queues(queues)
             .with_exceptions(&exceptions);
-        let mut loading = Loading::into(view);
+        let mut loading = Loading::of(view);
         for page in rows.chunks(page) {
             loading.add(page);
         }

@@ -58,7 +58,7 @@ struct Link {
 }
 
 fn unneeded(what: &str) -> ! {
-    unimplemented!("{what}: neither the feed nor a job of the simulation asks for it")
+    unreachable!("{what}: neither the feed nor a job of the simulation asks for it")
 }
 
 impl PodStore {

@@ -196,7 +196,7 @@ impl ModelWork {
 }
 
 fn unneeded(what: &str) -> ! {
-    unimplemented!("{what}: no job of the simulation does this")
+    unreachable!("{what}: no job of the simulation does this")
 }
 
 #[async_trait]

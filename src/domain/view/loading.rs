@@ -15,7 +15,7 @@ pub struct Loading {
 
 impl Loading {
     /// A load into a view that has all but bans.
-    pub fn into(view: TenantView) -> Self {
+    pub fn of(view: TenantView) -> Self {
         Self {
             view,
             digests: Gathered::default(),
