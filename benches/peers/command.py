@@ -8,7 +8,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from . import curves, page
+from . import credentials, curves, page
 from .beside import Comparison
 from .growth import Growth
 from .product import Binaries
@@ -25,7 +25,11 @@ def folder(text):
 def parse(arguments, about):
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "what", nargs="?", choices=["beside", "growth"], default="beside", help="the targets, or the curves"
+        "what",
+        nargs="?",
+        choices=["beside", "growth", "credentials"],
+        default="beside",
+        help="the targets, the curves, or what credentials cost",
     )
     parser.add_argument(
         "--bans", type=int, default=1_000_000, help="bans of the tenant, keys of Redis, rows of Postgres"
@@ -57,7 +61,7 @@ def parse(arguments, about):
 
 def command(told):
     """What to run for the same measurements; where this machine keeps its files is nobody else's business."""
-    words = ["benches/compare", *(["growth"] if told.what == "growth" else [])]
+    words = ["benches/compare", *([told.what] if told.what != "beside" else [])]
     for name in "bans", "small", "rounds", "requests", "seconds", "starts":
         words += [f"--{name}", str(getattr(told, name))]
     return shlex.join(words + (["--without", *told.without] if told.without else []))
@@ -101,6 +105,9 @@ def main(about):
             if told.what == "growth":
                 Growth(stage, binaries, told, results).run()
                 curves.write(results, facts(told, binaries, {}), told.into)
+            elif told.what == "credentials":
+                credentials.Credentials(stage, binaries, told, results).run()
+                credentials.write(results, facts(told, binaries, {}), told.into)
             else:
                 comparison = Comparison(stage, binaries, told, results)
                 comparison.run()

@@ -65,7 +65,7 @@ class Load:
             raise Failed(f"{address}: {figures['bytes']:.0f} bytes in {count} answers")
         return figures
 
-    def at_a_rate(self, bancheck, port, rate, seconds, numbers, key, flags=(), warm_up=1):
+    def at_a_rate(self, bancheck, port, rate, seconds, numbers, key, flags=(), warm_up=1, scheme="http"):
         """`bancheck bench load`, by which every question is due at an instant of its own and its
         latency counts from then. h2load sends what is due in bursts, up to a tenth of a second's at
         a time, so what it calls latency at a fixed rate is its own. Here up to a millisecond of it is, the
@@ -77,7 +77,7 @@ class Load:
             "--output",
             "json",
             "--endpoint",
-            f"http://127.0.0.1:{port}",
+            f"{scheme}://127.0.0.1:{port}",
             "--queue",
             "support",
             "--connections",

@@ -57,7 +57,7 @@ def write(findings, facts, missing, into):
         "",
         "Made by `benches/compare`; do not edit. Ratios taken side by side in one run count: the figures beneath",
         "them are as noisy as the machine.",
-        *growth(into),
+        *others(into),
         "",
         *(f"- {name}: {value}" for name, value in facts.items()),
         *(f"- not counted: {reason}" for reason in missing),
@@ -86,9 +86,13 @@ def write(findings, facts, missing, into):
         into_readme(rows, facts, drawn)
 
 
-def growth(into):
-    if (into / "performance" / "growth.md").exists():
-        yield "How large tenants, many tenants and many changes tell is in [growth.md](performance/growth.md)."
+def others(into):
+    for name, words in (
+        ("growth", "How large tenants, many tenants and many changes tell"),
+        ("credentials", "What each kind of credential costs"),
+    ):
+        if (into / "performance" / f"{name}.md").exists():
+            yield f"{words} is in [{name}.md](performance/{name}.md)."
 
 
 def table(header, rows):

@@ -65,8 +65,10 @@ class Echo:
 class Bancheck:
     """A server of bans, which asks for a credential."""
 
-    def __init__(self, stage, binaries, name, folder, core=None, environment=None, keeps_log=True):
-        self.bancheck, self.folder = binaries.bancheck, folder
+    def __init__(
+        self, stage, binaries, name, folder, core=None, environment=None, keeps_log=True, scheme="http"
+    ):
+        self.bancheck, self.folder, self.scheme = binaries.bancheck, folder, scheme
         self.port, self.admin, self.metrics = stage.ports(3)
         self.environment = {"BANCHECK_DATA_DIR": str(folder), **(environment or {})}
         auth = () if environment else ("--set", "auth=on")
@@ -104,8 +106,8 @@ class Bancheck:
             *arguments,
             env={
                 **self.environment,
-                "BANCHECK_ENDPOINT": f"http://127.0.0.1:{self.port}",
-                "BANCHECK_ADMIN_ENDPOINT": f"http://127.0.0.1:{self.admin}",
+                "BANCHECK_ENDPOINT": f"{self.scheme}://127.0.0.1:{self.port}",
+                "BANCHECK_ADMIN_ENDPOINT": f"{self.scheme}://127.0.0.1:{self.admin}",
             },
             **more,
         )

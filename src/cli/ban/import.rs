@@ -1,6 +1,7 @@
 //! `bancheck ban import`: many bans from a file.
 //!
-//! The rows go to the server in one stream, which it writes a thousand at a time. One bad row
+//! The file is read three times, a row at a time: to see what it is, to know what was asked before, to
+//! send it. Its rows go to the server in one stream, which it writes a thousand at a time. One bad row
 //! spoils no other. A run that was cut short goes on where it ended: by the request's id the server
 //! knows what it has done, so all rows are simply sent again.
 
@@ -11,7 +12,7 @@ mod send;
 mod source;
 mod unfinished;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use clap::Args;
 use indicatif::{HumanDuration, ProgressBar, ProgressState, ProgressStyle};
@@ -19,9 +20,9 @@ use indicatif::{HumanDuration, ProgressBar, ProgressState, ProgressStyle};
 use self::{
     columns::{Columns, Rename},
     report::Outcomes,
-    row::Template,
+    row::{Template, Understood},
     source::{Form, Source},
-    unfinished::Unfinished,
+    unfinished::{Content, Unfinished},
 };
 use super::super::{Outcome, Session, expiry::ExpiryFlags, identity::IdentityFlags, output};
 use crate::api::v1::{
@@ -121,19 +122,23 @@ impl Import {
         if !unread.is_empty() {
             output::note(&format!("columns not read: {}", unread.join(", ")));
         }
-        let template = self.template();
-        let (mut rows, mut failures) = (Vec::new(), Vec::new());
-        for row in &source.rows {
-            match template.row(row, &columns) {
-                Ok(asked) => rows.push(asked),
-                Err(cause) => failures.push((row.number, cause)),
+        let file = Arc::new(Understood {
+            source,
+            columns,
+            template: self.template(),
+        });
+        let mut header = self.header(&session.connection.tenant);
+        let (mut content, mut failures) = (Content::of(&header), Vec::new());
+        for row in file.rows()? {
+            match row? {
+                Ok(asked) => content.add(&asked),
+                Err(failure) => failures.push(failure),
             }
         }
-        let mut header = self.header(&session.connection.tenant);
         let unfinished = match &self.request_id {
             Some(_) => None,
             None if self.dry_run || self.file == "-" => None,
-            None => Some(Unfinished::of(&self.file, &header, &rows)?),
+            None => Some(Unfinished::of(&self.file, content)?),
         };
         if let Some(unfinished) = &unfinished {
             header.request_id.clone_from(&unfinished.request_id);
@@ -141,37 +146,30 @@ impl Import {
                 output::note("going on with the import that was broken off");
             }
         }
-        let progress = progress(rows.len());
-        let answer = send::all(session, header, rows, &progress).await;
+        let count = (file.source.count - failures.len()) as u64;
+        let progress = progress(count);
+        let answer = send::all(session, header, &file, count, &progress).await;
         progress.finish_and_clear();
         let answer = answer?;
         if let Some(unfinished) = unfinished {
             unfinished.done();
         }
-        self.report(session, &source, &columns, failures, &answer)
+        self.report(session, &file, failures, &answer)
     }
 
     fn report(
         &self,
         session: &Session<'_>,
-        source: &Source,
-        columns: &Columns,
+        file: &Understood,
         mut failures: Vec<(usize, String)>,
         answer: &ImportBansResponse,
     ) -> anyhow::Result<Outcome> {
-        let unread = failures.len();
+        let failed = failures.len() + usize::try_from(answer.failed_count).unwrap_or_default();
         failures.extend(answer.errors.iter().filter_map(send::failure));
-        failures.sort_by_key(|(row, _)| *row);
-        let outcomes = Outcomes {
-            source,
-            columns,
-            answer,
-            failed: unread + usize::try_from(answer.failed_count).unwrap_or_default(),
-            failures,
-        };
+        let outcomes = Outcomes::of(file, answer, failed, failures)?;
         let failed = outcomes.write_failed(&self.failed)?;
-        let file = failed.then_some(self.failed.as_str());
-        outcomes.show(session.display, self.dry_run, file)?;
+        let failed_file = failed.then_some(self.failed.as_str());
+        outcomes.show(session.display, self.dry_run, failed_file)?;
         Ok(if failed {
             Outcome::Failed
         } else {
@@ -192,7 +190,7 @@ impl Import {
         }
     }
 
-    fn template(&self) -> Template<'_> {
+    fn template(&self) -> Template {
         Template {
             row: import_bans_request::Row {
                 channels: self
@@ -205,7 +203,7 @@ impl Import {
                 expiry: self.expiry.expiry().map(row::expiry_of),
                 ..import_bans_request::Row::default()
             },
-            reading: &self.reading,
+            target: self.reading.identity(""),
         }
     }
 }
@@ -222,8 +220,8 @@ fn rate(state: &ProgressState, out: &mut dyn fmt::Write) {
 }
 
 /// A bar on standard error; where that is no terminal, none is drawn.
-fn progress(rows: usize) -> ProgressBar {
-    let bar = ProgressBar::new(u64::try_from(rows).unwrap_or(u64::MAX));
+fn progress(rows: u64) -> ProgressBar {
+    let bar = ProgressBar::new(rows);
     let form = "{bar:30} {human_pos} of {human_len} rows sent, {rate} {msg}";
     match ProgressStyle::with_template(form) {
         Ok(style) => bar.with_style(style.with_key("rate", rate)),

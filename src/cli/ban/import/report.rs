@@ -6,8 +6,9 @@ use anyhow::Context;
 use serde_json::{Value, json};
 
 use super::{
-    columns::{CAUSE, Columns, Field},
-    source::{Row, Source},
+    columns::{CAUSE, Field},
+    row::Understood,
+    source::Row,
 };
 use crate::{
     api::v1::ImportBansResponse,
@@ -17,18 +18,42 @@ use crate::{
 /// The most rows that people are shown by name; programs get all that are told.
 const SHOWN: usize = 20;
 
-/// Every row of a file with what became of it.
+/// What became of the rows of a file.
 pub(super) struct Outcomes<'a> {
-    pub(super) source: &'a Source,
-    pub(super) columns: &'a Columns,
-    pub(super) answer: &'a ImportBansResponse,
+    file: &'a Understood,
+    answer: &'a ImportBansResponse,
     /// How many rows failed; the server tells of the first thousand.
-    pub(super) failed: usize,
-    /// Those that are told of, by their number, and why.
-    pub(super) failures: Vec<(usize, String)>,
+    failed: usize,
+    /// Those that are told of, in the file's order, and why.
+    failures: Vec<(Row, String)>,
 }
 
-impl Outcomes<'_> {
+impl<'a> Outcomes<'a> {
+    /// Of the rows that failed some are told of, by their number, and why.
+    pub(super) fn of(
+        file: &'a Understood,
+        answer: &'a ImportBansResponse,
+        failed: usize,
+        told: Vec<(usize, String)>,
+    ) -> anyhow::Result<Self> {
+        let mut told: HashMap<usize, String> = told.into_iter().collect();
+        let mut failures = Vec::with_capacity(told.len());
+        if !told.is_empty() {
+            for row in file.source.rows()? {
+                let row = row?;
+                if let Some(cause) = told.remove(&row.number) {
+                    failures.push((row, cause));
+                }
+            }
+        }
+        Ok(Self {
+            file,
+            answer,
+            failed,
+            failures,
+        })
+    }
+
     /// Shows the summary, and by name the rows that failed.
     pub(super) fn show(
         &self,
@@ -57,7 +82,7 @@ impl Outcomes<'_> {
 
     fn failed_csv(&self, out: impl Write) -> anyhow::Result<()> {
         let mut csv = csv::Writer::from_writer(out);
-        let header = &self.source.header;
+        let header = &self.file.source.header;
         let kept: Vec<usize> = (0..header.len())
             .filter(|at| header[*at] != CAUSE)
             .collect();
@@ -66,7 +91,7 @@ impl Outcomes<'_> {
             kept.chain([cause.to_owned()]).collect()
         };
         csv.write_record(record(header, CAUSE))?;
-        for (row, cause) in self.failed_rows() {
+        for (row, cause) in &self.failures {
             let cause = format!("row {}: {}", row.number, clean(cause));
             csv.write_record(record(&row.cells, &cause))?;
         }
@@ -75,18 +100,18 @@ impl Outcomes<'_> {
     }
 
     fn json(&self, dry_run: bool, failed_file: Option<&str>) -> Value {
-        let named = |(row, cause): (&Row, &str)| json!({ "row": row.number, "value": self.value(row), "error": cause });
+        let named = |(row, cause): &(Row, String)| json!({ "row": row.number, "value": self.value(row), "error": cause });
         let answer = self.answer;
         let token = answer.written_at.clone().map(|written_at| written_at.token);
         json!({
             "dryRun": dry_run,
-            "rows": self.source.rows.len(),
+            "rows": self.file.source.count,
             "created": answer.created_count,
             "updated": answer.updated_count,
             "duplicates": answer.duplicate_count,
             "excepted": answer.excepted_count,
             "failed": self.failed,
-            "failedRows": self.failed_rows().map(named).collect::<Vec<_>>(),
+            "failedRows": self.failures.iter().map(named).collect::<Vec<_>>(),
             "failedFile": failed_file,
             "importId": answer.import_id,
             "token": token,
@@ -94,12 +119,12 @@ impl Outcomes<'_> {
     }
 
     fn csv(&self) -> Sheet {
-        let row = |(row, cause): (&Row, &str)| {
+        let row = |(row, cause): &(Row, String)| {
             [&row.number.to_string(), self.value(row), "failed", cause].map(str::to_owned)
         };
         Sheet::new(
             ["row", "value", "outcome", "error"],
-            self.failed_rows().map(row),
+            self.failures.iter().map(row),
         )
     }
 
@@ -107,7 +132,7 @@ impl Outcomes<'_> {
         let answer = self.answer;
         let would = |done: &'static str, would: &'static str| if dry_run { would } else { done };
         let mut facts = Facts::default();
-        facts.add("rows", self.source.rows.len().to_string());
+        facts.add("rows", self.file.source.count.to_string());
         facts.add(
             would("created", "would be created"),
             answer.created_count.to_string(),
@@ -132,10 +157,10 @@ impl Outcomes<'_> {
         };
         let mut text = head.to_owned() + &facts.to_text();
         if self.failed > 0 {
-            let named = |(row, what): (&Row, &str)| {
+            let named = |(row, what): &(Row, String)| {
                 [&row.number.to_string(), self.value(row), what].map(str::to_owned)
             };
-            let rows = self.failed_rows().take(SHOWN).map(named);
+            let rows = self.failures.iter().take(SHOWN).map(named);
             let sheet = Sheet::new(["row", "failed", "because"], rows);
             text = format!("{text}\n{}{}", sheet.to_table(), self.and_more());
         }
@@ -164,37 +189,33 @@ impl Outcomes<'_> {
         lines.concat()
     }
 
-    fn value<'a>(&self, row: &'a Row) -> &'a str {
-        self.columns.cell(&row.cells, Field::Value)
-    }
-
-    fn failed_rows(&self) -> impl Iterator<Item = (&Row, &str)> {
-        let by_number: HashMap<usize, &str> = self
-            .failures
-            .iter()
-            .map(|(number, cause)| (*number, cause.as_str()))
-            .collect();
-        self.source
-            .rows
-            .iter()
-            .filter_map(move |row| Some((row, *by_number.get(&row.number)?)))
+    fn value<'r>(&self, row: &'r Row) -> &'r str {
+        self.file.columns.cell(&row.cells, Field::Value)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::{
+            columns::Columns,
+            row::Template,
+            source::{Form, Source},
+        },
+        *,
+    };
 
-    fn source(values: &[&str]) -> Source {
-        let row = |(at, value): (usize, &&str)| Row {
-            number: at + 1,
-            cells: vec![(*value).to_owned(), "an old cause".to_owned()],
-            broken: None,
-        };
-        let header = vec!["e164".to_owned(), CAUSE.to_owned()];
-        Source {
-            header,
-            rows: values.iter().enumerate().map(row).collect(),
+    fn file(values: &[&str]) -> Understood {
+        let rows: String = values
+            .iter()
+            .map(|value| format!("{value},an old cause\n"))
+            .collect();
+        let source = Source::with(format!("e164,{CAUSE}\n{rows}").as_bytes(), Form::Csv);
+        let columns = Columns::find(&source.header, &["value=e164".parse().unwrap()]);
+        Understood {
+            columns: columns.unwrap(),
+            source,
+            template: Template::default(),
         }
     }
 
@@ -210,15 +231,9 @@ mod tests {
 
     /// Three rows, of which the third failed.
     fn with_outcomes(check: impl FnOnce(Outcomes<'_>)) {
-        let source = source(&["1", "2", "3"]);
-        let columns = Columns::find(&source.header, &["value=e164".parse().unwrap()]).unwrap();
-        check(Outcomes {
-            source: &source,
-            columns: &columns,
-            answer: &answer(),
-            failed: 1,
-            failures: vec![(3, "X: no".to_owned())],
-        });
+        let file = file(&["1", "2", "3"]);
+        let told = vec![(3, "X: no".to_owned())];
+        check(Outcomes::of(&file, &answer(), 1, told).unwrap());
     }
 
     #[test]
@@ -251,15 +266,9 @@ mod tests {
 
     #[test]
     fn people_are_shown_twenty_names_and_told_of_the_rest() {
-        let source = source(&["no-number"; 23]);
-        let columns = Columns::find(&source.header, &["value=e164".parse().unwrap()]).unwrap();
-        let outcomes = Outcomes {
-            source: &source,
-            columns: &columns,
-            answer: &answer(),
-            failed: 1_023,
-            failures: (1..=23).map(|row| (row, "X".to_owned())).collect(),
-        };
+        let file = file(&["no-number"; 23]);
+        let (told, answer) = ((1..=23).map(|row| (row, "X".to_owned())), answer());
+        let outcomes = Outcomes::of(&file, &answer, 1_023, told.collect()).unwrap();
         let text = outcomes.text(false, None);
         let named = text.lines().filter(|line| line.contains("no-number"));
         assert_eq!(named.count(), 20, "{text}");

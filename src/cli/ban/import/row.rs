@@ -1,29 +1,60 @@
 //! A row of the file as the row of the stream that it stands for.
 
+use std::{io, sync::Arc};
+
 use clap::ValueEnum;
 use serde_json::Value;
 
 use super::{
     columns::{Columns, Field},
-    source,
+    source::{self, Source},
 };
 use crate::{
     api::v1::{
         Channel, Identity, IdentityKind, MatchKind, create_ban_request,
         import_bans_request::{Row, row::Expiry},
     },
-    cli::{expiry::Lasting, identity::IdentityFlags, moment},
+    cli::{expiry::Lasting, moment},
 };
 
-/// What holds for every row that does not say otherwise.
-pub(super) struct Template<'a> {
-    /// The row without its target.
-    pub(super) row: Row,
-    /// How to read the values.
-    pub(super) reading: &'a IdentityFlags,
+/// A file whose rows are understood.
+pub(super) struct Understood {
+    /// The file.
+    pub(super) source: Source,
+    /// Which of its columns is which.
+    pub(super) columns: Columns,
+    /// What its rows leave open.
+    pub(super) template: Template,
 }
 
-impl Template<'_> {
+/// A row of the stream, or the number of one that stands for none, and why.
+pub(super) type Asked = Result<Row, (usize, String)>;
+
+impl Understood {
+    /// What each row asks for, from the first on.
+    pub(super) fn rows(
+        self: &Arc<Self>,
+    ) -> anyhow::Result<impl Iterator<Item = io::Result<Asked>> + Send + use<>> {
+        let understood = Arc::clone(self);
+        let rows = self.source.rows()?;
+        Ok(rows.map(move |row| {
+            let row = row?;
+            let asked = understood.template.row(&row, &understood.columns);
+            Ok(asked.map_err(|cause| (row.number, cause)))
+        }))
+    }
+}
+
+/// What holds for every row that does not say otherwise.
+#[derive(Default)]
+pub(super) struct Template {
+    /// The row without its target.
+    pub(super) row: Row,
+    /// The target without its value.
+    pub(super) target: Identity,
+}
+
+impl Template {
     /// The row that a row of the file stands for, or why it stands for none.
     ///
     /// Nothing is judged here that the server judges: whether a value is a number is for the one
@@ -43,7 +74,8 @@ impl Template<'_> {
             several_targets(several)?
         } else {
             let value = cell(Field::Value).ok_or("the row has no value")?;
-            let mut target = self.reading.identity(value);
+            let mut target = self.target.clone();
+            value.clone_into(&mut target.value);
             if let Some(kind) = cell(Field::Kind) {
                 target.set_kind(one_of::<IdentityKind>(kind, "kind")?);
             }
@@ -147,12 +179,6 @@ fn one_of<T: ValueEnum>(word: &str, column: &str) -> Result<T, String> {
 mod tests {
     use super::*;
 
-    const NOTHING_TOLD: IdentityFlags = IdentityFlags {
-        kind: None,
-        issuer: None,
-        region: None,
-    };
-
     /// What one row under a header asks for.
     fn asked(header: &str, cells: &str) -> Result<Row, String> {
         let split = |line: &str| line.split(',').map(str::to_owned).collect::<Vec<_>>();
@@ -164,7 +190,7 @@ mod tests {
         };
         let template = Template {
             row,
-            reading: &NOTHING_TOLD,
+            target: Identity::default(),
         };
         template.row(
             &source::Row {
@@ -230,7 +256,7 @@ mod tests {
         let columns = Columns::find(&["targets".to_owned()], &[]).unwrap();
         let template = Template {
             row: Row::default(),
-            reading: &NOTHING_TOLD,
+            target: Identity::default(),
         };
         let read = |cell: &str| {
             let row = source::Row {

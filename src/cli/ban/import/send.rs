@@ -1,22 +1,27 @@
 //! All rows in one stream to the server, again and again while it is only busy or away.
 
 use std::{
+    io,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
 use futures_util::stream;
 use indicatif::ProgressBar;
+use thiserror::Error;
+use tokio::sync::oneshot;
 use tonic::{Code, Status};
 use tonic_types::{StatusExt, pb};
 
+use super::row::{Asked, Understood};
 use crate::{
     api::v1::{
         ImportBansRequest, ImportBansResponse,
-        import_bans_request::{Header, Part, Row},
+        import_bans_request::{Header, Part},
         import_bans_response::RowError,
     },
     cli::{Session, failure, output},
@@ -29,26 +34,29 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause, also where the server asks for a longer one.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// Has the server take all rows.
+/// Has the server take all rows, of which there are `count`.
 ///
 /// Sending again is safe only under a request's id, by which the server does once what it is asked
 /// twice; without one, and for a dry run, a stream that broke off is an error.
 pub(super) async fn all(
     session: &Session<'_>,
     header: Header,
-    rows: Vec<Row>,
+    file: &Arc<Understood>,
+    count: u64,
     progress: &ProgressBar,
 ) -> anyhow::Result<ImportBansResponse> {
     let again = !header.request_id.is_empty() || header.validate_only;
-    let rows = Arc::new(rows);
     let furthest = Arc::new(AtomicU64::new(0));
     let mut attempt = 1;
     loop {
         let before = furthest.load(Ordering::Relaxed);
-        let error = match once(session, &header, &rows, progress, &furthest).await {
+        let error = match once(session, &header, file, count, progress, &furthest).await {
             Ok(answer) => return Ok(answer),
             Err(error) => error,
         };
+        if error.is::<Unreadable>() {
+            return Err(error);
+        }
         let status = error
             .chain()
             .find_map(|cause| cause.downcast_ref::<Status>());
@@ -76,37 +84,80 @@ pub(super) async fn all(
 async fn once(
     session: &Session<'_>,
     header: &Header,
-    rows: &Arc<Vec<Row>>,
+    file: &Arc<Understood>,
+    count: u64,
     progress: &ProgressBar,
     furthest: &Arc<AtomicU64>,
 ) -> anyhow::Result<ImportBansResponse> {
     let mut client = session.connection.streams().await?;
     progress.set_position(0);
     progress.set_message("");
-    let (rows, bar, furthest) = (Arc::clone(rows), progress.clone(), Arc::clone(furthest));
-    let mut header = Some(header.clone());
-    let mut at = 0;
-    // The server takes rows as it writes them, so how many were taken is how far it has come.
-    let parts = stream::poll_fn(move |_| {
-        let part = match header.take() {
-            Some(header) => Some(Part::Header(header)),
-            None => rows.get(at).map(|row| {
-                at += 1;
-                if at.is_multiple_of(100) || at == rows.len() {
-                    let sent = u64::try_from(at).unwrap_or(u64::MAX);
-                    bar.set_position(sent);
-                    if at == rows.len() {
-                        // Some thousand rows are under way at any time.
-                        bar.set_message("the server is writing the last of them");
-                    }
-                    furthest.fetch_max(sent, Ordering::Relaxed);
-                }
-                Part::Row(row.clone())
-            }),
-        };
-        std::task::Poll::Ready(part.map(|part| ImportBansRequest { part: Some(part) }))
+    let mut sending = Sending {
+        header: Some(header.clone()),
+        rows: file.rows()?,
+        sent: 0,
+        count,
+        bar: progress.clone(),
+        furthest: Arc::clone(furthest),
+    };
+    let (tell, unreadable) = oneshot::channel();
+    let mut tell = Some(tell);
+    let parts = stream::poll_fn(move |_| match sending.next_part() {
+        Ok(part) => Poll::Ready(part.map(|part| ImportBansRequest { part: Some(part) })),
+        // To end here would have the server take what it has for all there is.
+        Err(error) => {
+            let _ = tell.take().map(|tell| tell.send(error));
+            Poll::Pending
+        }
     });
-    Ok(client.import_bans(parts).await?.into_inner())
+    tokio::select! {
+        answer = client.import_bans(parts) => Ok(answer?.into_inner()),
+        Ok(error) = unreadable => Err(Unreadable(error).into()),
+    }
+}
+
+/// The file that was read before can be read no more.
+#[derive(Debug, Error)]
+#[error("cannot read the file on: {0}")]
+struct Unreadable(io::Error);
+
+/// What is on its way to the server.
+struct Sending<R> {
+    header: Option<Header>,
+    rows: R,
+    sent: u64,
+    count: u64,
+    bar: ProgressBar,
+    furthest: Arc<AtomicU64>,
+}
+
+impl<R: Iterator<Item = io::Result<Asked>>> Sending<R> {
+    /// The server takes rows as it writes them, so how many were taken is how far it has come.
+    fn next_part(&mut self) -> io::Result<Option<Part>> {
+        if let Some(header) = self.header.take() {
+            return Ok(Some(Part::Header(header)));
+        }
+        // Those that stand for none are told of beside what the server says.
+        let good = self.rows.find_map(|row| match row {
+            Ok(asked) => Some(Ok(asked.ok()?)),
+            Err(error) => Some(Err(error)),
+        });
+        let row = good.transpose()?;
+        self.sent += u64::from(row.is_some());
+        if self.sent > self.count || (row.is_none() && self.sent < self.count) {
+            return Err(io::Error::other("it has changed since it was opened"));
+        }
+        if self.sent.is_multiple_of(100) || self.sent == self.count {
+            self.bar.set_position(self.sent);
+            if self.sent == self.count {
+                // Some thousand rows are under way at any time.
+                let message = "the server is writing the last of them";
+                self.bar.set_message(message);
+            }
+            self.furthest.fetch_max(self.sent, Ordering::Relaxed);
+        }
+        Ok(row.map(Part::Row))
+    }
 }
 
 /// A row that failed at the server, and why.
@@ -161,6 +212,7 @@ mod tests {
     use tonic_types::ErrorDetails;
 
     use super::*;
+    use crate::api::v1::import_bans_request::Row;
 
     fn status(code: Code, reason: &str) -> Status {
         let details = ErrorDetails::with_error_info(reason, "bancheck.v1", HashMap::new());
@@ -195,5 +247,25 @@ mod tests {
         details.set_retry_info(Some(Duration::from_secs(2)));
         let asking = Status::with_error_details(Code::Unavailable, "m", details);
         assert_eq!(pause(&asking, 1), Duration::from_secs(2));
+    }
+
+    #[test]
+    fn a_file_that_changes_under_way_is_not_sent_to_its_end() {
+        let parts = |count| {
+            let rows = [Ok(Err((1, "no".to_owned()))), Ok(Ok(Row::default()))];
+            let mut sending = Sending {
+                header: None,
+                rows: rows.into_iter(),
+                sent: 0,
+                count,
+                bar: ProgressBar::hidden(),
+                furthest: Arc::default(),
+            };
+            [sending.next_part(), sending.next_part()].map(|part| part.ok())
+        };
+        let row = || Some(Some(Part::Row(Row::default())));
+        assert_eq!(parts(1), [row(), Some(None)]);
+        assert_eq!(parts(0)[0], None);
+        assert_eq!(parts(2), [row(), None]);
     }
 }

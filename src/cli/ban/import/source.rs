@@ -1,9 +1,14 @@
 //! The file of an import, as rows of named cells, whichever form it has.
+//!
+//! It is read anew each time its rows are wanted, so that a file of any size takes the memory of one
+//! row.
 
 use std::{
     fs::File,
     io::{self, BufRead, BufReader, Read},
+    os::unix::fs::FileExt,
     path::Path,
+    sync::Arc,
 };
 
 use anyhow::{Context, bail};
@@ -22,15 +27,18 @@ pub(super) enum Form {
     Ndjson,
 }
 
-/// A file that has been read whole: a row may repeat any row before it.
+/// A file of rows.
 pub(super) struct Source {
     /// The names of the columns, in the file's order; of objects, every key that occurs.
     pub(super) header: Vec<String>,
-    /// The rows in the file's order.
-    pub(super) rows: Vec<Row>,
+    /// How many rows there are.
+    pub(super) count: usize,
+    file: Arc<File>,
+    form: Form,
 }
 
 /// One row of the file.
+#[derive(Clone)]
 pub(super) struct Row {
     /// The row's number: the first after the header, or the first object, is 1.
     pub(super) number: usize,
@@ -40,29 +48,129 @@ pub(super) struct Row {
     pub(super) broken: Option<String>,
 }
 
+/// The rows of a file, in its order.
+pub(super) type Rows = Box<dyn Iterator<Item = io::Result<Row>> + Send>;
+
 impl Source {
-    /// Reads a file, or standard input where `path` is `-`.
+    /// Opens a file, or standard input where `path` is `-`; what can be read but once is copied.
     pub(super) fn open(path: &str, form: Option<Form>) -> anyhow::Result<Self> {
         let form = form.unwrap_or_else(|| form_of(path));
         let source = if path == "-" {
-            Self::read(io::stdin().lock(), form)
+            copied(io::stdin().lock())?
         } else {
             let file = File::open(path).with_context(|| format!("cannot open {path}"))?;
-            Self::read(BufReader::new(file), form)
+            let plain = file.metadata().is_ok_and(|about| about.is_file());
+            if plain { file } else { copied(file)? }
         };
-        let source = source.with_context(|| format!("cannot read {path}"))?;
+        let source = Self::of(source, form).with_context(|| format!("cannot read {path}"))?;
         if source.header.is_empty() {
             bail!("nothing to import in {path}");
         }
         Ok(source)
     }
 
-    fn read(input: impl BufRead, form: Form) -> anyhow::Result<Self> {
-        match form {
-            Form::Csv => read_csv(input),
-            Form::Ndjson => read_ndjson(input),
+    fn of(file: File, form: Form) -> anyhow::Result<Self> {
+        let mut source = Self {
+            header: Vec::new(),
+            count: 0,
+            file: Arc::new(file),
+            form,
+        };
+        source.header = match form {
+            Form::Csv => {
+                let mut records = source.records()?;
+                let names = records.headers()?.iter();
+                names.map(|name| name.trim().to_owned()).collect()
+            }
+            Form::Ndjson => source.keys()?,
+        };
+        for row in source.rows()? {
+            row?;
+            source.count += 1;
         }
+        Ok(source)
     }
+
+    /// The rows from the first on, each time.
+    pub(super) fn rows(&self) -> anyhow::Result<Rows> {
+        Ok(match self.form {
+            Form::Csv => {
+                let names = self.header.len();
+                let records = self.records()?.into_byte_records().zip(1..);
+                Box::new(records.map(move |(record, number)| Ok(csv_row(number, &record?, names))))
+            }
+            Form::Ndjson => {
+                let header = self.header.clone();
+                let lines = self.lines().zip(1..);
+                Box::new(lines.map(move |(line, number)| Ok(ndjson_row(number, &line?, &header))))
+            }
+        })
+    }
+
+    fn cursor(&self) -> Cursor {
+        let file = Arc::clone(&self.file);
+        Cursor { file, at: 0 }
+    }
+
+    fn records(&self) -> anyhow::Result<csv::Reader<impl Read + Send + use<>>> {
+        let mut input = BufReader::new(self.cursor());
+        let mut first_line = Vec::new();
+        input.read_until(b'\n', &mut first_line)?;
+        if first_line.starts_with(BYTE_ORDER_MARK) {
+            first_line.drain(..BYTE_ORDER_MARK.len());
+        }
+        let reader = csv::ReaderBuilder::new()
+            .delimiter(delimiter_of(&first_line))
+            .flexible(true)
+            .from_reader(io::Cursor::new(first_line).chain(input));
+        Ok(reader)
+    }
+
+    /// The lines that are not blank.
+    fn lines(&self) -> impl Iterator<Item = io::Result<Vec<u8>>> + Send + use<> {
+        let lines = BufReader::new(self.cursor()).split(b'\n');
+        lines.filter(|line| {
+            line.as_ref()
+                .map_or(true, |line| !stripped(line).is_empty())
+        })
+    }
+
+    /// Every key of an object, in the order in which they occur.
+    fn keys(&self) -> io::Result<Vec<String>> {
+        let mut keys: Vec<String> = Vec::new();
+        for line in self.lines() {
+            if let Ok(Value::Object(object)) = serde_json::from_slice(stripped(&line?)) {
+                for (key, _) in object {
+                    if !keys.contains(&key) {
+                        keys.push(key);
+                    }
+                }
+            }
+        }
+        Ok(keys)
+    }
+}
+
+/// A reader with a place of its own in a file that others read as well.
+struct Cursor {
+    file: Arc<File>,
+    at: u64,
+}
+
+impl Read for Cursor {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(into, self.at)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
+fn copied(mut input: impl Read) -> anyhow::Result<File> {
+    let copy = tempfile::tempfile().and_then(|mut file| {
+        io::copy(&mut input, &mut file)?;
+        Ok(file)
+    });
+    copy.context("cannot keep a copy of the input in the folder for temporary files")
 }
 
 fn form_of(path: &str) -> Form {
@@ -77,44 +185,25 @@ fn form_of(path: &str) -> Form {
     }
 }
 
-fn read_csv(mut input: impl BufRead) -> anyhow::Result<Source> {
-    let mut first_line = Vec::new();
-    input.read_until(b'\n', &mut first_line)?;
-    let start = first_line
-        .strip_prefix(BYTE_ORDER_MARK)
-        .unwrap_or(&first_line);
-    let mut reader = csv::ReaderBuilder::new()
-        .delimiter(delimiter_of(start))
-        .flexible(true)
-        .from_reader(start.chain(input));
-    let header: Vec<String> = reader
-        .headers()?
-        .iter()
-        .map(|name| name.trim().to_owned())
-        .collect();
-    let mut rows = Vec::new();
-    for record in reader.byte_records() {
-        let record = record?;
-        let text = |cell| String::from_utf8_lossy(cell).into_owned();
-        let mut cells: Vec<String> = record.iter().map(text).collect();
-        let broken = if record.iter().any(|cell| str::from_utf8(cell).is_err()) {
-            Some("the row is not UTF-8".to_owned())
-        } else if cells.len() == header.len() {
-            None
-        } else {
-            let (cells, names) = (cells.len(), header.len());
-            Some(format!(
-                "cells in the row: {cells}, names in the header: {names}"
-            ))
-        };
-        cells.resize(header.len(), String::new());
-        rows.push(Row {
-            number: rows.len() + 1,
-            cells,
-            broken,
-        });
+fn csv_row(number: usize, record: &csv::ByteRecord, names: usize) -> Row {
+    let text = |cell| String::from_utf8_lossy(cell).into_owned();
+    let mut cells: Vec<String> = record.iter().map(text).collect();
+    let broken = if record.iter().any(|cell| str::from_utf8(cell).is_err()) {
+        Some("the row is not UTF-8".to_owned())
+    } else if cells.len() == names {
+        None
+    } else {
+        let cells = cells.len();
+        Some(format!(
+            "cells in the row: {cells}, names in the header: {names}"
+        ))
+    };
+    cells.resize(names, String::new());
+    Row {
+        number,
+        cells,
+        broken,
     }
-    Ok(Source { header, rows })
 }
 
 /// The sign that parts the header's names; spreadsheets choose it by the country they run in.
@@ -126,75 +215,72 @@ fn delimiter_of(header: &[u8]) -> u8 {
     most.unwrap_or(b',')
 }
 
-fn read_ndjson(input: impl BufRead) -> anyhow::Result<Source> {
-    let mut header: Vec<String> = Vec::new();
-    let mut rows: Vec<Row> = Vec::new();
-    for line in input.split(b'\n') {
-        let line = line?;
-        let text = line
-            .strip_prefix(BYTE_ORDER_MARK)
-            .unwrap_or(&line)
-            .trim_ascii();
-        if text.is_empty() {
-            continue;
-        }
-        let mut row = Row {
-            number: rows.len() + 1,
-            cells: Vec::new(),
-            broken: None,
-        };
-        match serde_json::from_slice(text) {
-            Ok(Value::Object(object)) => {
-                for (key, value) in object {
-                    let known = header.iter().position(|name| *name == key);
-                    let at = known.unwrap_or_else(|| {
-                        header.push(key);
-                        header.len() - 1
-                    });
-                    row.cells.resize(row.cells.len().max(at + 1), String::new());
-                    row.cells[at] = cell(&value);
-                }
+fn ndjson_row(number: usize, line: &[u8], header: &[String]) -> Row {
+    let mut row = Row {
+        number,
+        cells: vec![String::new(); header.len()],
+        broken: None,
+    };
+    match serde_json::from_slice(stripped(line)) {
+        Ok(Value::Object(object)) => {
+            for (name, cell) in header.iter().zip(&mut row.cells) {
+                *cell = object.get(name).map(cell_of).unwrap_or_default();
             }
-            Ok(_) => row.broken = Some("the line is not an object".to_owned()),
-            // The error's own text would repeat a part of the line.
-            Err(error) => row.broken = Some(format!("not JSON at column {}", error.column())),
         }
-        rows.push(row);
+        Ok(_) => row.broken = Some("the line is not an object".to_owned()),
+        // The error's own text would repeat a part of the line.
+        Err(error) => row.broken = Some(format!("not JSON at column {}", error.column())),
     }
-    for row in &mut rows {
-        row.cells.resize(header.len(), String::new());
-    }
-    Ok(Source { header, rows })
+    row
+}
+
+fn stripped(line: &[u8]) -> &[u8] {
+    line.strip_prefix(BYTE_ORDER_MARK)
+        .unwrap_or(line)
+        .trim_ascii()
 }
 
 /// A JSON value as a cell; several values are written as a CSV file writes them.
-fn cell(value: &Value) -> String {
+fn cell_of(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
-        Value::Array(items) => items.iter().map(cell).collect::<Vec<_>>().join(";"),
+        Value::Array(items) => items.iter().map(cell_of).collect::<Vec<_>>().join(";"),
         Value::Bool(_) | Value::Number(_) | Value::Object(_) => value.to_string(),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
+    impl Source {
+        /// A file that holds this.
+        pub(in crate::cli::ban::import) fn with(content: &[u8], form: Form) -> Self {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(content).unwrap();
+            Self::of(file, form).unwrap()
+        }
+    }
+
     fn csv(text: &str) -> Source {
-        Source::read(text.as_bytes(), Form::Csv).unwrap()
+        Source::with(text.as_bytes(), Form::Csv)
     }
 
     fn ndjson(text: &str) -> Source {
-        Source::read(text.as_bytes(), Form::Ndjson).unwrap()
+        Source::with(text.as_bytes(), Form::Ndjson)
     }
 
-    fn cells(source: &Source) -> Vec<Vec<&str>> {
-        source
-            .rows
-            .iter()
-            .map(|row| row.cells.iter().map(String::as_str).collect())
-            .collect()
+    fn rows(source: &Source) -> Vec<Row> {
+        let rows: Vec<Row> = source.rows().unwrap().map(Result::unwrap).collect();
+        assert_eq!(source.count, rows.len());
+        rows
+    }
+
+    fn cells(source: &Source) -> Vec<Vec<String>> {
+        rows(source).into_iter().map(|row| row.cells).collect()
     }
 
     #[test]
@@ -202,7 +288,7 @@ mod tests {
         let source = csv("value,reason\n+420601123456,\"a, b\"\n\n2,c\n");
         assert_eq!(source.header, ["value", "reason"]);
         assert_eq!(cells(&source), [["+420601123456", "a, b"], ["2", "c"]]);
-        let numbers: Vec<_> = source.rows.iter().map(|row| row.number).collect();
+        let numbers: Vec<_> = rows(&source).iter().map(|row| row.number).collect();
         assert_eq!(numbers, [1, 2]);
     }
 
@@ -217,18 +303,15 @@ mod tests {
     #[test]
     fn a_row_that_does_not_fit_is_broken_and_spoils_no_other() {
         let source = csv("value,reason\n1\n2,x\n3,y,z\n");
-        let broken: Vec<_> = source.rows.iter().map(|row| row.broken.is_some()).collect();
+        let broken: Vec<_> = rows(&source)
+            .iter()
+            .map(|row| row.broken.is_some())
+            .collect();
         assert_eq!(broken, [true, false, true]);
-        let latin = Source::read(
-            &[b"value\n".as_slice(), &[0xe9], b"\nb\n"].concat()[..],
-            Form::Csv,
-        );
-        let latin = latin.unwrap();
-        assert_eq!(
-            latin.rows[0].broken.as_deref(),
-            Some("the row is not UTF-8")
-        );
-        assert_eq!(latin.rows[1].broken, None);
+        let latin = [b"value\n".as_slice(), &[0xe9], b"\nb\n"].concat();
+        let latin = rows(&Source::with(&latin, Form::Csv));
+        assert_eq!(latin[0].broken.as_deref(), Some("the row is not UTF-8"));
+        assert_eq!(latin[1].broken, None);
     }
 
     #[test]
@@ -241,11 +324,9 @@ mod tests {
     #[test]
     fn a_line_that_is_no_object_is_broken_and_its_cause_does_not_repeat_it() {
         let source = ndjson("{\"value\":\"1\"}\n[1]\n{\"value\": +420601123456}\n");
-        assert_eq!(
-            source.rows[1].broken.as_deref(),
-            Some("the line is not an object")
-        );
-        let cause = source.rows[2].broken.clone().unwrap();
+        let rows = rows(&source);
+        assert_eq!(rows[1].broken.as_deref(), Some("the line is not an object"));
+        let cause = rows[2].broken.clone().unwrap();
         assert!(
             cause.starts_with("not JSON") && !cause.contains("601"),
             "{cause}"
@@ -258,5 +339,13 @@ mod tests {
         assert_eq!(form_of("bans.jsonl"), Form::Ndjson);
         assert_eq!(form_of("bans.csv"), Form::Csv);
         assert_eq!(form_of("-"), Form::Csv);
+    }
+
+    #[test]
+    fn what_can_be_read_but_once_is_read_as_often_as_it_is_wanted() {
+        let file = copied(&b"value\n1\n2\n"[..]).unwrap();
+        let source = Source::of(file, Form::Csv).unwrap();
+        assert_eq!(cells(&source), [["1"], ["2"]]);
+        assert_eq!(cells(&source), [["1"], ["2"]]);
     }
 }

@@ -9,6 +9,21 @@ use sha2::{Digest, Sha256};
 
 use crate::api::v1::import_bans_request::{Header, Row};
 
+/// What an import is known by: all that it asks for.
+pub(super) struct Content(Sha256);
+
+impl Content {
+    /// Of an import without rows.
+    pub(super) fn of(header: &Header) -> Self {
+        Self(Sha256::new().chain_update(header.encode_length_delimited_to_vec()))
+    }
+
+    /// And this row.
+    pub(super) fn add(&mut self, row: &Row) {
+        self.0.update(row.encode_length_delimited_to_vec());
+    }
+}
+
 /// The note of an import that is under way or was broken off.
 pub(super) struct Unfinished {
     /// The import's request id.
@@ -19,17 +34,13 @@ pub(super) struct Unfinished {
 }
 
 impl Unfinished {
-    /// Finds the note of an import of these rows from this file, or leaves one.
+    /// Finds the note of an import from this file, or leaves one.
     ///
     /// The id is new for each run that was not broken off: under one that stayed the same, the
     /// server would answer from memory although its bans may have been lifted since.
-    pub(super) fn of(file: &str, header: &Header, rows: &[Row]) -> anyhow::Result<Self> {
+    pub(super) fn of(file: &str, content: Content) -> anyhow::Result<Self> {
         let note = PathBuf::from(format!("{file}.unfinished"));
-        let mut digest = Sha256::new().chain_update(header.encode_length_delimited_to_vec());
-        for row in rows {
-            digest.update(row.encode_length_delimited_to_vec());
-        }
-        let digest = BASE64_URL_SAFE_NO_PAD.encode(digest.finalize());
+        let digest = BASE64_URL_SAFE_NO_PAD.encode(content.0.finalize());
         let left = fs::read_to_string(&note).unwrap_or_default();
         if let Some((id, _)) = left
             .trim_end()
@@ -69,7 +80,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("bans.csv").display().to_string();
         let rows = vec![Row::default(); 3];
-        let begin = |rows: &[Row]| Unfinished::of(&file, &Header::default(), rows).unwrap();
+        let begin = |rows: &[Row]| {
+            let mut content = Content::of(&Header::default());
+            rows.iter().for_each(|row| content.add(row));
+            Unfinished::of(&file, content).unwrap()
+        };
         let first = begin(&rows);
         assert!(!first.goes_on && first.request_id.len() <= 64);
         let again = begin(&rows);
