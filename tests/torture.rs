@@ -7,7 +7,8 @@
 //! BANCHECK_TORTURE_SECONDS=600 BANCHECK_TORTURE_PODS=8 tests/run torture --no-capture
 //! ```
 //!
-//! `BANCHECK_TORTURE_SEED` decides who does what in which order; the default never changes. Pods
+//! Meanwhile a tenant moves in by an import of `BANCHECK_TORTURE_ROWS` rows, which is broken off and
+//! goes on elsewhere. `BANCHECK_TORTURE_SEED` decides who does what in which order; the default never changes. Pods
 //! with even numbers live in this process, with wall clocks that are hours off; odd ones are
 //! processes of the real binary.
 
@@ -28,6 +29,8 @@ mod judged;
 mod load;
 #[path = "torture/model.rs"]
 mod model;
+#[path = "torture/mover.rs"]
+mod mover;
 #[path = "torture/pods.rs"]
 mod pods;
 #[path = "stage/process.rs"]
@@ -63,6 +66,9 @@ const SEED: u64 = 20_260_101;
 const FAULTS: usize = 20;
 const CHECKS: u64 = 100_000;
 
+/// Rows of the import that goes on meanwhile.
+const ROWS: u64 = 10_000;
+
 /// A number from the environment.
 #[expect(
     clippy::disallowed_methods,
@@ -86,6 +92,7 @@ fn every_answer_is_that_of_one_revision_within_its_bounds_whatever_is_done_to_po
         pods: u8::try_from(told("BANCHECK_TORTURE_PODS", 4)).expect("a few pods"),
         time: Duration::from_secs(seconds),
         least: if whole { CHECKS } else { 0 },
+        rows: u16::try_from(told("BANCHECK_TORTURE_ROWS", ROWS)).expect("at most 65535 rows"),
         faults: None,
         variables: Vec::new(),
     });
@@ -93,6 +100,10 @@ fn every_answer_is_that_of_one_revision_within_its_bounds_whatever_is_done_to_po
     assert!(report.violations.is_empty(), "{report}");
     if whole {
         assert!(report.faults >= FAULTS, "too little was done: {report}");
+        assert!(
+            report.breaks > 0,
+            "the import was never broken off: {report}"
+        );
         assert!(
             u64::try_from(report.checks).expect("a number") >= CHECKS,
             "too little was asked, in thrice the time: {report}"

@@ -139,7 +139,7 @@ pub(crate) async fn rows(pool: &PgPool, record: &Record, history: &History) -> F
                  (SELECT 1 FROM ban_targets t WHERE (t.tenant, t.ban_id) = (b.tenant, b.ban_id))
              OR NOT EXISTS
                  (SELECT 1 FROM ban_keys k WHERE (k.tenant, k.ban_id) = (b.tenant, b.ban_id))
-             OR 1 <> (SELECT count(*) FROM ban_events e
+             OR (b.import_id = '')::int <> (SELECT count(*) FROM ban_events e
                  WHERE (e.tenant, e.ban_id) = (b.tenant, b.ban_id) AND e.action = 'CREATED')",
         ),
         (

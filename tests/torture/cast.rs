@@ -9,7 +9,9 @@ use crate::process::MASTER_KEY;
 
 /// How many tenants there are; those with an even number have lists.
 pub(crate) const TENANTS: u8 = 8;
-/// How many callers each of them has.
+/// The tenant that moves in meanwhile, with callers of its own.
+pub(crate) const NEWCOMER: u8 = TENANTS;
+/// How many callers each of the others has.
 pub(crate) const CALLERS: u16 = 80;
 /// How many queues a tenant with lists has, from 1; 0 stands for none.
 pub(crate) const QUEUES: u8 = 4;

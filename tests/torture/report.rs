@@ -6,6 +6,7 @@ use bancheck::domain::decide::Basis;
 
 use crate::{
     judge::Violation,
+    mover::Moved,
     record::{Answer, Check, End, Fault, Record, Road, Trouble, Wish},
     witness::History,
 };
@@ -49,6 +50,8 @@ pub(crate) struct Report {
     pub(crate) checks: usize,
     /// How many things were done to pods and database.
     pub(crate) faults: usize,
+    /// How often the import was broken off.
+    pub(crate) breaks: u32,
     lines: Vec<String>,
 }
 
@@ -102,6 +105,7 @@ impl Report {
         histories: &[History],
         violations: Vec<Violation>,
         lost_by_restore: usize,
+        moved: &Moved,
         back: &str,
     ) -> Self {
         let Record {
@@ -167,6 +171,7 @@ impl Report {
                 spread.at(1_000)
             ));
         }
+        lines.push(moved.told.clone());
         lines.push(format!("after the last fault {back}"));
         Self {
             seed,
@@ -175,6 +180,7 @@ impl Report {
             violations,
             checks: checks.len(),
             faults: faults.len(),
+            breaks: moved.breaks,
             lines,
         }
     }
@@ -262,6 +268,7 @@ impl fmt::Display for Report {
             lines,
             checks: _,
             faults: _,
+            breaks: _,
         } = self;
         writeln!(f, "torture: seed {seed}, {pods} pods, {seconds} s")?;
         for line in lines {

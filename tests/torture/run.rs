@@ -12,10 +12,11 @@ use tokio::{
 
 use crate::{
     audit,
-    cast::{self, CALLERS, NOBODY, TENANTS},
+    cast::{self, CALLERS, NEWCOMER, NOBODY},
     faults::{self, Kind},
     judge::{Judge, Violation},
     load::{Asker, FRESH, Manner},
+    mover::Mover,
     record::{Question, Record, Wish},
     report::Report,
     world::World,
@@ -48,6 +49,8 @@ pub(crate) struct Plan {
     pub(crate) time: Duration,
     /// How much is to be asked at least, for as long as thrice the time.
     pub(crate) least: u64,
+    /// Rows of the import that goes on meanwhile.
+    pub(crate) rows: u16,
     /// The faults there may be; `None` = all.
     pub(crate) faults: Option<&'static [Kind]>,
     /// Variables for the pods that are processes.
@@ -81,6 +84,8 @@ async fn run(plan: Plan) -> Report {
             asking.spawn(asker.ask_on(manner, PACE_OF_MANY));
         }
     }
+    let mut moving = JoinSet::new();
+    moving.spawn(Mover::new(Arc::clone(&world)).move_in());
     let mut writing = JoinSet::new();
     for number in 1..=WRITERS {
         writing.spawn(Writer::new(Arc::clone(&world), number).write_on(WRITE_PACE));
@@ -89,29 +94,7 @@ async fn run(plan: Plan) -> Report {
     let began = *world.began.get_or_init(Instant::now);
     faults::play(Arc::clone(&world), RECOVERY).await;
     let mut violations = std::mem::take(&mut *world.doubts.lock().expect("the doubts"));
-    let back = match world.all_fresh(RECOVERY).await {
-        Ok(took) => format!("all pods were FRESH within {} ms", took.as_millis()),
-        Err(late) => {
-            let faults = world.faults.lock().expect("the faults").clone();
-            let since = cast::boot() - 12_000_000;
-            let lately: Vec<_> = faults
-                .iter()
-                .filter(|one| one.ended > since)
-                .filter(|one| one.pod.is_none_or(|pod| late.contains(&pod)))
-                .map(|one| (one.kind, (one.ended - since) / 1_000 - 12_000))
-                .collect();
-            let told = format!(
-                "pods {late:?} were not FRESH within {RECOVERY:?} of the last fault; theirs ended at \
-                 these milliseconds: {lately:?}"
-            );
-            violations.push(Violation {
-                clause: "recovery",
-                whose: format!("pods {late:?}"),
-                told: told.clone(),
-            });
-            told
-        }
-    };
+    let back = recovered(&world, &mut violations).await;
     while !world.is_over(Duration::ZERO) {
         // Time itself: the run lasts so long.
         sleep_until(Instant::now() + LOOK).await;
@@ -119,6 +102,15 @@ async fn run(plan: Plan) -> Report {
     let lasted = began.elapsed().as_secs();
     world.writing.store(false, Ordering::SeqCst);
     let writes = writing.join_all().await.concat();
+    let moved = moving.join_next().await.expect("one who moves in");
+    let mut moved = moved.expect("one who moved in");
+    let (restored, pool) = {
+        let witness = world.witness.lock().await;
+        (witness.histories.len() > 1, witness.pool.clone())
+    };
+    let again = Mover::new(Arc::clone(&world)).again(restored, &pool, &mut moved);
+    again.await;
+    violations.append(&mut moved.violations);
     world.asking.store(false, Ordering::SeqCst);
     let mut checks = asking.join_all().await.concat();
     watching.join_all().await;
@@ -157,6 +149,7 @@ async fn run(plan: Plan) -> Report {
         &witness.histories,
         violations,
         acknowledged.lost_by_restore,
+        &moved,
         &format!("{back}; judged in {:.1} s", judging.elapsed().as_secs_f32()),
     );
     if !report.violations.is_empty() {
@@ -167,6 +160,33 @@ async fn run(plan: Plan) -> Report {
         }
     }
     report
+}
+
+/// Waits until all pods are well again, and says how long that took.
+async fn recovered(world: &Arc<World>, violations: &mut Vec<Violation>) -> String {
+    match world.all_fresh(RECOVERY).await {
+        Ok(took) => format!("all pods were FRESH within {} ms", took.as_millis()),
+        Err(late) => {
+            let faults = world.faults.lock().expect("the faults").clone();
+            let since = cast::boot() - 12_000_000;
+            let lately: Vec<_> = faults
+                .iter()
+                .filter(|one| one.ended > since)
+                .filter(|one| one.pod.is_none_or(|pod| late.contains(&pod)))
+                .map(|one| (one.kind, (one.ended - since) / 1_000 - 12_000))
+                .collect();
+            let told = format!(
+                "pods {late:?} were not FRESH within {RECOVERY:?} of the last fault; theirs ended at \
+                 these milliseconds: {lately:?}"
+            );
+            violations.push(Violation {
+                clause: "recovery",
+                whose: format!("pods {late:?}"),
+                told: told.clone(),
+            });
+            told
+        }
+    }
 }
 
 /// Asks every pod about everybody, as consistently as can be.
@@ -180,7 +200,7 @@ async fn last_questions(
         asking.spawn(async move {
             let mut asker = Asker::new(world, seat, 0);
             let mut unsure = 0;
-            let everybody = (0..TENANTS).flat_map(|tenant| {
+            let everybody = (0..=NEWCOMER).flat_map(|tenant| {
                 let all = 0..CALLERS;
                 all.map(move |caller| (tenant, caller))
             });

@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use crate::{
-    cast::{self, Dice, LISTS, TENANTS},
+    cast::{self, Dice, LISTS, NEWCOMER, TENANTS},
     cluster::{Cluster, Stop},
     judge::Violation,
     load::{Asker, FRESH},
@@ -138,7 +138,7 @@ impl World {
     async fn furnish(&self) {
         let life = lives(&mut self.seats[0].life()).await;
         let mut config = ConfigServiceClient::new(life.admin);
-        for tenant in 0..TENANTS {
+        for tenant in 0..=NEWCOMER {
             let request = CreateTenantRequest {
                 tenant: cast::tenant(tenant),
                 ..CreateTenantRequest::default()
@@ -150,7 +150,8 @@ impl World {
                 }
             };
             timeout(PATIENCE, made).await.expect("a tenant");
-            for list in (0..LISTS).filter(|_| cast::has_lists(tenant)) {
+            let has_lists = tenant < TENANTS && cast::has_lists(tenant);
+            for list in (0..LISTS).filter(|_| has_lists) {
                 let list = BanList {
                     list_id: cast::list(list),
                     title: cast::list(list),
