@@ -36,7 +36,8 @@ use crate::api::v1::{
 /// number, phone, identity), reason, `expire_time` (also expires; a time with its offset, a period
 /// or "permanent"), `start_time`, `reason_code`, region, kind, issuer, channel (several parted by ;
 /// , or |) and match. Where a row leaves one empty, the flag of that name holds. Other columns are
-/// not read. What `ban export` writes is read back, one list at a time.
+/// not read. What `ban export` writes is read back, one list at a time. The file may be of any size:
+/// it is read a row at a time, and standard input is copied to the folder for temporary files first.
 ///
 /// Without an end in the row, and without --for, --until or --permanent, a ban lasts as long as its
 /// list says; without a list, or where the list says nothing, for ever.
