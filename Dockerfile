@@ -15,16 +15,21 @@ COPY . .
 RUN RUSTFLAGS="-C target-feature=+crt-static" \
     cargo build --locked --profile dist --bin bancheck --target x86_64-unknown-linux-gnu \
  && cp target/x86_64-unknown-linux-gnu/dist/bancheck /bancheck
+WORKDIR /empty
 
 FROM scratch AS host
 ARG HOST_BINARY=target/x86_64-unknown-linux-gnu/dist/bancheck
 COPY ${HOST_BINARY} /bancheck
+WORKDIR /empty
 
 FROM ${BINARY} AS binary
 
 FROM scratch
 COPY --from=binary --chmod=0555 /bancheck /usr/local/bin/bancheck
 COPY --chmod=0444 LICENSE /LICENSE
+# A volume that is made here belongs to whom the folder of the image belongs to.
+COPY --from=binary --chown=65532:65532 /empty /var/lib/bancheck
+COPY --from=binary --chown=65532:65532 /empty /tmp
 ENV PATH=/usr/local/bin BANCHECK_DATA_DIR=/var/lib/bancheck
 USER 65532:65532
 VOLUME /var/lib/bancheck

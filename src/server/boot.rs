@@ -65,17 +65,29 @@ pub fn master_key(config: &Config) -> anyhow::Result<[u8; 32]> {
 fn own_key(file: &Path) -> anyhow::Result<[u8; 32]> {
     let shown = file.display();
     if !file.exists() {
-        let made = File::options()
-            .create_new(true)
-            .write(true)
-            .mode(0o600)
-            .open(file);
-        let mut made = made.with_context(|| format!("cannot write {shown}"))?;
-        writeln!(made, "{}", new_key()?)?;
-        made.sync_all()?;
+        keep(file, &new_key()?)?;
     }
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {shown}"))?;
     read_key(&text).with_context(|| shown.to_string())
+}
+
+/// Writes a secret for its owner alone; after a crash it is there whole or not at all.
+fn keep(file: &Path, secret: &str) -> anyhow::Result<()> {
+    let beside = file.with_added_extension("new");
+    // One left behind by a crash may be of other rights.
+    let _ = std::fs::remove_file(&beside);
+    let made = File::options()
+        .create_new(true)
+        .write(true)
+        .mode(0o600)
+        .open(&beside);
+    let mut made = made.with_context(|| format!("cannot write {}", beside.display()))?;
+    writeln!(made, "{secret}")?;
+    made.sync_all()?;
+    std::fs::rename(&beside, file)?;
+    let folder = file.parent().unwrap_or(Path::new("."));
+    File::open(folder)?.sync_all()?;
+    Ok(())
 }
 
 /// Brings the schema up to date and compares keys, however long the database takes to appear;
@@ -152,18 +164,7 @@ async fn admin_token(desk: &Desk, folder: &Path) -> anyhow::Result<()> {
     }
     let new = desk.new_key()?;
     // First the file: a key that nobody has is of no use, and one that opens nothing is made anew.
-    let beside = folder.join("admin.token.new");
-    // One left behind by a crash may be of other rights.
-    let _ = std::fs::remove_file(&beside);
-    let mut made = File::options()
-        .create_new(true)
-        .write(true)
-        .mode(0o600)
-        .open(&beside)
-        .with_context(|| format!("cannot write {}", beside.display()))?;
-    writeln!(made, "{}", new.text)?;
-    made.sync_all()?;
-    std::fs::rename(&beside, &file)?;
+    keep(&file, &new.text)?;
     desk.write(own_order(TenantId::deployment()), Seat { new })
         .await?;
     tracing::info!(file = %file.display(), "made the folder's own key");
