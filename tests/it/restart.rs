@@ -1,5 +1,7 @@
 //! A server that ends and begins again on the same store.
 
+use std::fs;
+
 use bancheck::{
     api::v1::{Channel, ListBansRequest},
     config::Config,
@@ -126,7 +128,10 @@ fn without_a_master_key_an_embedded_store_makes_its_own_and_postgres_asks_for_on
         ..config(&database.place)
     };
     match &database.place {
-        Place::Sqlite(_) => {
+        Place::Sqlite(folder) => {
+            // What a start leaves that was cut off while it made the key.
+            fs::create_dir_all(folder).unwrap();
+            fs::write(folder.join("master.key.new"), "").unwrap();
             // The second start reads the key that the first one made.
             drop(Server::start(&keyless).unwrap());
             drop(Server::start(&keyless).unwrap());
