@@ -283,6 +283,9 @@ pub trait Work: AccessWork + ExceptionWork + PrivacyWork + Send {
     /// Whether a queue records its bans in a list.
     async fn list_is_recorded_to(&mut self, list_id: &ListId) -> Result<bool>;
 
+    /// How many parts of an import are remembered.
+    async fn import_parts(&mut self, import_id: &str) -> Result<u64>;
+
     /// Writes what a queue does, the lists that it checks apart.
     async fn set_queue_policy(&mut self, policy: &QueuePolicy) -> Result<()>;
 

@@ -113,6 +113,9 @@ async fn next_part(
         return Err(to_status(&Refusal::new(Reason::DeadlineExceeded, message)));
     };
     let Some(v1::ImportBansRequest { part }) = next? else {
+        // A stream that was broken off ends like one that was ended. Where it was, whoever serves the
+        // call finds out as soon as this rests, and drops it.
+        tokio::task::yield_now().await;
         return Ok(None);
     };
     part.map(Some)

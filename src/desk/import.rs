@@ -1,8 +1,10 @@
 //! Importing: very many bans of one file, a chunk at a time (P8).
 //!
 //! Every chunk is a write of its own, with one feed row and one event, remembered under the
-//! import's request id and the chunk's number. An import that broke off is therefore sent again
-//! from its first row: what was done is answered from memory, the rest is done. The tenant's row
+//! import's id and the chunk's number. An import that broke off is therefore sent again from its
+//! first row: what was done is answered from memory, the rest is done. So it is as well where the
+//! database was put back meanwhile and some chunks are gone: the end is told of none that is not
+//! remembered. The tenant's row
 //! is free between two chunks, and two chunks are written at once at the most, whatever is under
 //! way, so that who bans by hand hardly waits.
 
@@ -111,6 +113,7 @@ struct OpenImport {
 /// Ends an import: from here on it is remembered as a whole.
 struct CloseImport {
     tally: Tally,
+    chunks: u64,
     list_id: Option<ListId>,
     staged: Option<u32>,
 }
@@ -209,7 +212,12 @@ impl Import {
             self.tally.rows += count;
             return Ok(());
         }
-        let request_id = format!("{}#{}", self.chunks, self.order.request_id);
+        // One that is only tried has no id of its own.
+        let whole = match self.tally.import_id.as_str() {
+            "" => &self.order.request_id,
+            id => id,
+        };
+        let request_id = format!("{}#{whole}", self.chunks);
         let order = self.order(request_id, [&self.order.body, body].concat())?;
         let job = ImportRows {
             terms: self.terms.clone(),
@@ -254,6 +262,7 @@ impl Import {
         let order = self.order(self.order.request_id.clone(), self.order.body.clone())?;
         let job = CloseImport {
             tally: self.tally.clone(),
+            chunks: self.chunks,
             list_id: self.terms.list_id.clone(),
             staged: self.staged,
         };
@@ -311,6 +320,11 @@ impl Job for CloseImport {
     const RPC: &'static str = "ImportBans";
 
     async fn run(self, work: &mut dyn Work, about: &Circumstances) -> Result<Answer, Failure> {
+        if work.import_parts(&self.tally.import_id).await? < self.chunks {
+            let message = "the database was put back meanwhile, and some of the rows are gone; send \
+                           all of them again under the same request_id";
+            return Err(Refusal::new(Reason::StoreUnavailable, message).into());
+        }
         if let (Some(list_id), Some(generation)) = (&self.list_id, self.staged) {
             let mut list = work.list(list_id).await?.ok_or_else(no_list)?;
             if work.list_holds_bans(&list).await? {

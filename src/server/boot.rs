@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::Write as _,
+    io::{ErrorKind, Write as _},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     pin::pin,
@@ -64,7 +64,9 @@ pub fn master_key(config: &Config) -> anyhow::Result<[u8; 32]> {
 
 fn own_key(file: &Path) -> anyhow::Result<[u8; 32]> {
     let shown = file.display();
-    if !file.exists() {
+    // A link to what is not there yet is something.
+    let found = file.symlink_metadata();
+    if found.is_err_and(|error| error.kind() == ErrorKind::NotFound) {
         keep(file, &new_key()?)?;
     }
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {shown}"))?;
@@ -73,6 +75,7 @@ fn own_key(file: &Path) -> anyhow::Result<[u8; 32]> {
 
 /// Writes a secret for its owner alone; after a crash it is there whole or not at all.
 fn keep(file: &Path, secret: &str) -> anyhow::Result<()> {
+    let shown = || format!("cannot write {}", file.display());
     let beside = file.with_added_extension("new");
     // One left behind by a crash may be of other rights.
     let _ = std::fs::remove_file(&beside);
@@ -81,12 +84,14 @@ fn keep(file: &Path, secret: &str) -> anyhow::Result<()> {
         .write(true)
         .mode(0o600)
         .open(&beside);
-    let mut made = made.with_context(|| format!("cannot write {}", beside.display()))?;
-    writeln!(made, "{secret}")?;
-    made.sync_all()?;
-    std::fs::rename(&beside, file)?;
-    let folder = file.parent().unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()?;
+    let mut made = made.with_context(shown)?;
+    writeln!(made, "{secret}").with_context(shown)?;
+    made.sync_all().with_context(shown)?;
+    std::fs::rename(&beside, file).with_context(shown)?;
+    if let Some(folder) = file.parent() {
+        let kept = File::open(folder).and_then(|folder| folder.sync_all());
+        kept.with_context(shown)?;
+    }
     Ok(())
 }
 

@@ -511,6 +511,9 @@ statements! {
         WHERE ($1 = '' OR principal = $1) AND revoked_at IS NULL
             AND (expire_at IS NULL OR expire_at > $2)
         ORDER BY key_id";
+    /// The parts of an import, which are remembered by their number and its id.
+    import_parts = "SELECT count(*) AS parts FROM requests
+        WHERE tenant = $1 AND rpc = 'ImportBans/rows' AND request_id LIKE '%#' || $2";
     request = "SELECT body, answer FROM requests WHERE tenant = $1 AND rpc = $2 AND request_id = $3";
     add_request = "INSERT INTO requests (tenant, rpc, request_id, body, answer, at)
         VALUES ($1, $2, $3, $4, $5, $6)";

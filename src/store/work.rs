@@ -348,6 +348,15 @@ impl Work for SqlWork {
         Ok(row.try_get::<i64, _>("queues")? > 0)
     }
 
+    async fn import_parts(&mut self, import_id: &str) -> Result<u64> {
+        let row = sqlx::query(self.say.import_parts.clone())
+            .bind(self.tenant())
+            .bind(import_id.to_owned())
+            .fetch_one(&mut self.tx)
+            .await?;
+        number(&row, "parts")
+    }
+
     async fn set_queue_policy(&mut self, policy: &QueuePolicy) -> Result<()> {
         let row = PolicyRow::of(policy);
         sqlx::query(self.say.set_queue_policy.clone())

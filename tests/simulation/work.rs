@@ -319,6 +319,10 @@ impl Work for ModelWork {
         unneeded("list_is_recorded_to")
     }
 
+    async fn import_parts(&mut self, _import_id: &str) -> Result<u64> {
+        unneeded("import_parts")
+    }
+
     async fn set_queue_policy(&mut self, _policy: &QueuePolicy) -> Result<()> {
         unneeded("set_queue_policy")
     }

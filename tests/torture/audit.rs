@@ -134,7 +134,7 @@ pub(crate) async fn rows(pool: &PgPool, record: &Record, history: &History) -> F
     let mut found = Findings::default();
     let half = [
         (
-            "a ban without a target, a key or the event of its making",
+            "a ban without a target, a key or, unless it was imported, the event of its making",
             "SELECT encode(ban_id, 'hex') FROM bans b WHERE NOT EXISTS
                  (SELECT 1 FROM ban_targets t WHERE (t.tenant, t.ban_id) = (b.tenant, b.ban_id))
              OR NOT EXISTS

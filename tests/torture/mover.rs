@@ -1,5 +1,6 @@
 //! Somebody who moves in: all bans of a tenant in one import, which lasts through the faults. Broken
-//! off, it is sent again under the same request id, to whichever pod, until one has taken it whole.
+//! off, once by its own caller, it is sent again under the same request id, to whichever pod, until one
+//! has taken it whole.
 
 use std::{
     sync::{
@@ -16,7 +17,10 @@ use bancheck::api::v1::{
 };
 use futures_util::{Stream, StreamExt as _, stream};
 use sqlx::{PgPool, Row as _};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until},
+};
 use tonic::Status;
 
 use crate::{
@@ -24,10 +28,13 @@ use crate::{
     judge::Violation,
     load::note,
     world::World,
+    writers::final_reason,
 };
 
-/// A pod that takes no more rows for so long is left for another.
+/// A pod that is asked for no more rows, or does not end, for so long is left for another.
 const STANDSTILL: Duration = Duration::from_secs(8);
+/// The longest rest between rows, so that nobody takes one for a standstill.
+const REST: Duration = Duration::from_secs(2);
 /// How long it may take once nobody does anything to anybody any more.
 const LAST: Duration = Duration::from_mins(2);
 /// How many rows go out between two rests.
@@ -42,6 +49,8 @@ pub(crate) struct Mover {
     /// How many rows there are, and how many of them some pod has taken.
     rows: u16,
     furthest: u16,
+    /// Before which row its caller hangs up once.
+    hangs_up: Option<u16>,
 }
 
 /// What came of it.
@@ -49,6 +58,8 @@ pub(crate) struct Mover {
 pub(crate) struct Moved {
     /// How often it was broken off.
     pub(crate) breaks: u32,
+    /// The token of its answer.
+    pub(crate) written_at: Option<String>,
     pub(crate) told: String,
     pub(crate) violations: Vec<Violation>,
 }
@@ -65,12 +76,14 @@ impl Moved {
 
 impl Mover {
     pub(crate) fn new(world: Arc<World>) -> Self {
-        let (dice, rows) = (Dice::new(world.plan.seed, 400), world.plan.rows);
+        let (mut dice, rows) = (Dice::new(world.plan.seed, 400), world.plan.rows);
+        let hangs_up = u16::try_from(dice.below(u64::from(rows).max(1)));
         Self {
             world,
             dice,
             rows,
             furthest: 0,
+            hangs_up: hangs_up.ok(),
         }
     }
 
@@ -86,16 +99,18 @@ impl Mover {
                 began.elapsed().as_secs(),
                 moved.breaks
             );
+            moved.written_at = answer.written_at.map(|token| token.token);
         }
         moved
     }
 
-    /// The same file once more, when all is quiet: it brings back what a restore has thrown away,
-    /// and nothing else.
-    pub(crate) async fn again(mut self, restored: bool, pool: &PgPool, moved: &mut Moved) {
+    /// The same file once more, when all is quiet: it brings back what a restore after the first
+    /// answer has thrown away, and nothing else.
+    pub(crate) async fn again(mut self, lost: bool, pool: &PgPool, moved: &mut Moved) {
+        (self.furthest, self.hangs_up) = (self.rows, None);
         if let Some(answer) = self.insist("moving in again", moved).await
             && answer.created_count > 0
-            && !restored
+            && !lost
         {
             moved.add(format!("some rows were lost: {answer:?}"));
         }
@@ -119,20 +134,23 @@ impl Mover {
     async fn insist(&mut self, request_id: &str, moved: &mut Moved) -> Option<ImportBansResponse> {
         let mut quiet = None;
         loop {
-            let why = match self.import(request_id).await {
-                Ok(answer) => {
+            let why = match self.import(request_id, moved).await {
+                Some(Ok(answer)) => {
                     self.judge(&answer, moved);
                     return Some(answer);
                 }
-                Err(why) => why,
+                Some(Err(why)) => why.to_string(),
+                None => "no pod lives".to_owned(),
             };
-            moved.breaks += 1;
             if !self.world.writing.load(Ordering::SeqCst) {
                 let since = *quiet.get_or_insert_with(Instant::now);
                 if since.elapsed() > LAST {
                     moved.add(format!("not taken when all was quiet: {why}"));
                     return None;
                 }
+            }
+            if !moved.violations.is_empty() {
+                return None;
             }
             let pause = Duration::from_millis(50 + self.dice.below(200));
             // Time itself: as a caller told to try again would.
@@ -147,28 +165,48 @@ impl Mover {
         }
     }
 
-    /// Sends all rows to some pod that lives.
-    async fn import(&mut self, request_id: &str) -> Result<ImportBansResponse, String> {
+    /// Sends all rows to some pod, if it lives.
+    async fn import(
+        &mut self,
+        request_id: &str,
+        moved: &mut Moved,
+    ) -> Option<Result<ImportBansResponse, Status>> {
         let seat = &self.world.seats[self.dice.place(self.world.seats.len())];
-        let life = seat.life().borrow().clone().ok_or("the pod is dead")?;
+        let life = seat.life().borrow().clone()?;
         let mut desk = AdminServiceClient::new(life.admin);
         let taken = Arc::new(AtomicU16::new(0));
-        let rows = self.parts(request_id, Arc::clone(&taken));
+        let enough = Arc::new(Notify::new());
+        let rows = self.parts(request_id, Arc::clone(&taken), Arc::clone(&enough));
         let import = desk.import_bans(rows);
         tokio::pin!(import);
         let mut before = 0;
         let answer = loop {
-            if let Ok(answer) = timeout(STANDSTILL, &mut import).await {
-                break answer.map(tonic::Response::into_inner);
+            tokio::select! {
+                answer = &mut import => break answer.map(tonic::Response::into_inner),
+                () = enough.notified() => {
+                    self.hangs_up = None;
+                    break Err(Status::cancelled("its caller hung up"));
+                }
+                // Time itself: as long as a caller has patience.
+                () = sleep_until(Instant::now() + STANDSTILL) => {}
             }
             let now = taken.load(Ordering::Relaxed);
             if now == before {
-                break Err(Status::cancelled("no row was taken for long"));
+                break Err(Status::cancelled("no row was asked for, and no end came"));
             }
             before = now;
         };
-        self.furthest = self.furthest.max(taken.load(Ordering::Relaxed));
-        answer.map_err(|status| status.to_string())
+        let taken = taken.load(Ordering::Relaxed);
+        self.furthest = self.furthest.max(taken);
+        if let Err(status) = &answer {
+            moved.breaks += u32::from(taken > 0);
+            let passing = ["OVERLOADED", "DEADLINE_EXCEEDED"];
+            let why = final_reason(status).filter(|why| !passing.contains(&why.as_str()));
+            if let Some(why) = why {
+                moved.add(format!("refused for good: {why}: {status}"));
+            }
+        }
+        Some(answer)
     }
 
     /// The header, then all rows: what was sent before at once, the others as the run goes on.
@@ -176,6 +214,7 @@ impl Mover {
         &self,
         request_id: &str,
         taken: Arc<AtomicU16>,
+        enough: Arc<Notify>,
     ) -> impl Stream<Item = ImportBansRequest> + Send + use<> {
         let header = Header {
             tenant: cast::tenant(NEWCOMER),
@@ -183,11 +222,15 @@ impl Mover {
             ..Header::default()
         };
         let steps = u32::from(self.rows / AT_ONCE).max(1);
-        let rest = self.world.plan.time * SHARE / 100 / steps;
+        let rest = (self.world.plan.time * SHARE / 100 / steps).min(REST);
+        let hangs_up = self.hangs_up;
         let known = self.furthest;
         let (world, mut dice) = (Arc::clone(&self.world), self.dice.clone());
         let rows = stream::iter(0..self.rows).then(move |at| {
             let (world, taken) = (Arc::clone(&world), Arc::clone(&taken));
+            if hangs_up == Some(at) {
+                enough.notify_one();
+            }
             let told = dice.below(64);
             async move {
                 if at >= known && at.is_multiple_of(AT_ONCE) && world.writing.load(Ordering::SeqCst)

@@ -331,7 +331,7 @@ async fn send(admin: Channel, request: Request) -> Result<Said, Status> {
 }
 
 /// The reason of a refusal that trying again does not help against.
-fn final_reason(status: &Status) -> Option<String> {
+pub(crate) fn final_reason(status: &Status) -> Option<String> {
     match trouble(status) {
         Trouble::Refused(reason) => {
             let passing = ["STORE_UNAVAILABLE", "NOT_READY", "COMMIT_OUTCOME_UNKNOWN"];

@@ -1,7 +1,7 @@
 //! `bancheck ban import`: many bans from a file.
 //!
-//! The file is read three times, a row at a time: to see what it is, to know what was asked before, to
-//! send it. Its rows go to the server in one stream, which it writes a thousand at a time. One bad row
+//! The file is read again and again, a row at a time: to see what it is, to know what was asked before,
+//! to send it, to tell of rows that failed. Its rows go to the server in one stream, which it writes a thousand at a time. One bad row
 //! spoils no other. A run that was cut short goes on where it ended: by the request's id the server
 //! knows what it has done, so all rows are simply sent again.
 
@@ -37,7 +37,8 @@ use crate::api::v1::{
 /// or "permanent"), `start_time`, `reason_code`, region, kind, issuer, channel (several parted by ;
 /// , or |) and match. Where a row leaves one empty, the flag of that name holds. Other columns are
 /// not read. What `ban export` writes is read back, one list at a time. The file may be of any size:
-/// it is read a row at a time, and standard input is copied to the folder for temporary files first.
+/// it is read a row at a time, and only rows that fail are kept; standard input is first copied to the
+/// folder for temporary files.
 ///
 /// Without an end in the row, and without --for, --until or --permanent, a ban lasts as long as its
 /// list says; without a list, or where the list says nothing, for ever.
@@ -129,7 +130,7 @@ impl Import {
             template: self.template(),
         });
         let mut header = self.header(&session.connection.tenant);
-        let (mut content, mut failures) = (Content::of(&header), Vec::new());
+        let (mut content, mut failures) = (Content::default(), Vec::new());
         for row in file.rows()? {
             match row? {
                 Ok(asked) => content.add(&asked),
@@ -139,7 +140,7 @@ impl Import {
         let unfinished = match &self.request_id {
             Some(_) => None,
             None if self.dry_run || self.file == "-" => None,
-            None => Some(Unfinished::of(&self.file, content)?),
+            None => Some(Unfinished::of(&self.file, &header, &content)?),
         };
         if let Some(unfinished) = &unfinished {
             header.request_id.clone_from(&unfinished.request_id);
@@ -147,9 +148,8 @@ impl Import {
                 output::note("going on with the import that was broken off");
             }
         }
-        let count = (file.source.count - failures.len()) as u64;
-        let progress = progress(count);
-        let answer = send::all(session, header, &file, count, &progress).await;
+        let progress = progress(content.count);
+        let answer = send::all(session, header, &file, &content, &progress).await;
         progress.finish_and_clear();
         let answer = answer?;
         if let Some(unfinished) = unfinished {
@@ -167,7 +167,7 @@ impl Import {
     ) -> anyhow::Result<Outcome> {
         let failed = failures.len() + usize::try_from(answer.failed_count).unwrap_or_default();
         failures.extend(answer.errors.iter().filter_map(send::failure));
-        let outcomes = Outcomes::of(file, answer, failed, failures)?;
+        let outcomes = Outcomes::of(file, answer, failed, failures);
         let failed = outcomes.write_failed(&self.failed)?;
         let failed_file = failed.then_some(self.failed.as_str());
         outcomes.show(session.display, self.dry_run, failed_file)?;

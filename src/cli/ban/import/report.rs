@@ -35,23 +35,31 @@ impl<'a> Outcomes<'a> {
         answer: &'a ImportBansResponse,
         failed: usize,
         told: Vec<(usize, String)>,
-    ) -> anyhow::Result<Self> {
-        let mut told: HashMap<usize, String> = told.into_iter().collect();
-        let mut failures = Vec::with_capacity(told.len());
-        if !told.is_empty() {
-            for row in file.source.rows()? {
-                let row = row?;
-                if let Some(cause) = told.remove(&row.number) {
-                    failures.push((row, cause));
-                }
-            }
-        }
-        Ok(Self {
+    ) -> Self {
+        let mut outcomes = Self {
             file,
             answer,
             failed,
-            failures,
-        })
+            failures: Vec::with_capacity(told.len()),
+        };
+        // What was done is told all the same.
+        if let Err(error) = outcomes.find(told.into_iter().collect()) {
+            output::note(&format!("the failed rows cannot be shown: {error:#}"));
+        }
+        outcomes
+    }
+
+    fn find(&mut self, mut told: HashMap<usize, String>) -> anyhow::Result<()> {
+        if told.is_empty() {
+            return Ok(());
+        }
+        for row in self.file.source.rows()? {
+            let row = row?;
+            if let Some(cause) = told.remove(&row.number) {
+                self.failures.push((row, cause));
+            }
+        }
+        Ok(())
     }
 
     /// Shows the summary, and by name the rows that failed.
@@ -233,7 +241,7 @@ mod tests {
     fn with_outcomes(check: impl FnOnce(Outcomes<'_>)) {
         let file = file(&["1", "2", "3"]);
         let told = vec![(3, "X: no".to_owned())];
-        check(Outcomes::of(&file, &answer(), 1, told).unwrap());
+        check(Outcomes::of(&file, &answer(), 1, told));
     }
 
     #[test]
@@ -268,7 +276,7 @@ mod tests {
     fn people_are_shown_twenty_names_and_told_of_the_rest() {
         let file = file(&["no-number"; 23]);
         let (told, answer) = ((1..=23).map(|row| (row, "X".to_owned())), answer());
-        let outcomes = Outcomes::of(&file, &answer, 1_023, told.collect()).unwrap();
+        let outcomes = Outcomes::of(&file, &answer, 1_023, told.collect());
         let text = outcomes.text(false, None);
         let named = text.lines().filter(|line| line.contains("no-number"));
         assert_eq!(named.count(), 20, "{text}");

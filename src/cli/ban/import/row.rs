@@ -34,7 +34,7 @@ impl Understood {
     /// What each row asks for, from the first on.
     pub(super) fn rows(
         self: &Arc<Self>,
-    ) -> anyhow::Result<impl Iterator<Item = io::Result<Asked>> + Send + use<>> {
+    ) -> io::Result<impl Iterator<Item = io::Result<Asked>> + Send + use<>> {
         let understood = Arc::clone(self);
         let rows = self.source.rows()?;
         Ok(rows.map(move |row| {

@@ -17,7 +17,10 @@ use tokio::sync::oneshot;
 use tonic::{Code, Status};
 use tonic_types::{StatusExt, pb};
 
-use super::row::{Asked, Understood};
+use super::{
+    row::{Asked, Understood},
+    unfinished::Content,
+};
 use crate::{
     api::v1::{
         ImportBansRequest, ImportBansResponse,
@@ -34,7 +37,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause, also where the server asks for a longer one.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// Has the server take all rows, of which there are `count`.
+/// Has the server take all rows, which were these before.
 ///
 /// Sending again is safe only under a request's id, by which the server does once what it is asked
 /// twice; without one, and for a dry run, a stream that broke off is an error.
@@ -42,7 +45,7 @@ pub(super) async fn all(
     session: &Session<'_>,
     header: Header,
     file: &Arc<Understood>,
-    count: u64,
+    content: &Content,
     progress: &ProgressBar,
 ) -> anyhow::Result<ImportBansResponse> {
     let again = !header.request_id.is_empty() || header.validate_only;
@@ -50,7 +53,7 @@ pub(super) async fn all(
     let mut attempt = 1;
     loop {
         let before = furthest.load(Ordering::Relaxed);
-        let error = match once(session, &header, file, count, progress, &furthest).await {
+        let error = match once(session, &header, file, content, progress, &furthest).await {
             Ok(answer) => return Ok(answer),
             Err(error) => error,
         };
@@ -85,7 +88,7 @@ async fn once(
     session: &Session<'_>,
     header: &Header,
     file: &Arc<Understood>,
-    count: u64,
+    content: &Content,
     progress: &ProgressBar,
     furthest: &Arc<AtomicU64>,
 ) -> anyhow::Result<ImportBansResponse> {
@@ -94,9 +97,9 @@ async fn once(
     progress.set_message("");
     let mut sending = Sending {
         header: Some(header.clone()),
-        rows: file.rows()?,
-        sent: 0,
-        count,
+        rows: file.rows().map_err(Unreadable)?,
+        sent: Content::default(),
+        all: content.clone(),
         bar: progress.clone(),
         furthest: Arc::clone(furthest),
     };
@@ -125,8 +128,8 @@ struct Unreadable(io::Error);
 struct Sending<R> {
     header: Option<Header>,
     rows: R,
-    sent: u64,
-    count: u64,
+    sent: Content,
+    all: Content,
     bar: ProgressBar,
     furthest: Arc<AtomicU64>,
 }
@@ -143,20 +146,24 @@ impl<R: Iterator<Item = io::Result<Asked>>> Sending<R> {
             Err(error) => Some(Err(error)),
         });
         let row = good.transpose()?;
-        self.sent += u64::from(row.is_some());
-        if self.sent > self.count || (row.is_none() && self.sent < self.count) {
+        let Some(row) = row else {
+            if self.sent.is(&self.all) {
+                return Ok(None);
+            }
             return Err(io::Error::other("it has changed since it was opened"));
-        }
-        if self.sent.is_multiple_of(100) || self.sent == self.count {
-            self.bar.set_position(self.sent);
-            if self.sent == self.count {
+        };
+        self.sent.add(&row);
+        let (sent, count) = (self.sent.count, self.all.count);
+        if sent.is_multiple_of(100) || sent == count {
+            self.bar.set_position(sent);
+            if sent == count {
                 // Some thousand rows are under way at any time.
                 let message = "the server is writing the last of them";
                 self.bar.set_message(message);
             }
-            self.furthest.fetch_max(self.sent, Ordering::Relaxed);
+            self.furthest.fetch_max(sent, Ordering::Relaxed);
         }
-        Ok(row.map(Part::Row))
+        Ok(Some(Part::Row(row)))
     }
 }
 
@@ -251,21 +258,27 @@ mod tests {
 
     #[test]
     fn a_file_that_changes_under_way_is_not_sent_to_its_end() {
-        let parts = |count| {
-            let rows = [Ok(Err((1, "no".to_owned()))), Ok(Ok(Row::default()))];
+        let row = |row_number| Row {
+            row_number,
+            ..Row::default()
+        };
+        let parts = |before: &[i32]| {
+            let rows = [Ok(Err((1, "no".to_owned()))), Ok(Ok(row(2)))];
+            let mut all = Content::default();
+            before.iter().for_each(|number| all.add(&row(*number)));
             let mut sending = Sending {
                 header: None,
                 rows: rows.into_iter(),
-                sent: 0,
-                count,
+                sent: Content::default(),
+                all,
                 bar: ProgressBar::hidden(),
                 furthest: Arc::default(),
             };
-            [sending.next_part(), sending.next_part()].map(|part| part.ok())
+            [sending.next_part(), sending.next_part()].map(Result::ok)
         };
-        let row = || Some(Some(Part::Row(Row::default())));
-        assert_eq!(parts(1), [row(), Some(None)]);
-        assert_eq!(parts(0)[0], None);
-        assert_eq!(parts(2), [row(), None]);
+        assert_eq!(parts(&[2]), [Some(Some(Part::Row(row(2)))), Some(None)]);
+        for before in [&[][..], &[3], &[2, 3]] {
+            assert_eq!(parts(before)[1], None, "{before:?}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The file of an import, as rows of named cells, whichever form it has.
 //!
 //! It is read anew each time its rows are wanted, so that a file of any size takes the memory of one
-//! row.
+//! row and of its header.
 
 use std::{
     fs::File,
@@ -92,7 +92,7 @@ impl Source {
     }
 
     /// The rows from the first on, each time.
-    pub(super) fn rows(&self) -> anyhow::Result<Rows> {
+    pub(super) fn rows(&self) -> io::Result<Rows> {
         Ok(match self.form {
             Form::Csv => {
                 let names = self.header.len();
@@ -112,7 +112,7 @@ impl Source {
         Cursor { file, at: 0 }
     }
 
-    fn records(&self) -> anyhow::Result<csv::Reader<impl Read + Send + use<>>> {
+    fn records(&self) -> io::Result<csv::Reader<impl Read + Send + use<>>> {
         let mut input = BufReader::new(self.cursor());
         let mut first_line = Vec::new();
         input.read_until(b'\n', &mut first_line)?;

@@ -9,18 +9,25 @@ use sha2::{Digest, Sha256};
 
 use crate::api::v1::import_bans_request::{Header, Row};
 
-/// What an import is known by: all that it asks for.
-pub(super) struct Content(Sha256);
+/// What the rows of an import are known by.
+#[derive(Clone, Default)]
+pub(super) struct Content {
+    /// How many there are.
+    pub(super) count: u64,
+    digest: Sha256,
+}
 
 impl Content {
-    /// Of an import without rows.
-    pub(super) fn of(header: &Header) -> Self {
-        Self(Sha256::new().chain_update(header.encode_length_delimited_to_vec()))
+    /// Adds a row.
+    pub(super) fn add(&mut self, row: &Row) {
+        self.count += 1;
+        self.digest.update(row.encode_length_delimited_to_vec());
     }
 
-    /// And this row.
-    pub(super) fn add(&mut self, row: &Row) {
-        self.0.update(row.encode_length_delimited_to_vec());
+    /// Whether these are the same rows in the same order.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        let digest = |content: &Self| content.digest.clone().finalize();
+        self.count == other.count && digest(self) == digest(other)
     }
 }
 
@@ -38,9 +45,12 @@ impl Unfinished {
     ///
     /// The id is new for each run that was not broken off: under one that stayed the same, the
     /// server would answer from memory although its bans may have been lifted since.
-    pub(super) fn of(file: &str, content: Content) -> anyhow::Result<Self> {
+    pub(super) fn of(file: &str, header: &Header, rows: &Content) -> anyhow::Result<Self> {
         let note = PathBuf::from(format!("{file}.unfinished"));
-        let digest = BASE64_URL_SAFE_NO_PAD.encode(content.0.finalize());
+        let digest = Sha256::new()
+            .chain_update(header.encode_length_delimited_to_vec())
+            .chain_update(rows.digest.clone().finalize());
+        let digest = BASE64_URL_SAFE_NO_PAD.encode(digest.finalize());
         let left = fs::read_to_string(&note).unwrap_or_default();
         if let Some((id, _)) = left
             .trim_end()
@@ -81,9 +91,9 @@ mod tests {
         let file = folder.path().join("bans.csv").display().to_string();
         let rows = vec![Row::default(); 3];
         let begin = |rows: &[Row]| {
-            let mut content = Content::of(&Header::default());
+            let mut content = Content::default();
             rows.iter().for_each(|row| content.add(row));
-            Unfinished::of(&file, content).unwrap()
+            Unfinished::of(&file, &Header::default(), &content).unwrap()
         };
         let first = begin(&rows);
         assert!(!first.goes_on && first.request_id.len() <= 64);
