@@ -38,8 +38,11 @@ class Credentials:
         self.certificates = Certificates(stage.folder)
 
     def run(self):
-        makers = {"nothing": self.open, "key": self.guarded, "tls": self.encrypted}
-        servers = {name: make(name) for name, make in makers.items()}
+        servers = {
+            "nothing": self.open("nothing"),
+            "key": self.guarded("key"),
+            "tls": self.guarded("tls", scheme="https"),
+        }
         servers["jwt"], servers["mtls"] = servers["key"], servers["tls"]
         subjects = [self.subject(kind, servers[kind]) for kind in KINDS]
         play(self.results, "credentials", subjects, self.told.rounds)
@@ -53,13 +56,9 @@ class Credentials:
     def open(self, name):
         return self.serve(name, {"BANCHECK_AUTH": "off"})
 
-    def guarded(self, name):
-        server = self.serve(name, self.issuer.settings).with_key()
-        server.ask("grant", "set", PRINCIPAL, "--scope", "check", "--all-tenants")
-        return server
-
-    def encrypted(self, name):
-        server = self.serve(name, self.certificates.settings, scheme="https").with_key()
+    def guarded(self, name, scheme="http"):
+        settings = (self.certificates if scheme == "https" else self.issuer).settings
+        server = self.serve(name, settings, scheme=scheme).with_key()
         server.ask("grant", "set", PRINCIPAL, "--scope", "check", "--all-tenants")
         return server
 
@@ -171,9 +170,10 @@ def write(results, facts, into):
     page = [
         "# What a credential costs",
         "",
-        "Made by `benches/compare credentials`; do not edit. Servers that differ only in who may ask, asked in turn by",
-        "`bancheck bench load`, each check about a number drawn at random; server on one core, load on the other. The",
-        "load has more to do than the server, so what counts is the server's CPU a check.",
+        "Made by `benches/compare credentials`; do not edit. Servers that differ only in who may ask, with a tenth of",
+        "`--bans` each, asked in turn by `bancheck bench load` about numbers drawn at random; server on one core, load",
+        "on the other. The load has more to do than the server, so what counts is the server's CPU a check, the eight",
+        "handshakes of each run included.",
         "",
         *(f"- {name}: {value}" for name, value in facts.items()),
         "",

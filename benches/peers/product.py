@@ -148,7 +148,7 @@ class Bancheck:
             self.bancheck.path,
             "check",
             "--endpoint",
-            f"http://127.0.0.1:{self.port}",
+            f"{self.scheme}://127.0.0.1:{self.port}",
             "--channel",
             "call",
             "--queue",
