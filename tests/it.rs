@@ -90,6 +90,8 @@ mod identities;
 mod imports;
 #[path = "it/interaction.rs"]
 mod interaction;
+#[path = "it/interrupted.rs"]
+mod interrupted;
 #[path = "it/issuer.rs"]
 mod issuer;
 #[path = "it/ladder.rs"]

@@ -9,7 +9,7 @@ use std::{cmp::Reverse, collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::time::timeout;
 
-use super::{Desk, Normalised, no_tenant};
+use super::{Desk, Normalised, lookup::not_ready, no_tenant};
 use crate::{
     checker::{Answer, Checker, Judged, Question},
     domain::{
@@ -26,7 +26,7 @@ use crate::{
         ids::{BanId, TenantId},
         keys::{TenantKey, Widths},
         record::{BanRecord, ExceptionNews, ExceptionRecord},
-        refusal::{Reason, Refusal},
+        refusal::Refusal,
         revision::Position,
         view::{TenantView, index::Key},
     },
@@ -396,9 +396,4 @@ fn by_id(known: &Concerning) -> HashMap<BanId, &Ban> {
         .iter()
         .map(|(ban, _)| (ban.ban_id, ban))
         .collect()
-}
-
-fn not_ready() -> Refusal {
-    let message = "this pod has not heard of its database yet; try another";
-    Refusal::new(Reason::NotReady, message)
 }

@@ -315,12 +315,21 @@ impl Desk {
 
     /// Refuses a tenant that this pod has not heard of.
     pub(super) fn known(&self, tenant: &TenantId) -> Result<(), Refusal> {
+        // In this order: who has heard of the database has heard of its tenants before.
+        let heard = self.feed.standing().is_some();
         if self.feed.tenants().contains_key(tenant) {
             Ok(())
-        } else {
+        } else if heard {
             Err(no_tenant())
+        } else {
+            Err(not_ready())
         }
     }
+}
+
+pub(super) fn not_ready() -> Refusal {
+    let message = "this pod has not heard of its database yet; try another";
+    Refusal::new(Reason::NotReady, message)
 }
 
 /// The name that a page ended with.

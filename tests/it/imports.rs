@@ -1,18 +1,12 @@
 //! Many bans at once: from a file, and lifted together (P8).
 
-use std::time::Duration;
-
 use bancheck::api::v1::{
     Channel, DeactivateBansRequest, Identity, ImportBansRequest, ImportBansResponse,
     ListBanEventsRequest, ListBansRequest, OnDuplicate,
     ban::{Origin, State},
     import_bans_request::{Header, Part, Row, row::Expiry},
 };
-use tokio::{
-    sync::mpsc,
-    task::JoinSet,
-    time::{Instant, sleep_until},
-};
+use tokio::{sync::mpsc, task::JoinSet};
 use tokio_stream::{iter, wrappers::ReceiverStream};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
@@ -29,9 +23,6 @@ on_both_stores!(
     p8_a_file_of_bans_is_imported_and_every_one_holds,
     p8_a_dry_run_counts_what_the_import_then_does_and_writes_nothing,
     p8_an_import_sent_again_does_nothing_twice,
-    p8_an_import_that_broke_off_goes_on_where_it_ended,
-    p8_hanging_up_in_the_middle_of_a_chunk_is_no_end_of_an_import,
-    p8_hanging_up_between_two_chunks_is_no_end_of_an_import,
     p8_rows_that_fail_are_told_by_number_and_spoil_no_other,
     p8_a_row_may_change_the_ban_that_stands,
     p8_a_wrong_import_is_undone_by_its_id,
@@ -72,7 +63,8 @@ fn number(at: usize) -> String {
     format!("+42060{at:07}")
 }
 
-fn parts(header: Header, rows: Vec<Row>) -> impl Iterator<Item = ImportBansRequest> {
+/// An import as it is sent.
+pub(crate) fn parts(header: Header, rows: Vec<Row>) -> impl Iterator<Item = ImportBansRequest> {
     let rows = rows.into_iter().map(Part::Row);
     std::iter::once(Part::Header(header))
         .chain(rows)
@@ -95,7 +87,7 @@ impl Client {
     }
 
     /// How many bans an import has that are in one of these states.
-    async fn imported(&self, import_id: &str, states: &[State]) -> i32 {
+    pub(crate) async fn imported(&self, import_id: &str, states: &[State]) -> i32 {
         let filter = ListBansRequest {
             import_id: import_id.to_owned(),
             states: states.iter().map(|state| *state as i32).collect(),
@@ -106,7 +98,7 @@ impl Client {
 }
 
 /// What became of the rows, without ids and tokens.
-fn counts(answer: &ImportBansResponse) -> [i32; 5] {
+pub(crate) fn counts(answer: &ImportBansResponse) -> [i32; 5] {
     [
         answer.created_count,
         answer.updated_count,
@@ -237,65 +229,6 @@ async fn p8_an_import_sent_again_does_nothing_twice(client: Client) {
     };
     let answer = client.try_import(other, rows(1)).await;
     Refused::read(answer.map(tonic::Response::new)).is(Code::AlreadyExists, "REQUEST_ID_REUSED");
-}
-
-async fn p8_an_import_that_broke_off_goes_on_where_it_ended(client: Client) {
-    let header = Header {
-        request_id: "broken off".to_owned(),
-        ..header()
-    };
-    let file = rows(3_300);
-    let (send, arriving) = mpsc::channel(1);
-    let mut admin = client.admin();
-    let mut broken = JoinSet::new();
-    broken.spawn(async move { admin.import_bans(ReceiverStream::new(arriving)).await });
-    for part in parts(header.clone(), file.clone()).take(2_500) {
-        send.send(part).await.expect("the server takes it");
-    }
-    // Only then: before, nothing would have been broken off.
-    while client.found(ListBansRequest::default()).await.1 < 1_000 {
-        tokio::task::yield_now().await;
-    }
-    broken.abort_all();
-    let done = client.import(header, file).await;
-    assert_eq!(counts(&done), [3_300, 0, 0, 0, 0]);
-    assert_eq!(client.imported(&done.import_id, &[]).await, 3_300);
-    assert_eq!(client.found(ListBansRequest::default()).await.1, 3_300);
-}
-
-/// Hangs up once so many rows have been taken, of which a thousand are written, and imports all.
-async fn hung_up_after(client: Client, sent: usize) {
-    let header = Header {
-        request_id: "hung up".to_owned(),
-        ..header()
-    };
-    let file = rows(1_700);
-    let (send, arriving) = mpsc::channel(1);
-    let mut admin = client.admin();
-    let mut hung_up = JoinSet::new();
-    hung_up.spawn(async move { admin.import_bans(ReceiverStream::new(arriving)).await });
-    for part in parts(header.clone(), file.clone()).take(1 + sent) {
-        send.send(part).await.expect("the server takes it");
-    }
-    while client.found(ListBansRequest::default()).await.1 < 1_000 {
-        tokio::task::yield_now().await;
-    }
-    // Time itself: nothing tells that the server waits for the next row.
-    sleep_until(Instant::now() + Duration::from_millis(300)).await;
-    hung_up.abort_all();
-    while hung_up.join_next().await.is_some() {}
-    sleep_until(Instant::now() + Duration::from_millis(300)).await;
-    assert_eq!(client.found(ListBansRequest::default()).await.1, 1_000);
-    let done = client.import(header, file).await;
-    assert_eq!(counts(&done), [1_700, 0, 0, 0, 0]);
-}
-
-async fn p8_hanging_up_in_the_middle_of_a_chunk_is_no_end_of_an_import(client: Client) {
-    hung_up_after(client, 1_500).await;
-}
-
-async fn p8_hanging_up_between_two_chunks_is_no_end_of_an_import(client: Client) {
-    hung_up_after(client, 1_000).await;
 }
 
 async fn p8_rows_that_fail_are_told_by_number_and_spoil_no_other(client: Client) {

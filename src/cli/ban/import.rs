@@ -14,6 +14,7 @@ mod unfinished;
 
 use std::{fmt, sync::Arc};
 
+use anyhow::bail;
 use clap::Args;
 use indicatif::{HumanDuration, ProgressBar, ProgressState, ProgressStyle};
 
@@ -119,6 +120,13 @@ pub(crate) struct Import {
 impl Import {
     pub(crate) async fn run(self, session: &Session<'_>) -> anyhow::Result<Outcome> {
         let source = Source::open(&self.file, self.format)?;
+        if !source.copied && same(&self.file, &self.failed) {
+            bail!(
+                "the rows that fail would be written over {}, which is to be imported: name another \
+                 file with --failed",
+                self.file
+            );
+        }
         let columns = Columns::find(&source.header, &self.map)?;
         let unread = columns.unread(&source.header);
         if !unread.is_empty() {
@@ -137,9 +145,16 @@ impl Import {
                 Err(failure) => failures.push(failure),
             }
         }
+        if self.replace && content.count == 0 {
+            bail!(
+                "no row of {} can be imported, and --replace would empty the list: see `bancheck list \
+                 delete --help`",
+                self.file
+            );
+        }
         let unfinished = match &self.request_id {
             Some(_) => None,
-            None if self.dry_run || self.file == "-" => None,
+            None if self.dry_run || file.source.copied => None,
             None => Some(Unfinished::of(&self.file, &header, &content)?),
         };
         if let Some(unfinished) = &unfinished {
@@ -168,10 +183,13 @@ impl Import {
         let failed = failures.len() + usize::try_from(answer.failed_count).unwrap_or_default();
         failures.extend(answer.errors.iter().filter_map(send::failure));
         let outcomes = Outcomes::of(file, answer, failed, failures);
-        let failed = outcomes.write_failed(&self.failed)?;
-        let failed_file = failed.then_some(self.failed.as_str());
+        let written = outcomes.write_failed(&self.failed);
+        let failed_file = written.as_ref().is_ok_and(|written| *written);
+        let failed_file = failed_file.then_some(self.failed.as_str());
+        // What was done is told also where the failed rows have no place.
         outcomes.show(session.display, self.dry_run, failed_file)?;
-        Ok(if failed {
+        written?;
+        Ok(if failed > 0 {
             Outcome::Failed
         } else {
             Outcome::Done
@@ -207,6 +225,12 @@ impl Import {
             target: self.reading.identity(""),
         }
     }
+}
+
+/// Whether two paths lead to one file.
+fn same(one: &str, other: &str) -> bool {
+    let find = |path: &str| std::fs::canonicalize(path).ok();
+    find(one).is_some_and(|found| find(other) == Some(found))
 }
 
 /// Whole rows a second, and how long it takes at that rate.

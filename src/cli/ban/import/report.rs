@@ -214,10 +214,10 @@ mod tests {
     };
 
     fn file(values: &[&str]) -> Understood {
-        let rows: String = values
-            .iter()
-            .map(|value| format!("{value},an old cause\n"))
+        let rows: Vec<_> = { values.iter() }
+            .map(|value| [value, ",an old cause\n"].concat())
             .collect();
+        let rows = rows.concat();
         let source = Source::with(format!("e164,{CAUSE}\n{rows}").as_bytes(), Form::Csv);
         let columns = Columns::find(&source.header, &["value=e164".parse().unwrap()]);
         Understood {

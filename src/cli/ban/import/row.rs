@@ -3,6 +3,7 @@
 use std::{io, sync::Arc};
 
 use clap::ValueEnum;
+use prost::Message;
 use serde_json::Value;
 
 use super::{
@@ -16,6 +17,9 @@ use crate::{
     },
     cli::{expiry::Lasting, moment},
 };
+
+/// The largest row in bytes, as it is sent: a part of an import is no larger.
+const LARGEST: usize = 1 << 20;
 
 /// A file whose rows are understood.
 pub(super) struct Understood {
@@ -40,6 +44,10 @@ impl Understood {
         Ok(rows.map(move |row| {
             let row = row?;
             let asked = understood.template.row(&row, &understood.columns);
+            let asked = asked.and_then(|asked| match asked.encoded_len() {
+                0..=LARGEST => Ok(asked),
+                _ => Err(format!("the row has more than {LARGEST} bytes")),
+            });
             Ok(asked.map_err(|cause| (row.number, cause)))
         }))
     }

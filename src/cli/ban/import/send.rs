@@ -265,7 +265,9 @@ mod tests {
         let parts = |before: &[i32]| {
             let rows = [Ok(Err((1, "no".to_owned()))), Ok(Ok(row(2)))];
             let mut all = Content::default();
-            before.iter().for_each(|number| all.add(&row(*number)));
+            for number in before {
+                all.add(&row(*number));
+            }
             let mut sending = Sending {
                 header: None,
                 rows: rows.into_iter(),

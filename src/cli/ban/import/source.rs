@@ -6,6 +6,7 @@
 use std::{
     fs::File,
     io::{self, BufRead, BufReader, Read},
+    iter,
     os::unix::fs::FileExt,
     path::Path,
     sync::Arc,
@@ -15,6 +16,8 @@ use anyhow::{Context, bail};
 use clap::ValueEnum;
 use serde_json::Value;
 
+/// What is read after the last row of a CSV file: a row that no file has. An open quote would swallow it.
+const END: &str = "\n\0";
 /// What a spreadsheet puts before everything else.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
@@ -33,6 +36,8 @@ pub(super) struct Source {
     pub(super) header: Vec<String>,
     /// How many rows there are.
     pub(super) count: usize,
+    /// Whether the file itself could be read but once, and this is a copy.
+    pub(super) copied: bool,
     file: Arc<File>,
     form: Form,
 }
@@ -55,14 +60,19 @@ impl Source {
     /// Opens a file, or standard input where `path` is `-`; what can be read but once is copied.
     pub(super) fn open(path: &str, form: Option<Form>) -> anyhow::Result<Self> {
         let form = form.unwrap_or_else(|| form_of(path));
-        let source = if path == "-" {
-            copied(io::stdin().lock())?
+        let (file, copied) = if path == "-" {
+            (copy(io::stdin().lock())?, true)
         } else {
             let file = File::open(path).with_context(|| format!("cannot open {path}"))?;
-            let plain = file.metadata().is_ok_and(|about| about.is_file());
-            if plain { file } else { copied(file)? }
+            let about = file.metadata()?;
+            if about.is_dir() {
+                bail!("{path} is a folder");
+            }
+            let plain = about.is_file();
+            (if plain { file } else { copy(file)? }, !plain)
         };
-        let source = Self::of(source, form).with_context(|| format!("cannot read {path}"))?;
+        let source = Self::of(file, form).with_context(|| format!("cannot read {path}"))?;
+        let source = Self { copied, ..source };
         if source.header.is_empty() {
             bail!("nothing to import in {path}");
         }
@@ -73,6 +83,7 @@ impl Source {
         let mut source = Self {
             header: Vec::new(),
             count: 0,
+            copied: false,
             file: Arc::new(file),
             form,
         };
@@ -96,8 +107,31 @@ impl Source {
         Ok(match self.form {
             Form::Csv => {
                 let names = self.header.len();
-                let records = self.records()?.into_byte_records().zip(1..);
-                Box::new(records.map(move |(record, number)| Ok(csv_row(number, &record?, names))))
+                let (mut records, mut number) = (self.records()?.into_byte_records(), 0);
+                let mut more = true;
+                Box::new(iter::from_fn(move || {
+                    let record = records.next().filter(|_| more).transpose();
+                    let row = record
+                        .map_err(io::Error::from)
+                        .and_then(|record| match record {
+                            Some(record) if record.as_slice() == END.trim_start().as_bytes() => {
+                                more = false;
+                                Ok(None)
+                            }
+                            Some(record) => {
+                                number += 1;
+                                Ok(Some(csv_row(number, &record, names)))
+                            }
+                            None if more => {
+                                more = false;
+                                let unclosed =
+                                    format!("row {number} opens a quote that nothing closes");
+                                Err(io::Error::new(io::ErrorKind::InvalidData, unclosed))
+                            }
+                            None => Ok(None),
+                        });
+                    row.transpose()
+                }))
             }
             Form::Ndjson => {
                 let header = self.header.clone();
@@ -115,14 +149,19 @@ impl Source {
     fn records(&self) -> io::Result<csv::Reader<impl Read + Send + use<>>> {
         let mut input = BufReader::new(self.cursor());
         let mut first_line = Vec::new();
-        input.read_until(b'\n', &mut first_line)?;
-        if first_line.starts_with(BYTE_ORDER_MARK) {
-            first_line.drain(..BYTE_ORDER_MARK.len());
+        while first_line.trim_ascii().is_empty() && input.read_until(b'\n', &mut first_line)? > 0 {
+            if first_line.starts_with(BYTE_ORDER_MARK) {
+                first_line.drain(..BYTE_ORDER_MARK.len());
+            }
         }
         let reader = csv::ReaderBuilder::new()
             .delimiter(delimiter_of(&first_line))
             .flexible(true)
-            .from_reader(io::Cursor::new(first_line).chain(input));
+            .from_reader(
+                io::Cursor::new(first_line)
+                    .chain(input)
+                    .chain(END.as_bytes()),
+            );
         Ok(reader)
     }
 
@@ -165,7 +204,7 @@ impl Read for Cursor {
     }
 }
 
-fn copied(mut input: impl Read) -> anyhow::Result<File> {
+fn copy(mut input: impl Read) -> anyhow::Result<File> {
     let copy = tempfile::tempfile().and_then(|mut file| {
         io::copy(&mut input, &mut file)?;
         Ok(file)
@@ -342,8 +381,27 @@ mod tests {
     }
 
     #[test]
+    fn a_quote_that_nothing_closes_swallows_no_row() {
+        let file = |text: &str| {
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(text.as_bytes()).unwrap();
+            Source::of(file, Form::Csv)
+        };
+        let error = file("value,note\n1,x\n2,\"5 inch\n3,y\n").err().unwrap();
+        assert!(error.to_string().contains("row 2"), "{error}");
+        assert!(file("value,\"note\n1,x\n").is_err());
+        let closed = file("value,note\n1,5\" pipe\n2,\"a \"\"b\"\"\nc\"").unwrap();
+        assert_eq!(cells(&closed), [["1", "5\" pipe"], ["2", "a \"b\"\nc"]]);
+    }
+
+    #[test]
+    fn a_blank_line_before_the_header_is_none() {
+        assert_eq!(cells(&csv("\n\u{feff}value;reason\n1;a\n")), [["1", "a"]]);
+    }
+
+    #[test]
     fn what_can_be_read_but_once_is_read_as_often_as_it_is_wanted() {
-        let file = copied(&b"value\n1\n2\n"[..]).unwrap();
+        let file = copy(&b"value\n1\n2\n"[..]).unwrap();
         let source = Source::of(file, Form::Csv).unwrap();
         assert_eq!(cells(&source), [["1"], ["2"]]);
         assert_eq!(cells(&source), [["1"], ["2"]]);

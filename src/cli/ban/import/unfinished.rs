@@ -92,7 +92,9 @@ mod tests {
         let rows = vec![Row::default(); 3];
         let begin = |rows: &[Row]| {
             let mut content = Content::default();
-            rows.iter().for_each(|row| content.add(row));
+            for row in rows {
+                content.add(row);
+            }
             Unfinished::of(&file, &Header::default(), &content).unwrap()
         };
         let first = begin(&rows);
