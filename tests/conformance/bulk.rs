@@ -10,7 +10,7 @@ use bancheck::{
         record::Change,
         revision::Anchor,
     },
-    store::{Answer, BanFilter, BanSink, Lifting, Renewal, Store},
+    store::{Answer, BanFilter, BanSink, Lifting, MAX_CHUNK, Renewal, Store},
 };
 
 use crate::house::{House, NOW, SECOND, event, intent, opened, token_ban};
@@ -41,12 +41,14 @@ impl BanSink for Meddler {
         if self.bans.is_empty() {
             let begun = self.store.begin(&intent(&self.tenant)).await;
             let mut work = opened(begun.expect("a write begun"));
-            let lifting = Lifting {
-                bans: self.all.clone(),
-                by: "meddler".to_owned(),
-                reason: String::new(),
-            };
-            work.lift_bans(&lifting).await.expect("bans lifted");
+            for some in self.all.chunks(MAX_CHUNK) {
+                let lifting = Lifting {
+                    bans: some.to_vec(),
+                    by: "meddler".to_owned(),
+                    reason: String::new(),
+                };
+                work.lift_bans(&lifting).await.expect("bans lifted");
+            }
             work.commit(&Answer::default()).await.expect("a commit");
         }
         self.bans.extend(bans);
