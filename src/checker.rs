@@ -289,12 +289,12 @@ impl Checker {
         loop {
             let history = self.feed.history();
             let reading = self.feed.clock().read();
-            let mut standing = self.feed.standing().ok_or_else(not_ready)?;
+            let mut standing = self.feed.standing().ok_or_else(Refusal::not_ready)?;
             stumble().await;
             let seen = look();
             if bites(Bug::LeaseAfterView) {
                 stumble().await;
-                standing = self.feed.standing().ok_or_else(not_ready)?;
+                standing = self.feed.standing().ok_or_else(Refusal::not_ready)?;
             }
             if history.is_some() && history == self.feed.history() {
                 return Ok((reading, standing, seen));
@@ -306,10 +306,7 @@ impl Checker {
 
     fn failure_mode(&self, tenant: &TenantId) -> Result<FailureMode, Refusal> {
         let mode = self.feed.tenants().get(tenant).map(|t| t.failure_mode);
-        mode.ok_or_else(|| {
-            let message = "there is no tenant of this id; tenants are made with CreateTenant";
-            Refusal::of_field(Reason::TenantNotFound, "tenant", message)
-        })
+        mode.ok_or_else(Refusal::no_tenant)
     }
 
     /// A view that is not in memory, with where the pod stood when it was loaded; `None` = it did
@@ -519,13 +516,6 @@ fn weigh(
 
 fn age(heard_at: i64, reading: Reading) -> Duration {
     Duration::from_micros(u64::try_from(reading.boot - heard_at).unwrap_or_default())
-}
-
-fn not_ready() -> Refusal {
-    Refusal::new(
-        Reason::NotReady,
-        "this pod has not heard of its database yet; try another",
-    )
 }
 
 fn bad_token(bad: BadToken) -> Refusal {

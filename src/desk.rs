@@ -462,7 +462,7 @@ impl Attempt {
                 return Ok(Prepared::Nothing(Outcome::Committed(*answer)));
             }
             Ok(Begun::Reused) => return Err(request_id_reused()),
-            Ok(Begun::NoTenant) => return Err(no_tenant()),
+            Ok(Begun::NoTenant) => return Err(Refusal::no_tenant()),
             Err(StoreError::Taken) if self.new_tenant.is_some() => {
                 let message = "a tenant of this id exists already";
                 return Err(Refusal::of_field(Reason::TenantExists, "tenant", message));
@@ -511,11 +511,6 @@ fn internal() -> Refusal {
         Reason::Internal,
         "something went wrong here; the log says what",
     )
-}
-
-fn no_tenant() -> Refusal {
-    let message = "there is no tenant of this id; tenants are made with CreateTenant";
-    Refusal::of_field(Reason::TenantNotFound, "tenant", message)
 }
 
 fn request_id_reused() -> Refusal {

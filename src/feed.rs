@@ -40,6 +40,7 @@ use crate::{
         clock::Clock,
         ids::TenantId,
         keys::{MasterKey, Seal},
+        refusal::Refusal,
         revision::{Anchor, Nonce, Position},
         view::TenantView,
     },
@@ -236,6 +237,19 @@ impl Feed {
     /// The tenants there are, as of the applied revision.
     pub fn tenants(&self) -> arc_swap::Guard<Arc<Tenants>> {
         self.shared.tenants.load()
+    }
+
+    /// Refuses a tenant that there is not, as far as the pod has heard.
+    pub fn known(&self, tenant: &TenantId) -> Result<(), Refusal> {
+        // In this order: who has heard of the store has heard of its tenants before.
+        let heard = self.standing().is_some();
+        if self.tenants().contains_key(tenant) {
+            Ok(())
+        } else if heard {
+            Err(Refusal::no_tenant())
+        } else {
+            Err(Refusal::not_ready())
+        }
     }
 
     /// Who may ask what, as of the newest row that was heard of.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Desk, ShownException, TargetGiven, erase, no_tenant};
+use super::{Desk, ShownException, TargetGiven, erase};
 use crate::{
     domain::{
         ban::Ban,
@@ -34,12 +34,15 @@ impl Desk {
         identities: &[TargetGiven],
         deadline: Duration,
     ) -> Result<Disclosure, Refusal> {
-        self.known(tenant)?;
+        self.feed.known(tenant)?;
         let settings = self.settings(tenant, deadline).await?;
         let key = self.keys.tenant(tenant);
         let keys = erase::keys(&erase::read(identities, &settings)?, &key, &settings);
         let look = self.store.concerning(tenant, &keys, i64::MAX);
-        let found = self.within(deadline, look).await?.ok_or_else(no_tenant)?;
+        let found = self
+            .within(deadline, look)
+            .await?
+            .ok_or_else(Refusal::no_tenant)?;
         let Concerning {
             tenant: _,
             bans,

@@ -9,7 +9,7 @@ use std::{cmp::Reverse, collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::time::timeout;
 
-use super::{Desk, Normalised, lookup::not_ready, no_tenant};
+use super::{Desk, Normalised};
 use crate::{
     checker::{Answer, Checker, Judged, Question},
     domain::{
@@ -187,7 +187,7 @@ impl Desk {
     ) -> Result<Explanation, Refusal> {
         let (tenant, stage) = question.read()?;
         caller.needs(Scope::Support, Reach::Tenant(&tenant))?;
-        self.known(&tenant)?;
+        self.feed.known(&tenant)?;
         let settings = self.settings(&tenant, question.deadline).await?;
         let region = Some(settings.default_region.as_str()).filter(|region| !region.is_empty());
         let channels = Channels::of(&[question.channel]);
@@ -203,7 +203,7 @@ impl Desk {
         let limit = i64::try_from(MAX_RULES).unwrap_or(i64::MAX);
         let look = self.store.concerning(&asked.tenant, &keys, limit);
         let known = self.within(question.deadline, look).await?;
-        let known = known.ok_or_else(no_tenant)?;
+        let known = known.ok_or_else(Refusal::no_tenant)?;
         let rows = as_of_the_rows(&known, key.clone(), at);
         let (answer, rulings) = match at {
             None => self.explain_now(checker, &asked, &known, &rows).await?,
@@ -229,7 +229,7 @@ impl Desk {
     ) -> Result<(Answer, Rulings), Refusal> {
         // So that the view that is judged has what was just read; where it does not come in time,
         // the explanation says so.
-        let standing = self.feed.standing().ok_or_else(not_ready)?;
+        let standing = self.feed.standing().ok_or_else(Refusal::not_ready)?;
         let seen = Position {
             anchor: known.tenant.head,
             ..standing.position
@@ -290,7 +290,7 @@ impl Desk {
         rows: &TenantView,
         at: Timestamp,
     ) -> Result<(Answer, Rulings), Refusal> {
-        let standing = self.feed.standing().ok_or_else(not_ready)?;
+        let standing = self.feed.standing().ok_or_else(Refusal::not_ready)?;
         let position = Position {
             anchor: known.tenant.head,
             ..standing.position

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{BanQuery, Desk, lookup::Narrowed, no_tenant, refused};
+use super::{BanQuery, Desk, lookup::Narrowed, refused};
 use crate::{
     domain::{
         ids::TenantId,
@@ -66,7 +66,7 @@ impl Desk {
             let read = store.export(&tenant, &filter, &mut sink).await;
             sink.end(match read {
                 Ok(true) => Ok(()),
-                Ok(false) => Err(no_tenant()),
+                Ok(false) => Err(Refusal::no_tenant()),
                 Err(error) => Err(refused(&error)),
             });
         });

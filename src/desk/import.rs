@@ -3,10 +3,9 @@
 //! Every chunk is a write of its own, with one feed row and one event, remembered under the
 //! import's id and the chunk's number. An import that broke off is therefore sent again from its
 //! first row: what was done is answered from memory, the rest is done. So it is as well where the
-//! database was put back meanwhile and some chunks are gone: the end is told of none that is not
-//! remembered. The tenant's row
-//! is free between two chunks, and two chunks are written at once at the most, whatever is under
-//! way, so that who bans by hand hardly waits.
+//! database was put back meanwhile: an import ends only if all of its chunks are remembered. The
+//! tenant's row is free between two chunks, and two chunks are written at once at the most,
+//! whatever is under way, so that who bans by hand hardly waits.
 
 mod rows;
 mod seen;
@@ -123,7 +122,7 @@ impl Desk {
     pub async fn import(&self, order: Order, terms: ImportTerms) -> Result<Import, Refusal> {
         fields::request_id(&order.request_id)?;
         fields::bytes("actor", &order.actor, MAX_CALLERS_ID)?;
-        self.known(&order.tenant)?;
+        self.feed.known(&order.tenant)?;
         if terms.replace && terms.list_id.is_none() {
             let message = "what is to be replaced is the content of a list: say which";
             return Err(Refusal::of_field(

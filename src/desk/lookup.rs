@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Desk, change::no_ban, lists::no_list, no_tenant, pages, targets::TargetGiven, times};
+use super::{Desk, change::no_ban, lists::no_list, pages, targets::TargetGiven, times};
 use crate::{
     domain::{
         ban::Ban,
@@ -82,7 +82,7 @@ impl Desk {
         ban: BanId,
         deadline: Duration,
     ) -> Result<Ban, Refusal> {
-        self.known(tenant)?;
+        self.feed.known(tenant)?;
         self.within(deadline, self.store.ban(tenant, ban))
             .await?
             .ok_or_else(no_ban)
@@ -144,7 +144,7 @@ impl Desk {
         query: BanQuery,
         deadline: Duration,
     ) -> Result<Narrowed, Refusal> {
-        self.known(tenant)?;
+        self.feed.known(tenant)?;
         let BanQuery {
             mut filter,
             identity,
@@ -209,7 +209,7 @@ impl Desk {
         query: EventQuery,
         deadline: Duration,
     ) -> Result<Page<Event>, Refusal> {
-        self.known(tenant)?;
+        self.feed.known(tenant)?;
         let EventQuery {
             mut filter,
             page_size,
@@ -240,7 +240,7 @@ impl Desk {
     ) -> Result<TenantSettings, Refusal> {
         self.within(deadline, self.store.settings(tenant))
             .await?
-            .ok_or_else(no_tenant)
+            .ok_or_else(Refusal::no_tenant)
     }
 
     /// A page of tenants, in the order of their ids.
@@ -273,7 +273,7 @@ impl Desk {
         list_id: &ListId,
         deadline: Duration,
     ) -> Result<BanList, Refusal> {
-        self.known(tenant)?;
+        self.feed.known(tenant)?;
         self.within(deadline, self.store.list(tenant, list_id))
             .await?
             .ok_or_else(no_list)
@@ -287,7 +287,7 @@ impl Desk {
         page_token: &str,
         deadline: Duration,
     ) -> Result<Page<BanList>, Refusal> {
-        self.known(tenant)?;
+        self.feed.known(tenant)?;
         let limit = pages::size(page_size)?;
         let pages = self.pages(format!("lists of {tenant}"), limit);
         let after = name_after(pages.place(page_token)?);
@@ -312,24 +312,6 @@ impl Desk {
     pub(super) fn pages(&self, question: String, size: i64) -> pages::Pages {
         pages::Pages::of(self.keys.seal("page"), question, size)
     }
-
-    /// Refuses a tenant that this pod has not heard of.
-    pub(super) fn known(&self, tenant: &TenantId) -> Result<(), Refusal> {
-        // In this order: who has heard of the database has heard of its tenants before.
-        let heard = self.feed.standing().is_some();
-        if self.feed.tenants().contains_key(tenant) {
-            Ok(())
-        } else if heard {
-            Err(no_tenant())
-        } else {
-            Err(not_ready())
-        }
-    }
-}
-
-pub(super) fn not_ready() -> Refusal {
-    let message = "this pod has not heard of its database yet; try another";
-    Refusal::new(Reason::NotReady, message)
 }
 
 /// The name that a page ended with.

@@ -12,8 +12,8 @@ use async_trait::async_trait;
 use chrono_tz::Tz;
 
 use super::{
-    Circumstances, CreateBan, Desk, Failure, Job, Order, create::Made, internal, no_tenant, times,
-    times::End, times::unreadable_period,
+    Circumstances, CreateBan, Desk, Failure, Job, Order, create::Made, internal, times, times::End,
+    times::unreadable_period,
 };
 use crate::{
     checker::Checker,
@@ -99,11 +99,11 @@ impl Desk {
         from: Option<Timestamp>,
         deadline: Duration,
     ) -> Result<Expiration, Refusal> {
-        self.known(tenant)?;
+        self.feed.known(tenant)?;
         let settings = self
             .within(deadline, self.store.settings(tenant))
             .await?
-            .ok_or_else(no_tenant)?;
+            .ok_or_else(Refusal::no_tenant)?;
         let (field, period, list) = match length {
             Length::Text(text) => {
                 let period: CalendarPeriod = text

@@ -169,7 +169,7 @@ impl Desk {
         deadline: Duration,
     ) -> Result<QueuePolicy, Refusal> {
         fields::needed("queue", queue)?;
-        self.known(tenant)?;
+        self.feed.known(tenant)?;
         let queues = [queue.to_owned()];
         let found = self
             .within(deadline, self.store.at_queues(tenant, &queues, ""))
@@ -185,7 +185,7 @@ impl Desk {
         page_token: &str,
         deadline: Duration,
     ) -> Result<Page<QueuePolicy>, Refusal> {
-        self.known(tenant)?;
+        self.feed.known(tenant)?;
         let limit = pages::size(page_size)?;
         let pages = self.pages(format!("queue policies of {tenant}"), limit);
         let after = super::lookup::name_after(pages.place(page_token)?);
@@ -208,7 +208,7 @@ impl Desk {
         page_token: &str,
         deadline: Duration,
     ) -> Result<Page<BanRights>, Refusal> {
-        self.known(tenant)?;
+        self.feed.known(tenant)?;
         let limit = pages::size(page_size)?;
         let pages = self.pages(format!("ban rights of {tenant}"), limit);
         let after = super::lookup::name_after(pages.place(page_token)?);

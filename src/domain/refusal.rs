@@ -200,6 +200,18 @@ impl Refusal {
         Self::of_field(Reason::FieldRequired, field, message)
     }
 
+    /// The tenant is none that there is.
+    pub fn no_tenant() -> Self {
+        let message = "there is no tenant of this id; tenants are made with CreateTenant";
+        Self::of_field(Reason::TenantNotFound, "tenant", message)
+    }
+
+    /// The pod cannot know yet.
+    pub fn not_ready() -> Self {
+        let message = "this pod has not heard of its database yet; try another";
+        Self::new(Reason::NotReady, message)
+    }
+
     /// The same refusal with a fact for machines.
     #[must_use]
     pub fn with_fact(self, name: &'static str, value: impl Into<String>) -> Self {

@@ -67,14 +67,14 @@ fn own_key(file: &Path) -> anyhow::Result<[u8; 32]> {
     // A link to what is not there yet is something.
     let found = file.symlink_metadata();
     if found.is_err_and(|error| error.kind() == ErrorKind::NotFound) {
-        keep(file, &new_key()?)?;
+        write_secret(file, &new_key()?)?;
     }
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {shown}"))?;
     read_key(&text).with_context(|| shown.to_string())
 }
 
 /// Writes a secret for its owner alone; after a crash it is there whole or not at all.
-fn keep(file: &Path, secret: &str) -> anyhow::Result<()> {
+fn write_secret(file: &Path, secret: &str) -> anyhow::Result<()> {
     let shown = || format!("cannot write {}", file.display());
     let beside = file.with_added_extension("new");
     // One left behind by a crash may be of other rights.
@@ -169,7 +169,7 @@ async fn admin_token(desk: &Desk, folder: &Path) -> anyhow::Result<()> {
     }
     let new = desk.new_key()?;
     // First the file: a key that nobody has is of no use, and one that opens nothing is made anew.
-    keep(&file, &new.text)?;
+    write_secret(&file, &new.text)?;
     desk.write(own_order(TenantId::deployment()), Seat { new })
         .await?;
     tracing::info!(file = %file.display(), "made the folder's own key");

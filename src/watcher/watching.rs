@@ -64,12 +64,8 @@ impl Watcher {
             channels,
         } = watch;
         let feed = &self.0.feed;
-        if tenant
-            .as_ref()
-            .is_some_and(|tenant| !feed.tenants().contains_key(tenant))
-        {
-            let message = "there is no tenant of this id; tenants are made with CreateTenant";
-            return Err(Refusal::of_field(Reason::TenantNotFound, "tenant", message));
+        if let Some(tenant) = &tenant {
+            feed.known(tenant)?;
         }
         if let Some(position) = start_after {
             reach(feed, position).await?;

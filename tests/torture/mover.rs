@@ -46,8 +46,8 @@ const SHARE: u32 = 70;
 pub(crate) struct Mover {
     world: Arc<World>,
     dice: Dice,
-    /// How many rows there are, and how many of them some pod has taken.
     rows: u16,
+    /// How many of them some pod has taken.
     furthest: u16,
     /// Before which row its caller hangs up once.
     hangs_up: Option<u16>,
@@ -231,13 +231,13 @@ impl Mover {
             if hangs_up == Some(at) {
                 enough.notify_one();
             }
-            let told = dice.below(64);
+            let place = dice.below(64);
             async move {
                 if at >= known && at.is_multiple_of(AT_ONCE) && world.writing.load(Ordering::SeqCst)
                 {
                     // Time itself: the import lasts.
                     sleep_until(Instant::now() + rest).await;
-                    note(&world.lately, told, NEWCOMER, at);
+                    note(&world.lately, place, NEWCOMER, at);
                 }
                 taken.store(at + 1, Ordering::Relaxed);
                 Part::Row(row(at))

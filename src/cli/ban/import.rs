@@ -1,9 +1,10 @@
 //! `bancheck ban import`: many bans from a file.
 //!
-//! The file is read again and again, a row at a time: to see what it is, to know what was asked before,
-//! to send it, to tell of rows that failed. Its rows go to the server in one stream, which it writes a thousand at a time. One bad row
-//! spoils no other. A run that was cut short goes on where it ended: by the request's id the server
-//! knows what it has done, so all rows are simply sent again.
+//! The file is read again and again, a row at a time: to see what it is, to know what was asked
+//! before, to send it, to tell of rows that failed. Its rows go to the server in one stream, which it
+//! writes a thousand at a time. One bad row spoils no other. A run that was cut short goes on where
+//! it ended: by the request's id the server knows what it has done, so all rows are simply sent
+//! again.
 
 mod columns;
 mod report;
@@ -21,9 +22,9 @@ use indicatif::{HumanDuration, ProgressBar, ProgressState, ProgressStyle};
 use self::{
     columns::{Columns, Rename},
     report::Outcomes,
-    row::{Template, Understood},
+    row::{Content, Template, Understood},
     source::{Form, Source},
-    unfinished::{Content, Unfinished},
+    unfinished::Unfinished,
 };
 use super::super::{Outcome, Session, expiry::ExpiryFlags, identity::IdentityFlags, output};
 use crate::api::v1::{
@@ -120,7 +121,7 @@ pub(crate) struct Import {
 impl Import {
     pub(crate) async fn run(self, session: &Session<'_>) -> anyhow::Result<Outcome> {
         let source = Source::open(&self.file, self.format)?;
-        if !source.copied && same(&self.file, &self.failed) {
+        if !source.copied && are_one_file(&self.file, &self.failed) {
             bail!(
                 "the rows that fail would be written over {}, which is to be imported: name another \
                  file with --failed",
@@ -184,8 +185,7 @@ impl Import {
         failures.extend(answer.errors.iter().filter_map(send::failure));
         let outcomes = Outcomes::of(file, answer, failed, failures);
         let written = outcomes.write_failed(&self.failed);
-        let failed_file = written.as_ref().is_ok_and(|written| *written);
-        let failed_file = failed_file.then_some(self.failed.as_str());
+        let failed_file = matches!(written, Ok(true)).then_some(self.failed.as_str());
         // What was done is told also where the failed rows have no place.
         outcomes.show(session.display, self.dry_run, failed_file)?;
         written?;
@@ -227,8 +227,7 @@ impl Import {
     }
 }
 
-/// Whether two paths lead to one file.
-fn same(one: &str, other: &str) -> bool {
+fn are_one_file(one: &str, other: &str) -> bool {
     let find = |path: &str| std::fs::canonicalize(path).ok();
     find(one).is_some_and(|found| find(other) == Some(found))
 }

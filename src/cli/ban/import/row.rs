@@ -5,6 +5,7 @@ use std::{io, sync::Arc};
 use clap::ValueEnum;
 use prost::Message;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 use super::{
     columns::{Columns, Field},
@@ -50,6 +51,27 @@ impl Understood {
             });
             Ok(asked.map_err(|cause| (row.number, cause)))
         }))
+    }
+}
+
+/// What the rows of an import are known by.
+#[derive(Clone, Default)]
+pub(super) struct Content {
+    /// How many there are.
+    pub(super) count: u64,
+    digest: Sha256,
+}
+
+impl Content {
+    /// Adds a row.
+    pub(super) fn add(&mut self, row: &Row) {
+        self.count += 1;
+        self.digest.update(row.encode_length_delimited_to_vec());
+    }
+
+    /// The same only for the same rows in the same order.
+    pub(super) fn digest(&self) -> [u8; 32] {
+        self.digest.clone().finalize().into()
     }
 }
 

@@ -17,10 +17,7 @@ use tokio::sync::oneshot;
 use tonic::{Code, Status};
 use tonic_types::{StatusExt, pb};
 
-use super::{
-    row::{Asked, Understood},
-    unfinished::Content,
-};
+use super::row::{Asked, Content, Understood};
 use crate::{
     api::v1::{
         ImportBansRequest, ImportBansResponse,
@@ -147,7 +144,7 @@ impl<R: Iterator<Item = io::Result<Asked>>> Sending<R> {
         });
         let row = good.transpose()?;
         let Some(row) = row else {
-            if self.sent.is(&self.all) {
+            if self.sent.digest() == self.all.digest() {
                 return Ok(None);
             }
             return Err(io::Error::other("it has changed since it was opened"));

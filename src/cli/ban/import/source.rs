@@ -6,18 +6,17 @@
 use std::{
     fs::File,
     io::{self, BufRead, BufReader, Read},
-    iter,
     os::unix::fs::FileExt,
     path::Path,
     sync::Arc,
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use clap::ValueEnum;
 use serde_json::Value;
 
-/// What is read after the last row of a CSV file: a row that no file has. An open quote would swallow it.
-const END: &str = "\n\0";
+/// What is read after the last row of a CSV file, unless an open quote swallows it.
+const END: &[u8] = b"\0";
 /// What a spreadsheet puts before everything else.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
@@ -87,18 +86,10 @@ impl Source {
             file: Arc::new(file),
             form,
         };
-        source.header = match form {
-            Form::Csv => {
-                let mut records = source.records()?;
-                let names = records.headers()?.iter();
-                names.map(|name| name.trim().to_owned()).collect()
-            }
+        (source.header, source.count) = match form {
+            Form::Csv => source.names()?,
             Form::Ndjson => source.keys()?,
         };
-        for row in source.rows()? {
-            row?;
-            source.count += 1;
-        }
         Ok(source)
     }
 
@@ -107,31 +98,10 @@ impl Source {
         Ok(match self.form {
             Form::Csv => {
                 let names = self.header.len();
-                let (mut records, mut number) = (self.records()?.into_byte_records(), 0);
-                let mut more = true;
-                Box::new(iter::from_fn(move || {
-                    let record = records.next().filter(|_| more).transpose();
-                    let row = record
-                        .map_err(io::Error::from)
-                        .and_then(|record| match record {
-                            Some(record) if record.as_slice() == END.trim_start().as_bytes() => {
-                                more = false;
-                                Ok(None)
-                            }
-                            Some(record) => {
-                                number += 1;
-                                Ok(Some(csv_row(number, &record, names)))
-                            }
-                            None if more => {
-                                more = false;
-                                let unclosed =
-                                    format!("row {number} opens a quote that nothing closes");
-                                Err(io::Error::new(io::ErrorKind::InvalidData, unclosed))
-                            }
-                            None => Ok(None),
-                        });
-                    row.transpose()
-                }))
+                let records = self.records()?.into_byte_records();
+                let rows = records.take_while(|record| !record.as_ref().is_ok_and(is_end));
+                let rows = rows.zip(1..);
+                Box::new(rows.map(move |(record, number)| Ok(csv_row(number, &record?, names))))
             }
             Form::Ndjson => {
                 let header = self.header.clone();
@@ -154,14 +124,12 @@ impl Source {
                 first_line.drain(..BYTE_ORDER_MARK.len());
             }
         }
+        let delimiter = delimiter_of(&first_line);
+        let start = io::Cursor::new(first_line).chain(input);
         let reader = csv::ReaderBuilder::new()
-            .delimiter(delimiter_of(&first_line))
+            .delimiter(delimiter)
             .flexible(true)
-            .from_reader(
-                io::Cursor::new(first_line)
-                    .chain(input)
-                    .chain(END.as_bytes()),
-            );
+            .from_reader(start.chain(&b"\n"[..]).chain(END));
         Ok(reader)
     }
 
@@ -174,10 +142,27 @@ impl Source {
         })
     }
 
-    /// Every key of an object, in the order in which they occur.
-    fn keys(&self) -> io::Result<Vec<String>> {
-        let mut keys: Vec<String> = Vec::new();
+    /// The names in the header, and how many rows there are.
+    fn names(&self) -> anyhow::Result<(Vec<String>, usize)> {
+        let mut reader = self.records()?;
+        let names = reader.headers()?.iter();
+        let names = names.map(|name| name.trim().to_owned()).collect();
+        let (mut count, mut ended) = (0, false);
+        for record in reader.into_byte_records() {
+            // What is read after it would be left out of every import.
+            ensure!(!ended, "row {} is a NUL byte and nothing else", count + 1);
+            ended = is_end(&record?);
+            count += usize::from(!ended);
+        }
+        ensure!(ended, "row {count} opens a quote that nothing closes");
+        Ok((names, count))
+    }
+
+    /// Every key of an object, in the order in which they occur, and how many rows there are.
+    fn keys(&self) -> io::Result<(Vec<String>, usize)> {
+        let (mut keys, mut count) = (Vec::new(), 0);
         for line in self.lines() {
+            count += 1;
             if let Ok(Value::Object(object)) = serde_json::from_slice(stripped(&line?)) {
                 for (key, _) in object {
                     if !keys.contains(&key) {
@@ -186,8 +171,12 @@ impl Source {
                 }
             }
         }
-        Ok(keys)
+        Ok((keys, count))
     }
+}
+
+fn is_end(record: &csv::ByteRecord) -> bool {
+    record.as_slice() == END
 }
 
 /// A reader with a place of its own in a file that others read as well.
@@ -381,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quote_that_nothing_closes_swallows_no_row() {
+    fn neither_an_open_quote_nor_a_row_like_the_end_hides_rows() {
         let file = |text: &str| {
             let mut file = tempfile::tempfile().unwrap();
             file.write_all(text.as_bytes()).unwrap();
@@ -390,6 +379,8 @@ mod tests {
         let error = file("value,note\n1,x\n2,\"5 inch\n3,y\n").err().unwrap();
         assert!(error.to_string().contains("row 2"), "{error}");
         assert!(file("value,\"note\n1,x\n").is_err());
+        let error = file("value\n1\n\0\n2\n").err().unwrap();
+        assert!(error.to_string().contains("row 2"), "{error}");
         let closed = file("value,note\n1,5\" pipe\n2,\"a \"\"b\"\"\nc\"").unwrap();
         assert_eq!(cells(&closed), [["1", "5\" pipe"], ["2", "a \"b\"\nc"]]);
     }

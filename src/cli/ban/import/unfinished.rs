@@ -7,29 +7,8 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use prost::Message;
 use sha2::{Digest, Sha256};
 
-use crate::api::v1::import_bans_request::{Header, Row};
-
-/// What the rows of an import are known by.
-#[derive(Clone, Default)]
-pub(super) struct Content {
-    /// How many there are.
-    pub(super) count: u64,
-    digest: Sha256,
-}
-
-impl Content {
-    /// Adds a row.
-    pub(super) fn add(&mut self, row: &Row) {
-        self.count += 1;
-        self.digest.update(row.encode_length_delimited_to_vec());
-    }
-
-    /// Whether these are the same rows in the same order.
-    pub(super) fn is(&self, other: &Self) -> bool {
-        let digest = |content: &Self| content.digest.clone().finalize();
-        self.count == other.count && digest(self) == digest(other)
-    }
-}
+use super::row::Content;
+use crate::api::v1::import_bans_request::Header;
 
 /// The note of an import that is under way or was broken off.
 pub(super) struct Unfinished {
@@ -49,7 +28,7 @@ impl Unfinished {
         let note = PathBuf::from(format!("{file}.unfinished"));
         let digest = Sha256::new()
             .chain_update(header.encode_length_delimited_to_vec())
-            .chain_update(rows.digest.clone().finalize());
+            .chain_update(rows.digest());
         let digest = BASE64_URL_SAFE_NO_PAD.encode(digest.finalize());
         let left = fs::read_to_string(&note).unwrap_or_default();
         if let Some((id, _)) = left
@@ -84,6 +63,7 @@ impl Unfinished {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::v1::import_bans_request::Row;
 
     #[test]
     fn the_same_import_goes_on_under_its_id_and_any_other_begins_anew() {
