@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use bancheck::api::v1::{self, create_ban_request::Expiry};
+use futures_util::{StreamExt as _, stream};
 use prost_types::Timestamp;
 use sqlx::{Connection as _, PgConnection};
 use tokio::time::{Instant, sleep};
@@ -17,8 +18,10 @@ use crate::{
 /// How many bans begin and end, and within what time of one another.
 const BANS: usize = 600;
 const SPREAD: Duration = Duration::from_secs(8);
-/// How long before the first of them begins.
-const AHEAD: Duration = Duration::from_secs(6);
+/// How many are made at once: behind very many a write would wait longer than any may.
+const AT_ONCE: usize = 16;
+/// How long before the first of them begins: until then all are made, on however slow a machine.
+const AHEAD: Duration = Duration::from_secs(10);
 /// How long a pod lives.
 const LIFE: Duration = Duration::from_millis(700);
 
@@ -72,7 +75,10 @@ fn s3_whatever_pods_are_killed_each_beginning_and_end_is_noted_once_in_order_and
             let end = later(&start, Duration::from_millis(500));
             schedule(&clients, at, start, end)
         });
-        futures_util::future::join_all(all).await;
+        stream::iter(all)
+            .buffer_unordered(AT_ONCE)
+            .collect::<()>()
+            .await;
 
         // The pods die by turns, so that one of them is always there.
         let over = Instant::now() + AHEAD + SPREAD;
