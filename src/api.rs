@@ -43,19 +43,26 @@ mod watch;
 
 use std::time::Duration;
 
-use http::HeaderMap;
+use http::{Extensions, HeaderMap};
 use tonic::{Request, Status};
 
 pub use self::{
-    access::AccessApi, admin::AdminApi, check::CheckApi, config::ConfigApi,
-    diagnostic::DiagnosticApi, privacy::PrivacyApi, size::Bounded, status::to_status,
-    unknown::Elsewhere, watch::WatchApi,
+    access::AccessApi,
+    admin::AdminApi,
+    check::{CheckApi, Unary},
+    config::ConfigApi,
+    diagnostic::DiagnosticApi,
+    privacy::PrivacyApi,
+    size::Bounded,
+    status::to_status,
+    unknown::Elsewhere,
+    watch::WatchApi,
 };
 pub(crate) use self::{access::create_key, convert::access::key_message};
 use crate::{
     auth::{Load, Pass},
     domain::{
-        caller::{Caller, Reach},
+        caller::Reach,
         fields,
         ids::TenantId,
         refusal::{Reason, Refusal},
@@ -86,7 +93,6 @@ const WRITE_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Who asks for what, and how long they wait.
 struct Asked {
-    caller: Caller,
     /// What the gate let it in with.
     pass: Pass,
     deadline: Duration,
@@ -94,16 +100,24 @@ struct Asked {
 
 impl Asked {
     fn of<T>(request: &Request<T>, unless_told: Duration) -> Result<Self, Status> {
-        let pass = request.extensions().get::<Pass>().cloned();
+        let headers = request.metadata().as_ref();
+        Self::by(request.extensions(), headers, unless_told).map_err(|refusal| to_status(&refusal))
+    }
+
+    fn by(
+        extensions: &Extensions,
+        headers: &HeaderMap,
+        unless_told: Duration,
+    ) -> Result<Self, Refusal> {
         // The gate gives one to every RPC that has a row in its table.
+        let pass = extensions.get::<Pass>().cloned();
         let pass = pass.ok_or_else(|| {
             let message = "this method is open to nobody";
-            to_status(&Refusal::new(Reason::Internal, message))
+            Refusal::new(Reason::Internal, message)
         })?;
         Ok(Self {
-            caller: pass.caller.clone(),
             pass,
-            deadline: deadline(request.metadata().as_ref()).unwrap_or(unless_told),
+            deadline: deadline(headers).unwrap_or(unless_told),
         })
     }
 
@@ -114,12 +128,14 @@ impl Asked {
 
     /// The name that goes into the history.
     fn acting_as(&self, actor: &str, reach: Reach<'_>) -> Result<String, Refusal> {
-        self.caller.acting_as(actor, self.pass.scope, reach)
+        self.pass.caller.acting_as(actor, self.pass.scope, reach)
     }
 
     /// The profile by whose rights on queues is judged.
     fn rights_profile(&self, given: &str, reach: Reach<'_>) -> Result<String, Refusal> {
-        self.caller.rights_profile(given, self.pass.scope, reach)
+        self.pass
+            .caller
+            .rights_profile(given, self.pass.scope, reach)
     }
 
     /// The tenant that a request is about, where the caller may do there what it asks for.

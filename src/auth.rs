@@ -189,9 +189,9 @@ impl Guard {
                 .as_ref()
                 .map_or(0, |tokens| tokens.keys.load().number),
         };
-        let now = self.feed.clock().read().now;
-        if let Some(Recognised { caller, .. }) = self.known.get(credential.as_bytes(), ground, now)
-        {
+        let clock = || self.feed.clock().read().now;
+        let known = self.known.get(credential.as_bytes(), ground, clock);
+        if let Some(Recognised { caller, .. }) = known {
             return Ok(Some(caller));
         }
         let recognised = match &self.tokens {
@@ -207,7 +207,7 @@ impl Guard {
             }
             _ => {
                 let shown = Shown::read(credential).ok_or_else(unreadable)?;
-                access.access.key(shown, &self.locks, now)?
+                access.access.key(shown, &self.locks, clock())?
             }
         };
         let caller = recognised.caller.clone();

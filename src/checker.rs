@@ -23,7 +23,6 @@ use self::samples::Samples;
 use crate::{
     domain::{
         ban::MAX_IDENTITIES,
-        caller::{Caller, Reach, Scope},
         channel::{Channel, Channels},
         clock::{Reading, Timestamp},
         decide::{Basis, Match, Query, Stage, Verdict, decide},
@@ -61,11 +60,11 @@ pub enum Consistency<'a> {
     Fully,
 }
 
-/// A question as it came in, nothing of it trusted yet.
+/// A question about a tenant as it came in, nothing else of it trusted yet.
 #[derive(Clone, Debug)]
 pub struct Question<'a> {
-    /// The tenant's id.
-    pub tenant: &'a str,
+    /// The tenant, which the caller may ask about.
+    pub tenant: &'a TenantId,
     /// The channel.
     pub channel: Channel,
     /// Where in its life the interaction is; `None` = told by whether there is a queue.
@@ -81,13 +80,8 @@ pub struct Question<'a> {
 }
 
 impl Question<'_> {
-    /// The tenant and the stage of a question that is well formed.
-    pub fn read(&self) -> Result<(TenantId, Stage), Refusal> {
-        Ok((fields::tenant(self.tenant)?, self.read_form()?))
-    }
-
-    /// The stage of a question that is well formed, its tenant apart.
-    fn read_form(&self) -> Result<Stage, Refusal> {
+    /// The stage of a question that is well formed.
+    pub fn stage(&self) -> Result<Stage, Refusal> {
         fields::callers_id("queue", self.queue)?;
         let stage = match self.stage {
             None if self.queue.is_empty() => Stage::Connect,
@@ -208,13 +202,12 @@ impl Checker {
     ///
     /// A deny is an answer. Refused are only malformed questions, unknown tenants, and tokens that
     /// cannot be honoured.
-    pub async fn check(&self, caller: &Caller, question: &Question<'_>) -> Result<Answer, Refusal> {
+    pub async fn check(&self, question: &Question<'_>) -> Result<Answer, Refusal> {
         let timed = self.answered.load(Ordering::Relaxed).is_multiple_of(TIMED);
         let began = timed.then(|| self.feed.clock().read().boot);
-        let (tenant, stage) = question.read()?;
-        caller.needs(Scope::Check, Reach::Queue(&tenant, question.queue))?;
-        let judged = self.judged(&tenant, stage, question).await?;
-        let answer = self.told(&tenant, stage, question, judged);
+        let stage = question.stage()?;
+        let judged = self.judged(stage, question).await?;
+        let answer = self.told(stage, question, judged);
         if let Some(began) = began {
             let Reading { now, boot } = self.feed.clock().read();
             let micros = u64::try_from(boot - began).unwrap_or_default();
@@ -224,14 +217,8 @@ impl Checker {
     }
 
     /// An answer that somebody gets: counted, and a denial logged.
-    fn told(
-        &self,
-        tenant: &TenantId,
-        stage: Stage,
-        question: &Question<'_>,
-        judged: Judged,
-    ) -> Answer {
-        let Judged { answer, view, now } = judged;
+    fn told(&self, stage: Stage, question: &Question<'_>, judged: Judged) -> Answer {
+        let (Judged { answer, view, now }, tenant) = (judged, question.tenant);
         if self.samples.are_due(now)
             && let Some(view) = view
         {
@@ -255,13 +242,8 @@ impl Checker {
     }
 
     /// The answer that a check gets, with what it was made of; nobody counts it.
-    pub async fn judged(
-        &self,
-        tenant: &TenantId,
-        stage: Stage,
-        question: &Question<'_>,
-    ) -> Result<Judged, Refusal> {
-        let wish = question.consistency;
+    pub async fn judged(&self, stage: Stage, question: &Question<'_>) -> Result<Judged, Refusal> {
+        let (tenant, wish) = (question.tenant, question.consistency);
         self.await_freshness(wish, question.deadline).await?;
         let (reading, standing, view) = self.at_once(|| self.look(tenant, wish)).await?;
         let failure_mode = self.failure_mode(tenant)?;

@@ -1,6 +1,7 @@
 //! `CheckService`.
 
 mod stream;
+mod unary;
 
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
 use self::stream::Answers;
+pub use self::unary::Unary;
 use super::{
     Asked, CHECK_DEADLINE, convert,
     status::{to_rpc_status, to_status},
@@ -26,6 +28,7 @@ use crate::{
         decide::{Match, Stage},
         fields,
         identity::Given,
+        ids::TenantId,
         refusal::{Reason, Refusal},
     },
     telemetry::traces,
@@ -59,8 +62,8 @@ impl CheckApi {
         let tenant = fields::tenant(&request.tenant)?;
         asked.admit(Reach::Queue(&tenant, &request.queue))?;
         let identities = identities(request)?;
-        let question = question(asked, request, &identities)?;
-        let answer = self.checker.check(&asked.caller, &question).await?;
+        let question = question(&tenant, asked, request, &identities)?;
+        let answer = self.checker.check(&question).await?;
         traces::decided(&answer, question.channel);
         Ok(message(answer))
     }
@@ -82,7 +85,7 @@ impl CheckApi {
         let wish = convert::consistency(consistency.as_ref());
         let glance = self
             .checker
-            .glance(&asked.caller, tenants, wish, asked.deadline)
+            .glance(&asked.pass.caller, tenants, wish, asked.deadline)
             .await?;
         let mut results = Vec::with_capacity(requests.len());
         for (at, request) in requests.iter().enumerate() {
@@ -117,12 +120,10 @@ fn item(
             message,
         ));
     }
-    asked.admit(Reach::Queue(
-        glance.tenant(&request.tenant)?,
-        &request.queue,
-    ))?;
+    let tenant = glance.tenant(&request.tenant)?;
+    asked.admit(Reach::Queue(tenant, &request.queue))?;
     let identities = identities(request)?;
-    glance.check(&question(asked, request, &identities)?)
+    glance.check(&question(tenant, asked, request, &identities)?)
 }
 
 #[tonic::async_trait]
@@ -177,14 +178,15 @@ pub(super) fn identities(
         .collect()
 }
 
-/// What a check asks, of these identities.
+/// What a check asks about a tenant, of these identities.
 pub(super) fn question<'a>(
+    tenant: &'a TenantId,
     asked: &Asked,
     request: &'a v1::CheckInteractionRequest,
     identities: &'a [Given<'a>],
 ) -> Result<Question<'a>, Refusal> {
     let v1::CheckInteractionRequest {
-        tenant,
+        tenant: _,
         channel,
         stage,
         queue,

@@ -38,13 +38,11 @@ impl DiagnosticApi {
         } = request;
         let given = given.as_ref().ok_or_else(|| Refusal::required("check"))?;
         let of_check = |refusal| convert::within("check", refusal);
-        asked.tenant(&given.tenant).map_err(of_check)?;
+        let tenant = asked.tenant(&given.tenant).map_err(of_check)?;
         let at = convert::instant("evaluate_time", evaluate_time.as_ref())?;
         let identities = check::identities(given).map_err(of_check)?;
-        let question = check::question(asked, given, &identities).map_err(of_check)?;
-        let explained = self
-            .desk
-            .explain(&asked.caller, &self.checker, &question, at);
+        let question = check::question(&tenant, asked, given, &identities).map_err(of_check)?;
+        let explained = self.desk.explain(&self.checker, &question, at);
         let Explanation {
             answer,
             identities: told,

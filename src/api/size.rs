@@ -27,7 +27,7 @@ use super::{
 
 /// The largest message, in bytes; one check's is smaller.
 const MAX_MESSAGE: usize = 4 << 20;
-const MAX_CHECK_MESSAGE: usize = 64 << 10;
+pub(super) const MAX_CHECK_MESSAGE: usize = 64 << 10;
 
 const BATCH: &str = "/bancheck.v1.CheckService/BatchCheckInteractions";
 

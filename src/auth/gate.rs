@@ -2,18 +2,20 @@
 
 use std::{
     convert::Infallible,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
+use futures_util::poll;
 use http::{
     HeaderMap, HeaderValue, Request, Response,
     header::{AUTHORIZATION, SERVER},
     request::Parts,
 };
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, body::Body};
 use tower::{Layer, Service};
@@ -187,12 +189,14 @@ where
     Box::pin(async move {
         let Some(mut lasting) = lasting else {
             let _taken = taken;
-            let mut answered = match patience {
-                Some(patience) => match tokio::time::timeout(patience, answer).await {
-                    Ok(answered) => answered,
-                    Err(_) => Ok(refuse(&late())),
-                },
-                None => answer.await,
+            let mut answer = pin!(answer);
+            // What is there at once needs no timer.
+            let mut answered = match (poll!(&mut answer), patience) {
+                (Poll::Ready(answered), _) => answered,
+                (Poll::Pending, Some(patience)) => timeout(patience, answer)
+                    .await
+                    .unwrap_or_else(|_| Ok(refuse(&late()))),
+                (Poll::Pending, None) => answer.await,
             };
             if let (Load::Desk, Ok(answer)) = (load, &mut answered) {
                 answer.headers_mut().insert(SERVER, VERSION);
@@ -237,7 +241,7 @@ impl Lasting {
         let closing = post.closing.clone();
         let ends = async move {
             closing.cancelled().await;
-            tokio::time::sleep(LAST).await;
+            sleep(LAST).await;
             let message =
                 "this pod is ending; ask another, with the same request_id if there was one";
             Refusal::new(Reason::NotReady, message)
@@ -251,7 +255,7 @@ impl Lasting {
         let over = async move {
             loop {
                 // What ends by the clock is looked for now and then, what is revoked at once.
-                let _ = tokio::time::timeout(LOOK, news.changed()).await;
+                let _ = timeout(LOOK, news.changed()).await;
                 match post.door.who(&shown) {
                     Ok(Some(caller)) if caller.is_granted_what(&began_as) => {}
                     Ok(_) => {

@@ -18,9 +18,7 @@ use crate::domain::{
 
 /// What came of the look at one tenant.
 enum Place {
-    /// This is no tenant's id.
-    Malformed(Refusal),
-    /// There is no such tenant, or the caller may not ask about it.
+    /// This is no tenant's id, or there is no such tenant, or the caller may not ask about it.
     Refused(Refusal),
     /// Questions are judged by this.
     There(TenantId, Ground),
@@ -49,17 +47,15 @@ impl Checker {
         let (mut places, mut asked) = (HashMap::new(), Vec::new());
         let mut named = HashSet::new();
         for text in tenants.filter(|text| named.insert(*text)) {
-            let allowed = |tenant: &TenantId| caller.needs_within(Scope::Check, tenant);
-            match fields::tenant(text) {
+            let allowed = |tenant: TenantId| {
+                caller.needs_within(Scope::Check, &tenant)?;
+                Ok(tenant)
+            };
+            match fields::tenant(text).and_then(allowed) {
+                Ok(tenant) => asked.push((text, tenant)),
                 Err(refusal) => {
-                    places.insert(text, Place::Malformed(refusal));
+                    places.insert(text, Place::Refused(refusal));
                 }
-                Ok(tenant) => match allowed(&tenant) {
-                    Err(refusal) => {
-                        places.insert(text, Place::Refused(refusal));
-                    }
-                    Ok(()) => asked.push((text, tenant)),
-                },
             }
         }
         places.extend(self.look_at(asked, wish, deadline).await?);
@@ -122,10 +118,17 @@ impl Checker {
 impl Glance<'_> {
     /// The tenant that an item is about, if it may be asked about.
     pub fn tenant(&self, text: &str) -> Result<&TenantId, Refusal> {
+        self.place(text).map(|(tenant, _)| tenant)
+    }
+
+    fn place(&self, text: &str) -> Result<(&TenantId, &Ground), Refusal> {
         match self.places.get(text) {
-            Some(Place::There(tenant, _)) => Ok(tenant),
-            Some(Place::Malformed(refusal) | Place::Refused(refusal)) => Err(refusal.clone()),
-            None => Err(not_looked_at()),
+            Some(Place::There(tenant, ground)) => Ok((tenant, ground)),
+            Some(Place::Refused(refusal)) => Err(refusal.clone()),
+            None => {
+                let message = "a tenant was asked about that was not looked at";
+                Err(Refusal::new(Reason::Internal, message))
+            }
         }
     }
 
@@ -133,22 +136,9 @@ impl Glance<'_> {
     ///
     /// How fresh it is, has been decided for all of them.
     pub fn check(&self, question: &Question<'_>) -> Result<Answer, Refusal> {
-        let place = self.places.get(question.tenant).ok_or_else(not_looked_at)?;
-        if let Place::Malformed(refusal) = place {
-            return Err(refusal.clone());
-        }
-        let stage = question.read_form()?;
-        match place {
-            Place::Malformed(refusal) | Place::Refused(refusal) => Err(refusal.clone()),
-            Place::There(tenant, ground) => {
-                let judged = self.checker.judge_by(ground, question, stage);
-                Ok(self.checker.told(tenant, stage, question, judged))
-            }
-        }
+        let (_, ground) = self.place(question.tenant.as_str())?;
+        let stage = question.stage()?;
+        let judged = self.checker.judge_by(ground, question, stage);
+        Ok(self.checker.told(stage, question, judged))
     }
-}
-
-fn not_looked_at() -> Refusal {
-    let message = "a tenant was asked about that was not looked at";
-    Refusal::new(Reason::Internal, message)
 }

@@ -175,7 +175,7 @@ mod tests {
 
     fn asked(samples: &Samples, channel: Channel, value: &str, seconds: i64) {
         let question = Question {
-            tenant: "acme",
+            tenant: &tenant(),
             channel,
             stage: None,
             queue: "",

@@ -14,7 +14,6 @@ use crate::{
     checker::{Answer, Checker, Judged, Question},
     domain::{
         ban::Ban,
-        caller::{Caller, Reach, Scope},
         channel::Channels,
         clock::Timestamp,
         decide::{
@@ -23,7 +22,7 @@ use crate::{
         },
         exception::{Exception, Exempt},
         identity::{self, Identity, IdentityKind, Unreadable},
-        ids::{BanId, TenantId},
+        ids::BanId,
         keys::{TenantKey, Widths},
         record::{BanRecord, ExceptionNews, ExceptionRecord},
         refusal::Refusal,
@@ -82,7 +81,6 @@ struct Rulings {
 
 /// A question whose identities have been read.
 struct Read<'a> {
-    tenant: TenantId,
     stage: Stage,
     question: &'a Question<'a>,
     identities: Vec<Result<Identity, Unreadable>>,
@@ -180,28 +178,25 @@ impl Desk {
     /// Tells why a check is answered as it is, or why it would be at another instant.
     pub async fn explain(
         &self,
-        caller: &Caller,
         checker: &Checker,
         question: &Question<'_>,
         at: Option<Timestamp>,
     ) -> Result<Explanation, Refusal> {
-        let (tenant, stage) = question.read()?;
-        caller.needs(Scope::Support, Reach::Tenant(&tenant))?;
-        self.feed.known(&tenant)?;
-        let settings = self.settings(&tenant, question.deadline).await?;
+        let (tenant, stage) = (question.tenant, question.stage()?);
+        self.feed.known(tenant)?;
+        let settings = self.settings(tenant, question.deadline).await?;
         let region = Some(settings.default_region.as_str()).filter(|region| !region.is_empty());
         let channels = Channels::of(&[question.channel]);
         let read_one = |given| identity::read(given, channels, region);
         let asked = Read {
-            tenant,
             stage,
             question,
             identities: question.identities.iter().map(read_one).collect(),
         };
-        let key = self.keys.tenant(&asked.tenant);
+        let key = self.keys.tenant(asked.question.tenant);
         let keys = asked.keys(&key);
         let limit = i64::try_from(MAX_RULES).unwrap_or(i64::MAX);
-        let look = self.store.concerning(&asked.tenant, &keys, limit);
+        let look = self.store.concerning(asked.question.tenant, &keys, limit);
         let known = self.within(question.deadline, look).await?;
         let known = known.ok_or_else(Refusal::no_tenant)?;
         let rows = as_of_the_rows(&known, key.clone(), at);
@@ -237,9 +232,7 @@ impl Desk {
         let told = self.feed.clock().read().boot;
         let _late = timeout(NEWS_PATIENCE, self.feed.includes(seen, told)).await;
 
-        let Judged { answer, view, now } = checker
-            .judged(&asked.tenant, asked.stage, asked.question)
-            .await?;
+        let Judged { answer, view, now } = checker.judged(asked.stage, asked.question).await?;
         let mut rulings = view.map_or_else(Rulings::default, |view| {
             asked.rulings(&view, now, &answer.verdict)
         });
@@ -344,7 +337,7 @@ impl Desk {
         // Made since the store was asked.
         let newer = bans.iter().map(|ruling| ruling.ban);
         let newer: Vec<BanId> = newer.filter(|ban| !reasons.contains_key(ban)).collect();
-        let newer = self.bans_of(&asked.tenant, &newer, asked.question.deadline);
+        let newer = self.bans_of(asked.question.tenant, &newer, asked.question.deadline);
         reasons.extend(newer.await?.into_iter().map(|ban| (ban.ban_id, ban.reason)));
         let mut comments: HashMap<_, String> = known
             .exceptions

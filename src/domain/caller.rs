@@ -66,19 +66,14 @@ impl Scope {
         Self::ALL.into_iter().find(|scope| scope.name() == name)
     }
 
-    /// Itself and all that it includes.
-    const fn with_included(self) -> u16 {
-        let included = match self {
-            Self::Admin => Self::Supervisor.bit() | Self::Operator.bit() | Self::Support.bit(),
-            Self::Supervisor => Self::Operator.bit() | Self::Support.bit(),
-            Self::Check
-            | Self::Operator
-            | Self::Support
-            | Self::Watch
-            | Self::Privacy
-            | Self::Link => 0,
+    /// Itself and all that include it.
+    const fn with_including(self) -> u16 {
+        let including = match self {
+            Self::Operator | Self::Support => Self::Admin.bit() | Self::Supervisor.bit(),
+            Self::Supervisor => Self::Admin.bit(),
+            Self::Check | Self::Admin | Self::Watch | Self::Privacy | Self::Link => 0,
         };
-        self.bit() | included
+        self.bit() | including
     }
 
     const fn bit(self) -> u16 {
@@ -117,9 +112,8 @@ impl Scopes {
             .filter(move |scope| self.0 & scope.bit() != 0)
     }
 
-    fn include(self, wanted: Scope) -> bool {
-        self.each()
-            .any(|scope| scope.with_included() & wanted.bit() != 0)
+    const fn include(self, wanted: Scope) -> bool {
+        self.0 & wanted.with_including() != 0
     }
 }
 

@@ -27,7 +27,7 @@ use super::{Ending, resident};
 use crate::{
     api::{
         AccessApi, AdminApi, Bounded, CheckApi, ConfigApi, DESCRIPTORS, DiagnosticApi, Elsewhere,
-        PrivacyApi, WatchApi, v1::check_service_server::CheckServiceServer,
+        PrivacyApi, Unary, WatchApi,
     },
     checker::Checker,
     desk::Desk,
@@ -97,7 +97,7 @@ impl Services {
     fn with_checks(&self, others: Routes) -> Checks {
         let api = CheckApi::new(Arc::clone(&self.checker), self.ending.close.clone());
         Checks {
-            checks: Bounded::check(api),
+            checks: Unary::new(api),
             others,
         }
     }
@@ -240,7 +240,7 @@ impl Services {
 /// as to judge them.
 #[derive(Clone)]
 pub(super) struct Checks {
-    checks: Bounded<CheckServiceServer<CheckApi>>,
+    checks: Unary,
     others: Routes,
 }
 
@@ -248,7 +248,7 @@ impl Service<Request<Body>> for Checks {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = Either<
-        <Bounded<CheckServiceServer<CheckApi>> as Service<Request<Body>>>::Future,
+        <Unary as Service<Request<Body>>>::Future,
         <Routes as Service<Request<Body>>>::Future,
     >;
 

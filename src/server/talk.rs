@@ -11,7 +11,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
-use tower::{Service, ServiceExt as _};
+use tower::Service;
 
 use super::incoming::Connection;
 
@@ -41,13 +41,16 @@ pub(super) async fn talk<S>(
         if let Some(peer) = &peer {
             request.extensions_mut().insert(peer.clone());
         }
-        services.clone().oneshot(request)
+        // They are always ready.
+        services.clone().call(request)
     });
     let serving = Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(MAX_HEADER_LIST)
         .keep_alive_interval(KEEPALIVE)
+        // No caller of gRPC reads it, and each answer would carry one.
+        .auto_date_header(false)
         .serve_connection(TokioIo::new(connection), answer);
     let mut serving = pin!(serving);
     let enough = async {

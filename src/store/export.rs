@@ -4,19 +4,17 @@
 //! that order, while a look-up for each ban would be most of the work.
 
 use async_trait::async_trait;
-use sqlx::{Row, any::AnyRow};
+use serde::de::DeserializeOwned;
+use sqlx::Row as _;
 
 use super::{
     BanFilter, Result,
     pool::Lent,
-    rows::{self, BanRow, TargetRow, number},
+    read::Asked,
+    rows::{BanRow, TargetRow, bytes, from_json},
     sql::Statements,
 };
-use crate::domain::{
-    ban::Ban,
-    ids::{BanId, TenantId},
-    revision::Anchor,
-};
+use crate::domain::{ban::Ban, ids::TenantId, revision::Anchor};
 
 /// How many bans are read at once.
 const PAGE: i64 = 2_000;
@@ -60,66 +58,50 @@ async fn bans(
     filter: &BanFilter,
     sink: &mut dyn BanSink,
 ) -> Result<()> {
-    let mut after: Option<BanId> = None;
+    let mut after = Vec::new();
     loop {
-        let found = filter
-            .bind(sqlx::query(say.export_bans.clone()), tenant)?
-            .bind(after.map_or_else(Vec::new, |ban| ban.bytes().to_vec()))
-            .bind(PAGE)
-            .fetch_all(&mut *tx)
-            .await?;
-        let ids = found
-            .iter()
-            .map(|row| rows::ban_id(row.try_get::<&[u8], _>("ban_id")?))
-            .collect::<Result<Vec<_>>>()?;
-        let (Some(first), Some(last)) = (ids.first(), ids.last()) else {
+        let asked = filter.bind(sqlx::query(say.export_bans.clone()), tenant)?;
+        let found: Vec<BanRow> = page(tx, asked.bind(after).bind(PAGE)).await?;
+        let (Some(first), Some(last)) = (found.first(), found.last()) else {
             sink.take(Vec::new()).await;
             return Ok(());
         };
-        let range = async |tx: &mut Lent, statement: &sqlx::SqlStr| -> Result<Vec<AnyRow>> {
-            Ok(sqlx::query(statement.clone())
+        let (first, last) = (bytes(&first.ban_id)?, bytes(&last.ban_id)?);
+        let beside = |statement: &sqlx::SqlStr| {
+            sqlx::query(statement.clone())
                 .bind(tenant.as_str().to_owned())
-                .bind(first.bytes().to_vec())
-                .bind(last.bytes().to_vec())
-                .fetch_all(tx)
-                .await?)
+                .bind(first.clone())
+                .bind(last.clone())
         };
-        let targets = range(tx, &say.export_targets).await?;
-        let keys = range(tx, &say.export_keys).await?;
-        let (mut targets, mut keys) = (targets.iter().peekable(), keys.iter().peekable());
-        let mut bans = Vec::with_capacity(found.len());
-        for (row, id) in found.iter().zip(&ids) {
-            let mut parts = (Vec::new(), Vec::new());
-            while let Some(target) = next_of(&mut targets, *id)? {
-                parts.0.push(TargetRow::read(target)?);
-            }
-            while let Some(key) = next_of(&mut keys, *id)? {
-                parts
-                    .1
-                    .push((number(key, "position")?, key.try_get("key_text")?));
-            }
-            bans.push(BanRow::read_with(row, parts.0, parts.1)?.into_ban(tenant)?);
-        }
-        after = Some(*last);
+        let targets: Vec<(String, TargetRow)> = page(tx, beside(&say.export_targets)).await?;
+        let keys: Vec<(String, usize, Option<String>)> = page(tx, beside(&say.export_keys)).await?;
+        let (mut targets, mut keys) = (targets.into_iter().peekable(), keys.into_iter().peekable());
         let full = i64::try_from(found.len()).is_ok_and(|found| found == PAGE);
+        let mut bans = Vec::with_capacity(found.len());
+        for mut row in found {
+            // What is of bans before it, which nobody asked for, is passed.
+            while let Some((of, target)) = targets.next_if(|(of, _)| *of <= row.ban_id) {
+                if of == row.ban_id {
+                    row.targets.push(target);
+                }
+            }
+            while let Some((of, at, text)) = keys.next_if(|(of, ..)| *of <= row.ban_id) {
+                if of == row.ban_id {
+                    row.key_texts.push((at, text));
+                }
+            }
+            bans.push(row.into_ban(tenant)?);
+        }
+        after = last;
         if !sink.take(bans).await || !full {
             return Ok(());
         }
     }
 }
 
-/// The next row that is of this ban; those of bans before it, which nobody asked for, are passed.
-fn next_of<'a>(
-    rows: &mut std::iter::Peekable<impl Iterator<Item = &'a AnyRow>>,
-    ban: BanId,
-) -> Result<Option<&'a AnyRow>> {
-    while let Some(row) = rows.peek() {
-        let of: &[u8] = row.try_get("ban_id")?;
-        match of.cmp(ban.bytes().as_slice()) {
-            std::cmp::Ordering::Less => drop(rows.next()),
-            std::cmp::Ordering::Equal => return Ok(rows.next()),
-            std::cmp::Ordering::Greater => return Ok(None),
-        }
-    }
-    Ok(None)
+/// What a statement has in its one column, which is NULL where it found nothing.
+async fn page<T: DeserializeOwned>(tx: &mut Lent, asked: Asked) -> Result<Vec<T>> {
+    let row = asked.fetch_one(tx).await?;
+    let page: Option<String> = row.try_get("page")?;
+    page.map_or(Ok(Vec::new()), |page| from_json(&page))
 }

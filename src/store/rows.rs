@@ -360,7 +360,7 @@ pub(super) fn tenant_id(text: &str) -> Result<TenantId> {
     known(TenantId::parse(text), "a tenant id")
 }
 
-fn from_json<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T> {
+pub(super) fn from_json<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T> {
     serde_json::from_str(text).map_err(|_| StoreError::Corrupt("a JSON column"))
 }
 

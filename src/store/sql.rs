@@ -293,20 +293,24 @@ statements! {
     /// After $16, at most $17.
     ban_ids = "SELECT b.ban_id FROM bans b WHERE {filter} AND b.ban_id > $16
         ORDER BY b.ban_id LIMIT $17";
-    /// The same with all columns of their own: targets and keys are read beside them, in the same
-    /// order, for a look-up a ban is most of the work.
-    export_bans = "SELECT b.*, m.matches AS match_count, m.last_at AS last_match_at,
-            d.at AS dropped_at, d.actor AS dropped_by, d.reason AS dropped_why
-        FROM bans b LEFT JOIN ban_matches m ON m.tenant = b.tenant AND m.ban_id = b.ban_id
-        LEFT JOIN dropped_generations d ON d.tenant = b.tenant AND d.generation = b.generation
-            AND b.ended = 0 AND (b.expire_at IS NULL OR b.expire_at > d.at)
-        WHERE {filter} AND b.ban_id > $16
-        ORDER BY b.ban_id LIMIT $17";
-    export_targets = "SELECT ban_id, kind, input, canonical, issuer, canonicaliser_version
-        FROM ban_targets WHERE tenant = $1 AND ban_id >= $2 AND ban_id <= $3
-        ORDER BY ban_id, position";
-    export_keys = "SELECT ban_id, position, key_text FROM ban_keys
-        WHERE tenant = $1 AND ban_id >= $2 AND ban_id <= $3 ORDER BY ban_id, ordinal";
+    /// The same bans whole, but for their targets and keys: those are read beside them, in the same
+    /// order, for a look-up a ban is most of the work. A page of each is one JSON column.
+    export_bans = "SELECT CAST({gather}({exported}) AS TEXT) AS page
+        FROM (SELECT b.*, m.matches, m.last_at, d.at AS dropped_at, d.actor AS dropped_by,
+                d.reason AS dropped_why
+            FROM bans b LEFT JOIN ban_matches m ON m.tenant = b.tenant AND m.ban_id = b.ban_id
+            LEFT JOIN dropped_generations d ON d.tenant = b.tenant AND d.generation = b.generation
+                AND b.ended = 0 AND (b.expire_at IS NULL OR b.expire_at > d.at)
+            WHERE {filter} AND b.ban_id > $16
+            ORDER BY b.ban_id LIMIT $17) p";
+    export_targets = "SELECT CAST({gather}({array}(lower({hex:p.ban_id}), {array}(p.kind, p.input,
+                p.canonical, p.issuer, p.canonicaliser_version))) AS TEXT) AS page
+        FROM (SELECT * FROM ban_targets WHERE tenant = $1 AND ban_id >= $2 AND ban_id <= $3
+            ORDER BY ban_id, position) p";
+    export_keys = "SELECT CAST({gather}({array}(lower({hex:p.ban_id}), p.position, p.key_text)) AS TEXT)
+            AS page
+        FROM (SELECT * FROM ban_keys WHERE tenant = $1 AND ban_id >= $2 AND ban_id <= $3
+            ORDER BY ban_id, ordinal) p";
     events_of = "SELECT e.*, CAST(NULL AS bigint) AS rev FROM ban_events e WHERE e.tenant = $1
             AND e.nonce IN ({numbers:$2})
         ORDER BY e.event_id";

@@ -100,7 +100,7 @@ impl Judge {
         };
         let last = last.ok_or_else(|| ("C-3", "an answer before any position".to_owned()))?;
         let (token, row) = self.read(&said.token)?;
-        let tenant = TenantId::parse(&asked.tenant).expect("a tenant id");
+        let tenant = asked.tenant.clone();
         if let Some(first) = opened.first.and_then(|_| since.first()) {
             let older = token.epoch < first.position.epoch
                 || (token.epoch == first.position.epoch && !row.includes(&first.row));
@@ -197,7 +197,9 @@ impl Judge {
         }
         let tenants: BTreeSet<&str> = batch.iter().map(|(it, _)| it.tenant.as_str()).collect();
         for tenant in tenants {
-            let of_it = batch.iter().filter(|(asked, _)| asked.tenant == tenant);
+            let of_it = batch
+                .iter()
+                .filter(|(asked, _)| asked.tenant.as_str() == tenant);
             let of_it: Vec<&(Asked, Said)> = of_it.collect();
             if let Err((clause, what)) = self.are_one(opened, tenant, &of_it, now) {
                 let pod = opened.pod;

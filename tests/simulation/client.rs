@@ -93,7 +93,7 @@ pub(crate) fn about(tenant: &TenantId, who: u64, random: &mut Random) -> Asked {
         identities.push(identity((who + 1) % PEOPLE, channel));
     }
     Asked {
-        tenant: tenant.as_str().to_owned(),
+        tenant: tenant.clone(),
         channel,
         queue: ASKED_AT[random.place(3)],
         identities,
@@ -152,7 +152,7 @@ pub(crate) async fn check(
         let opened = world.judge.open(pod.name, pod.feed.clock().read().now);
         let identities = given(asked);
         let question = question(asked, &identities, consistency(wish), deadline);
-        let answer = pod.checker.check(&Caller::anonymous(), &question).await;
+        let answer = pod.checker.check(&question).await;
         // The answer stands; from here on it is looked at in the same instant.
         world.judge.look(pod);
         match answer {

@@ -13,7 +13,7 @@ use bancheck::{
         decide::Basis,
         exception::{Exception, Exempt},
         identity::IdentityKind,
-        ids::{BanId, ExceptionId},
+        ids::{BanId, ExceptionId, TenantId},
         list::Treatment,
         policy::FailureMode,
     },
@@ -24,7 +24,7 @@ use super::history::{Kept, Tenant, checked_at};
 /// A question, as the model understands it.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
-    pub(crate) tenant: String,
+    pub(crate) tenant: TenantId,
     pub(crate) channel: Channel,
     /// Empty = none, which is the stage of connecting.
     pub(crate) queue: &'static str,

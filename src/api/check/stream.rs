@@ -70,7 +70,6 @@ impl Answers {
         let left = |(at, _): &(Instant, _)| at.saturating_duration_since(Instant::now());
         let left = self.until.as_ref().map_or(CHECK_DEADLINE, left);
         let asked = Asked {
-            caller: self.pass.caller.clone(),
             pass: self.pass.clone(),
             deadline: left.min(CHECK_DEADLINE),
         };

@@ -19,7 +19,8 @@ use crate::{
     store::{NewBan, Result, StoreError},
 };
 
-/// A ban with its targets, and the readable forms of its keys.
+/// A ban with its targets, and the readable forms of its keys. An export has it as an array, its parts
+/// in this order.
 #[derive(Debug, Serialize, Deserialize)]
 pub(in crate::store) struct BanRow {
     pub(in crate::store) ban_id: String,
@@ -45,8 +46,8 @@ pub(in crate::store) struct BanRow {
     parent: Option<String>,
     import_id: String,
     version: i64,
-    targets: Vec<TargetRow>,
-    key_texts: Vec<(usize, Option<String>)>,
+    pub(in crate::store) targets: Vec<TargetRow>,
+    pub(in crate::store) key_texts: Vec<(usize, Option<String>)>,
     #[serde(default)]
     match_count: i64,
     #[serde(default)]
@@ -201,16 +202,6 @@ impl BanRow {
 
     pub(in crate::store) fn read(row: &AnyRow) -> Result<Self> {
         let json = |column| -> Result<String> { Ok(row.try_get::<String, _>(column)?) };
-        let targets = from_json(&json("targets")?)?;
-        Self::read_with(row, targets, from_json(&json("key_texts")?)?)
-    }
-
-    /// Reads a row whose targets and texts of keys were read apart.
-    pub(in crate::store) fn read_with(
-        row: &AnyRow,
-        targets: Vec<TargetRow>,
-        key_texts: Vec<(usize, Option<String>)>,
-    ) -> Result<Self> {
         let read = Self {
             ban_id: hex(&row.try_get::<Vec<u8>, _>("ban_id")?),
             list_id: row.try_get("list_id")?,
@@ -237,8 +228,8 @@ impl BanRow {
                 .map(|parent| hex(&parent)),
             import_id: row.try_get("import_id")?,
             version: row.try_get("version")?,
-            targets,
-            key_texts,
+            targets: from_json(&json("targets")?)?,
+            key_texts: from_json(&json("key_texts")?)?,
             match_count: row
                 .try_get::<Option<i64>, _>("match_count")?
                 .unwrap_or_default(),
@@ -315,16 +306,6 @@ impl TargetRow {
             issuer: target.issuer.clone(),
             version: target.canonicaliser_version,
         }
-    }
-
-    pub(in crate::store) fn read(row: &AnyRow) -> Result<Self> {
-        Ok(Self {
-            kind: number(row, "kind")?,
-            input: row.try_get("input")?,
-            canonical: row.try_get("canonical")?,
-            issuer: row.try_get("issuer")?,
-            version: number(row, "canonicaliser_version")?,
-        })
     }
 
     fn into_target(self) -> Result<Target> {

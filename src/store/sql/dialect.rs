@@ -2,8 +2,9 @@
 
 use super::pieces::{
     BAN_COLUMNS, BAN_FILTER, BESIDE, DROPPED, END, ENFORCED, EVENT_COLUMNS, EXCEPTION_RECORDS,
-    FILED, FORM_COLUMNS, KEY_COLUMNS, LIKENESS_COLUMNS, MATCH_COLUMNS, RECORD, RENEWAL_COLUMNS,
-    SHOWN, SPOT_COLUMNS, TARGET_COLUMNS, WHOLE_BAN, WHOLE_EXCEPTION, WHOLE_LIST, WHOLE_POLICY,
+    EXPORTED, FILED, FORM_COLUMNS, KEY_COLUMNS, LIKENESS_COLUMNS, MATCH_COLUMNS, RECORD,
+    RENEWAL_COLUMNS, SHOWN, SPOT_COLUMNS, TARGET_COLUMNS, WHOLE_BAN, WHOLE_EXCEPTION, WHOLE_LIST,
+    WHOLE_POLICY,
 };
 
 /// The kind of a column that comes in as hexadecimal digits.
@@ -64,6 +65,7 @@ impl Dialect {
             .replace("{enforced:q.queue}", &ENFORCED.replace("{of}", "q.queue"))
             .replace("{record}", RECORD)
             .replace("{filed}", FILED)
+            .replace("{exported}", EXPORTED)
             .replace("{filter}", BAN_FILTER)
             .replace("{shown}", SHOWN)
             .replace("{dropped}", DROPPED)
@@ -90,7 +92,7 @@ impl Dialect {
         for parameter in ["$2", "$3", "$5"] {
             said = self.say_texts(&said, parameter);
         }
-        for bytes in ["p.ban_id", "p.match_key"] {
+        for bytes in ["p.ban_id", "p.match_key", "p.parent"] {
             said = said.replace(&format!("{{hex:{bytes}}}"), &(self.hex)(bytes));
         }
         debug_assert!(!said.contains('{'), "a word was left unsaid: {said}");

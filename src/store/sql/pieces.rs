@@ -30,6 +30,19 @@ pub(super) const FILED: &str = "{array}({hex:p.ban_id}, {hex:p.match_key}, p.sta
             p.expire_at, p.generation, p.channels, p.enforcement, p.space, p.width, p.kind,
             p.matches)";
 
+/// A ban as a JSON array, its parts in the order of `BanRow`, without targets and keys. One that went
+/// with its list is as it will be once it is marked, which may take a while where there are many.
+pub(super) const EXPORTED: &str =
+    "{array}(lower({hex:p.ban_id}), p.list_id, 0, p.channels, p.match_kind,
+            p.reason, p.reason_code, p.enforcement, p.origin, p.start_at, p.expire_at,
+            CASE WHEN p.dropped_at IS NULL THEN p.ended ELSE 1 END, p.created_at,
+            coalesce(p.dropped_at, p.updated_at), p.created_by,
+            coalesce(p.dropped_at, p.deactivated_at), coalesce(p.dropped_by, p.deactivated_by),
+            coalesce(p.dropped_why, p.deactivate_reason), p.source_interaction, p.source_queue,
+            CASE WHEN p.parent IS NOT NULL THEN lower({hex:p.parent}) END, p.import_id,
+            CASE WHEN p.dropped_at IS NULL THEN p.version ELSE p.version + 1 END,
+            {array}(), {array}(), coalesce(p.matches, 0), p.last_at)";
+
 /// A queue's policy with the lists that the queue checks, as a JSON column. Of a list that is gone
 /// nothing is told.
 pub(super) const WHOLE_POLICY: &str = "q.channel, q.campaign, q.record_to, q.withheld,
