@@ -157,9 +157,13 @@ pub struct Judged {
 struct Ground {
     reading: Reading,
     standing: Arc<Standing>,
-    /// `None` = there is nothing to judge by, so the failure mode decides.
-    view: Option<Arc<TenantView>>,
-    failure_mode: FailureMode,
+    by: By,
+}
+
+enum By {
+    View(Arc<TenantView>),
+    /// There is nothing else to judge by.
+    FailureMode(FailureMode),
 }
 
 impl Answer {
@@ -246,20 +250,26 @@ impl Checker {
         let (tenant, wish) = (question.tenant, question.consistency);
         self.await_freshness(wish, question.deadline).await?;
         let (reading, standing, view) = self.at_once(|| self.look(tenant, wish)).await?;
-        let failure_mode = self.failure_mode(tenant)?;
-        let mut ground = Ground {
-            reading,
-            standing,
-            view,
-            failure_mode,
-        };
-        if ground.view.is_none() {
-            if let Some((view, standing)) = self.load(tenant, question.deadline).await {
-                (ground.view, ground.standing) = (Some(view), standing);
+        let ground = if let Some(view) = view {
+            let by = By::View(view);
+            Ground {
+                reading,
+                standing,
+                by,
             }
-            // Time has passed since.
-            ground.reading = self.feed.clock().read();
-        }
+        } else {
+            let mode = self.failure_mode(tenant)?;
+            let (by, standing) = match self.load(tenant, question.deadline).await {
+                Some((view, standing)) => (By::View(view), standing),
+                None => (By::FailureMode(mode), standing),
+            };
+            Ground {
+                // Time has passed since.
+                reading: self.feed.clock().read(),
+                standing,
+                by,
+            }
+        };
         Ok(self.judge_by(&ground, question, stage))
     }
 
@@ -309,16 +319,18 @@ impl Checker {
         let Ground {
             reading,
             standing,
-            view,
-            failure_mode,
+            by,
         } = ground;
-        let answer = match view {
-            Some(view) => self.judge(view, question, stage, *reading, standing),
-            None => self.fail(*failure_mode, *reading, standing),
+        let (answer, view) = match by {
+            By::View(view) => {
+                let answer = self.judge(view, question, stage, *reading, standing);
+                (answer, Some(Arc::clone(view)))
+            }
+            By::FailureMode(mode) => (self.fail(*mode, *reading, standing), None),
         };
         Judged {
             answer,
-            view: view.clone(),
+            view,
             now: reading.now,
         }
     }

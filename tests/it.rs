@@ -76,6 +76,8 @@ mod exports;
 mod fields;
 #[path = "it/floods.rs"]
 mod floods;
+#[path = "it/framing.rs"]
+mod framing;
 #[path = "it/freshness.rs"]
 mod freshness;
 #[path = "it/gone.rs"]

@@ -8,7 +8,7 @@ use std::{
 
 use futures_util::future::join_all;
 
-use super::{Answer, Checker, Consistency, Ground, Question};
+use super::{Answer, By, Checker, Consistency, Ground, Question};
 use crate::domain::{
     caller::{Caller, Scope},
     fields,
@@ -92,19 +92,18 @@ impl Checker {
         let place = |((((text, tenant), view), loaded), mode)| {
             let place = match mode {
                 Err(refusal) => Place::Refused(refusal),
-                Ok(failure_mode) => {
+                Ok(mode) => {
                     let standing = Arc::clone(&standing);
                     // Memory may be so short that what was loaded is gone again.
-                    let (view, standing) = match (view, loaded) {
-                        (Some(view), _) => (Some(view), standing),
-                        (None, Some((view, standing))) => (Some(view), standing),
-                        (None, None) => (None, standing),
+                    let (by, standing) = match (view, loaded) {
+                        (Some(view), _) => (By::View(view), standing),
+                        (None, Some((view, standing))) => (By::View(view), standing),
+                        (None, None) => (By::FailureMode(mode), standing),
                     };
                     let ground = Ground {
                         reading,
                         standing,
-                        view,
-                        failure_mode,
+                        by,
                     };
                     Place::There(tenant, ground)
                 }
