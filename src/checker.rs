@@ -27,6 +27,7 @@ use crate::{
         clock::{Reading, Timestamp},
         decide::{Basis, Match, Query, Stage, Verdict, decide},
         fields,
+        hex::hex,
         identity::{self, Given, IdentityKind, MAX_VALUE_BYTES},
         ids::TenantId,
         keys::Space,
@@ -179,7 +180,8 @@ pub struct Checker {
     views: Views,
     counters: Arc<Counters>,
     tally: Arc<Tally>,
-    pod: u32,
+    /// How the ids of this pod's decisions begin.
+    pod: String,
     answered: AtomicU64,
     samples: Samples,
 }
@@ -190,7 +192,7 @@ impl Checker {
         let mut pod = [0; 4];
         // Without randomness ids of two pods may coincide, which costs a moment in a log.
         let _ = getrandom::fill(&mut pod);
-        let pod = u32::from_be_bytes(pod);
+        let pod = format!("{}-", hex(&pod));
         Self {
             feed,
             views,
@@ -468,10 +470,15 @@ impl Checker {
         }
     }
 
-    /// Unique among pods, and cheap: a check has no time for a UUID.
+    /// Unique among pods, and cheap: a check has no time for a UUID, nor for `format!`.
     fn next_id(&self) -> String {
         let number = self.answered.fetch_add(1, Ordering::Relaxed);
-        format!("{:08x}-{number:x}", self.pod)
+        let length = (u64::BITS - (number | 1).leading_zeros()).div_ceil(4);
+        let digit = |at| char::from_digit(u32::try_from(number >> (4 * at) & 15).ok()?, 16);
+        let mut id = String::with_capacity(self.pod.len() + 16);
+        id.push_str(&self.pod);
+        id.extend((0..length).rev().filter_map(digit));
+        id
     }
 }
 

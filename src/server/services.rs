@@ -60,6 +60,8 @@ pub(super) struct Services {
     counters: Arc<Counters>,
     pub(super) views: Views,
     health: HealthReporter,
+    /// What both listeners serve: health and reflection.
+    standard: Routes,
     ending: Ending,
 }
 
@@ -73,9 +75,11 @@ impl Services {
         views: Views,
         ending: Ending,
     ) -> anyhow::Result<Self> {
-        // Built once here so that a broken contract stops the start, not a request.
-        reflection(Routes::default()).context("the contract's descriptors cannot be served")?;
         let health = HealthReporter::new();
+        let answers = HealthService::from_health_reporter(health.clone());
+        // Once for all listeners: what is reflected takes some megabytes.
+        let standard = reflection(Routes::new(HealthServer::new(answers)))
+            .context("the contract's descriptors cannot be served")?;
         Ok(Self {
             checker,
             desk,
@@ -84,14 +88,9 @@ impl Services {
             counters,
             views,
             health,
+            standard,
             ending,
         })
-    }
-
-    fn standard(&self) -> Routes {
-        let health = HealthServer::new(HealthService::from_health_reporter(self.health.clone()));
-        let routes = Routes::new(health);
-        reflection(routes.clone()).unwrap_or(routes)
     }
 
     fn with_checks(&self, others: Routes) -> Checks {
@@ -128,7 +127,7 @@ impl Services {
             services: &ADMIN,
             listener: "admin",
         };
-        self.with_checks(otherwise(self.standard(), elsewhere))
+        self.with_checks(otherwise(self.standard.clone(), elsewhere))
     }
 
     /// What the admin listener serves.
@@ -137,7 +136,7 @@ impl Services {
             services: &[CHECK],
             listener: "check",
         };
-        otherwise(self.with_admin(self.standard()), elsewhere)
+        otherwise(self.with_admin(self.standard.clone()), elsewhere)
     }
 
     /// What one listener for everything serves.
@@ -146,7 +145,7 @@ impl Services {
             services: &[],
             listener: "",
         };
-        self.with_checks(otherwise(self.with_admin(self.standard()), elsewhere))
+        self.with_checks(otherwise(self.with_admin(self.standard.clone()), elsewhere))
     }
 
     /// What plain HTTP serves.
@@ -258,12 +257,20 @@ impl Service<Request<Body>> for Checks {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        if request.uri().path().split('/').nth(1) == Some(CHECK) {
+        if of_service(request.uri().path(), CHECK) {
             Either::Left(self.checks.call(request))
         } else {
             Either::Right(self.others.call(request))
         }
     }
+}
+
+/// Whether a path is that of a method of this service.
+fn of_service(path: &str, service: &str) -> bool {
+    let method = path
+        .strip_prefix('/')
+        .and_then(|path| path.strip_prefix(service));
+    method.is_some_and(|method| method.starts_with('/'))
 }
 
 fn reflection(routes: Routes) -> Result<Routes, tonic_reflection::server::Error> {

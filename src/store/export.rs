@@ -4,6 +4,7 @@
 //! that order, while a look-up for each ban would be most of the work.
 
 use async_trait::async_trait;
+use futures_util::future::join;
 use serde::de::DeserializeOwned;
 use sqlx::Row as _;
 
@@ -58,49 +59,93 @@ async fn bans(
     filter: &BanFilter,
     sink: &mut dyn BanSink,
 ) -> Result<()> {
-    let mut after = Vec::new();
+    let mut page = Page::read(tx, say, tenant, filter, Vec::new()).await?;
     loop {
+        let Some(after) = page.last()?.filter(|_| page.is_full()) else {
+            take(sink, page, tenant).await?;
+            return Ok(());
+        };
+        // The database has the next one ready by the time that this one has been taken.
+        let next = Page::read(tx, say, tenant, filter, after);
+        let (next, wanted) = join(next, take(sink, page, tenant)).await;
+        if !wanted? {
+            return Ok(());
+        }
+        page = next?;
+    }
+}
+
+async fn take(sink: &mut dyn BanSink, page: Page, tenant: &TenantId) -> Result<bool> {
+    Ok(sink.take(page.into_bans(tenant)?).await)
+}
+
+/// Some bans, and beside them what is theirs, all in one order.
+struct Page {
+    bans: Vec<BanRow>,
+    targets: Vec<(String, TargetRow)>,
+    keys: Vec<(String, usize, Option<String>)>,
+}
+
+impl Page {
+    /// The bans that come after an id.
+    async fn read(
+        tx: &mut Lent,
+        say: &Statements,
+        tenant: &TenantId,
+        filter: &BanFilter,
+        after: Vec<u8>,
+    ) -> Result<Self> {
         let asked = filter.bind(sqlx::query(say.export_bans.clone()), tenant)?;
-        let found: Vec<BanRow> = page(tx, asked.bind(after).bind(PAGE)).await?;
-        let (Some(first), Some(last)) = (found.first(), found.last()) else {
-            sink.take(Vec::new()).await;
-            return Ok(());
+        let mut page = Self {
+            bans: rows_of(tx, asked.bind(after).bind(PAGE)).await?,
+            targets: Vec::new(),
+            keys: Vec::new(),
         };
-        let (first, last) = (bytes(&first.ban_id)?, bytes(&last.ban_id)?);
-        let beside = |statement: &sqlx::SqlStr| {
-            sqlx::query(statement.clone())
-                .bind(tenant.as_str().to_owned())
-                .bind(first.clone())
-                .bind(last.clone())
-        };
-        let targets: Vec<(String, TargetRow)> = page(tx, beside(&say.export_targets)).await?;
-        let keys: Vec<(String, usize, Option<String>)> = page(tx, beside(&say.export_keys)).await?;
-        let (mut targets, mut keys) = (targets.into_iter().peekable(), keys.into_iter().peekable());
-        let full = i64::try_from(found.len()).is_ok_and(|found| found == PAGE);
-        let mut bans = Vec::with_capacity(found.len());
-        for mut row in found {
+        if let (Some(first), Some(last)) = (page.bans.first(), page.last()?) {
+            let first = bytes(&first.ban_id)?;
+            let beside = |statement: &sqlx::SqlStr| {
+                sqlx::query(statement.clone())
+                    .bind(tenant.as_str().to_owned())
+                    .bind(first.clone())
+                    .bind(last.clone())
+            };
+            page.targets = rows_of(tx, beside(&say.export_targets)).await?;
+            page.keys = rows_of(tx, beside(&say.export_keys)).await?;
+        }
+        Ok(page)
+    }
+
+    fn last(&self) -> Result<Option<Vec<u8>>> {
+        self.bans.last().map(|ban| bytes(&ban.ban_id)).transpose()
+    }
+
+    fn is_full(&self) -> bool {
+        i64::try_from(self.bans.len()).is_ok_and(|found| found == PAGE)
+    }
+
+    fn into_bans(self, tenant: &TenantId) -> Result<Vec<Ban>> {
+        let mut targets = self.targets.into_iter().peekable();
+        let mut keys = self.keys.into_iter().peekable();
+        let whole = |mut ban: BanRow| {
             // What is of bans before it, which nobody asked for, is passed.
-            while let Some((of, target)) = targets.next_if(|(of, _)| *of <= row.ban_id) {
-                if of == row.ban_id {
-                    row.targets.push(target);
+            while let Some((of, target)) = targets.next_if(|(of, _)| *of <= ban.ban_id) {
+                if of == ban.ban_id {
+                    ban.targets.push(target);
                 }
             }
-            while let Some((of, at, text)) = keys.next_if(|(of, ..)| *of <= row.ban_id) {
-                if of == row.ban_id {
-                    row.key_texts.push((at, text));
+            while let Some((of, at, text)) = keys.next_if(|(of, ..)| *of <= ban.ban_id) {
+                if of == ban.ban_id {
+                    ban.key_texts.push((at, text));
                 }
             }
-            bans.push(row.into_ban(tenant)?);
-        }
-        after = last;
-        if !sink.take(bans).await || !full {
-            return Ok(());
-        }
+            ban.into_ban(tenant)
+        };
+        self.bans.into_iter().map(whole).collect()
     }
 }
 
 /// What a statement has in its one column, which is NULL where it found nothing.
-async fn page<T: DeserializeOwned>(tx: &mut Lent, asked: Asked) -> Result<Vec<T>> {
+async fn rows_of<T: DeserializeOwned>(tx: &mut Lent, asked: Asked) -> Result<Vec<T>> {
     let row = asked.fetch_one(tx).await?;
     let page: Option<String> = row.try_get("page")?;
     page.map_or(Ok(Vec::new()), |page| from_json(&page))

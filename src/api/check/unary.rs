@@ -10,6 +10,7 @@ use std::{
     future::poll_fn,
     mem,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -45,18 +46,20 @@ const OK: HeaderValue = HeaderValue::from_static("0");
 
 /// `CheckService`, of which one check alone goes the short way.
 #[derive(Clone)]
-pub struct Unary {
-    api: CheckApi,
+pub struct Unary(Arc<Ways>);
+
+struct Ways {
+    short: CheckApi,
     tonics: Bounded<CheckServiceServer<CheckApi>>,
 }
 
 impl Unary {
     /// The service that is served by `api`.
     pub fn new(api: CheckApi) -> Self {
-        Self {
+        Self(Arc::new(Ways {
             tonics: Bounded::check(api.clone()),
-            api,
-        }
+            short: api,
+        }))
     }
 }
 
@@ -65,20 +68,23 @@ impl Service<Request<Body>> for Unary {
     type Error = Infallible;
     type Future = BoxFuture<Response<Body>, Infallible>;
 
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.tonics.poll_ready(context)
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         if request.uri().path() != CHECK {
-            return Box::pin(self.tonics.call(request));
+            return Box::pin(self.0.tonics.clone().call(request));
         }
-        let Self { api, mut tonics } = self.clone();
+        let ways = Arc::clone(&self.0);
         Box::pin(async move {
             let (parts, body) = request.into_parts();
             match read(body).await {
-                Ok(question) => Ok(api.answer(parts, &question).await),
-                Err(body) => tonics.call(Request::from_parts(parts, body)).await,
+                Ok(question) => Ok(ways.short.answer(parts, &question).await),
+                Err(body) => {
+                    let request = Request::from_parts(parts, body);
+                    ways.tonics.clone().call(request).await
+                }
             }
         })
     }
