@@ -12,7 +12,6 @@ use bancheck::{
     desk::{CreateBan, Desk, End, Order, SettingsEdit, TargetGiven},
     domain::{
         ban::{Enforcement, Origin},
-        caller::Caller,
         channel::{Channel, Channels},
         clock::Timestamp,
         decide::decide,

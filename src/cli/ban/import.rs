@@ -113,15 +113,16 @@ pub(crate) struct Import {
     /// Have the server check every row and tell the counts, but ban nobody
     #[arg(long)]
     dry_run: bool,
-    /// Where to write the rows that failed, as CSV; a file already there is replaced
-    #[arg(long, value_name = "FILE", default_value = "failed.csv")]
-    failed: String,
+    /// Where to write the rows that failed, in the form of FILE; a file already there is replaced
+    /// [default: failed.csv or failed.ndjson]
+    #[arg(long, value_name = "FILE")]
+    failed: Option<String>,
 }
 
 impl Import {
     pub(crate) async fn run(self, session: &Session<'_>) -> anyhow::Result<Outcome> {
         let source = Source::open(&self.file, self.format)?;
-        if !source.copied && are_one_file(&self.file, &self.failed) {
+        if !source.copied && are_one_file(&self.file, self.failed(source.form)) {
             bail!(
                 "the rows that fail would be written over {}, which is to be imported: name another \
                  file with --failed",
@@ -184,8 +185,9 @@ impl Import {
         let failed = failures.len() + usize::try_from(answer.failed_count).unwrap_or_default();
         failures.extend(answer.errors.iter().filter_map(send::failure));
         let outcomes = Outcomes::of(file, answer, failed, failures);
-        let written = outcomes.write_failed(&self.failed);
-        let failed_file = matches!(written, Ok(true)).then_some(self.failed.as_str());
+        let failed_file = self.failed(file.source.form);
+        let written = outcomes.write_failed(failed_file);
+        let failed_file = matches!(written, Ok(true)).then_some(failed_file);
         // What was done is told also where the failed rows have no place.
         outcomes.show(session.display, self.dry_run, failed_file)?;
         written?;
@@ -193,6 +195,14 @@ impl Import {
             Outcome::Failed
         } else {
             Outcome::Done
+        })
+    }
+
+    /// The file that rows which failed are written to.
+    fn failed(&self, form: Form) -> &str {
+        self.failed.as_deref().unwrap_or(match form {
+            Form::Csv => "failed.csv",
+            Form::Ndjson => "failed.ndjson",
         })
     }
 

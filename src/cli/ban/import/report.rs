@@ -3,12 +3,13 @@
 use std::{collections::HashMap, io::Write};
 
 use anyhow::Context;
-use serde_json::{Value, json};
+use csv::ByteRecord;
+use serde_json::{Map, Value, json};
 
 use super::{
     columns::{CAUSE, Field},
     row::Understood,
-    source::Row,
+    source::{Form, Raw, Row, stripped},
 };
 use crate::{
     api::v1::ImportBansResponse,
@@ -76,34 +77,61 @@ impl<'a> Outcomes<'a> {
         }
     }
 
-    /// Writes the failed rows to a file, as they were, with their number and the cause, and says
-    /// whether there were any; without one, no file.
+    /// Writes the failed rows to a file, in the form of the one they come from and as they stand
+    /// there, each with its number and the cause, and says whether there were any; without one, no
+    /// file.
     pub(super) fn write_failed(&self, path: &str) -> anyhow::Result<bool> {
         if self.failures.is_empty() {
             return Ok(false);
         }
         let mut file = Vec::new();
-        self.failed_csv(&mut file)?;
+        self.failed_rows(&mut file)?;
         std::fs::write(path, file).with_context(|| format!("cannot write {path}"))?;
         Ok(true)
     }
 
+    fn failed_rows(&self, out: impl Write) -> anyhow::Result<()> {
+        match self.file.source.form {
+            Form::Csv => self.failed_csv(out),
+            Form::Ndjson => self.failed_ndjson(out),
+        }
+    }
+
     fn failed_csv(&self, out: impl Write) -> anyhow::Result<()> {
-        let mut csv = csv::Writer::from_writer(out);
+        // The cause comes first, for a row may have more cells than there are names.
+        let mut csv = csv::WriterBuilder::new().flexible(true).from_writer(out);
         let header = &self.file.source.header;
-        let kept: Vec<usize> = (0..header.len())
-            .filter(|at| header[*at] != CAUSE)
-            .collect();
-        let record = |cells: &[String], cause: &str| -> Vec<String> {
-            let kept = kept.iter().map(|at| cells[*at].clone());
-            kept.chain([cause.to_owned()]).collect()
+        let old_cause = header.iter().position(|name| name == CAUSE);
+        let names = ByteRecord::from_iter(header);
+        let row = |cause: &str, cells: &ByteRecord| -> ByteRecord {
+            let cells = cells.iter().enumerate();
+            let kept = cells.filter(|(at, _)| Some(*at) != old_cause);
+            let kept = kept.map(|(_, cell)| cell);
+            [cause.as_bytes()].into_iter().chain(kept).collect()
         };
-        csv.write_record(record(header, CAUSE))?;
-        for (row, cause) in &self.failures {
-            let cause = format!("row {}: {}", row.number, clean(cause));
-            csv.write_record(record(&row.cells, &cause))?;
+        csv.write_byte_record(&row(CAUSE, &names))?;
+        for (failed, cause) in &self.failures {
+            if let Raw::Cells(cells) = &failed.raw {
+                csv.write_byte_record(&row(&numbered(failed, cause), cells))?;
+            }
         }
         csv.flush()?;
+        Ok(())
+    }
+
+    fn failed_ndjson(&self, mut out: impl Write) -> anyhow::Result<()> {
+        for (failed, cause) in &self.failures {
+            let Raw::Line(line) = &failed.raw else {
+                continue;
+            };
+            let mut object: Map<String, Value> = match serde_json::from_slice(stripped(line)) {
+                Ok(Value::Object(object)) => object,
+                // What it was meant to be is for a person to see.
+                _ => Map::from_iter([("line".to_owned(), String::from_utf8_lossy(line).into())]),
+            };
+            object.insert(CAUSE.to_owned(), numbered(failed, cause).into());
+            writeln!(out, "{}", Value::Object(object))?;
+        }
         Ok(())
     }
 
@@ -202,14 +230,15 @@ impl<'a> Outcomes<'a> {
     }
 }
 
+/// A cause with the number of its row.
+fn numbered(row: &Row, cause: &str) -> String {
+    format!("row {}: {}", row.number, clean(cause))
+}
+
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{
-            columns::Columns,
-            row::Template,
-            source::{Form, Source},
-        },
+        super::{columns::Columns, row::Template, source::Source},
         *,
     };
 
@@ -244,16 +273,35 @@ mod tests {
         check(Outcomes::of(&file, &answer(), 1, told));
     }
 
+    /// What is written of the rows of a file that failed, the numbers of which are these.
+    fn failed(content: &[u8], form: Form, numbers: &[usize]) -> String {
+        let source = Source::with(content, form);
+        let columns = Columns::find(&source.header, &["value=e164".parse().unwrap()]);
+        let file = Understood {
+            columns: columns.unwrap(),
+            source,
+            template: Template::default(),
+        };
+        let told = numbers.iter().map(|row| (*row, "X: no".to_owned()));
+        let (answer, mut written) = (answer(), Vec::new());
+        let outcomes = Outcomes::of(&file, &answer, numbers.len(), told.collect());
+        outcomes.failed_rows(&mut written).unwrap();
+        String::from_utf8_lossy(&written).into_owned()
+    }
+
     #[test]
     fn the_failed_rows_come_back_as_they_were_with_the_new_cause() {
-        with_outcomes(|outcomes| {
-            let mut file = Vec::new();
-            outcomes.failed_csv(&mut file).unwrap();
-            assert_eq!(
-                String::from_utf8(file).unwrap(),
-                "e164,error\n3,row 3: X: no\n"
-            );
-        });
+        let csv = b"e164,error,reason\n1,old,a\n2,old,b,and more\n3,old\n";
+        assert_eq!(
+            failed(csv, Form::Csv, &[2, 3]),
+            "error,e164,reason\nrow 2: X: no,2,b,and more\nrow 3: X: no,3\n"
+        );
+        let ndjson = b"{\"e164\":\"1\"}\n{\"e164\":[2],\"error\":\"old\"}\n{\"e164\": +3}\n";
+        assert_eq!(
+            failed(ndjson, Form::Ndjson, &[2, 3]),
+            "{\"e164\":[2],\"error\":\"row 2: X: no\"}\n\
+             {\"error\":\"row 3: X: no\",\"line\":\"{\\\"e164\\\": +3}\"}\n"
+        );
     }
 
     #[test]

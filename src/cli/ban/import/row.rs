@@ -226,7 +226,7 @@ mod tests {
             &source::Row {
                 number: 1,
                 cells: split(cells),
-                broken: None,
+                ..source::Row::default()
             },
             &columns,
         )
@@ -292,7 +292,7 @@ mod tests {
             let row = source::Row {
                 number: 7,
                 cells: vec![cell.to_owned()],
-                broken: None,
+                ..source::Row::default()
             };
             template.row(&row, &columns)
         };

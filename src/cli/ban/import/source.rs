@@ -17,6 +17,8 @@ use serde_json::Value;
 
 /// What is read after the last row of a CSV file, unless an open quote swallows it.
 const END: &[u8] = b"\0";
+/// The most different keys that the objects of a file have: each has a cell in every row.
+const MAX_KEYS: usize = 1_000;
 /// What a spreadsheet puts before everything else.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
@@ -37,12 +39,13 @@ pub(super) struct Source {
     pub(super) count: usize,
     /// Whether the file itself could be read but once, and this is a copy.
     pub(super) copied: bool,
+    /// What the file is.
+    pub(super) form: Form,
     file: Arc<File>,
-    form: Form,
 }
 
 /// One row of the file.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(super) struct Row {
     /// The row's number: the first after the header, or the first object, is 1.
     pub(super) number: usize,
@@ -50,6 +53,23 @@ pub(super) struct Row {
     pub(super) cells: Vec<String>,
     /// Why the row cannot be read, if it cannot; its cells are then what could be made out.
     pub(super) broken: Option<String>,
+    /// The row as it stands in the file.
+    pub(super) raw: Raw,
+}
+
+/// A row as it stands in the file, of its form.
+#[derive(Clone)]
+pub(super) enum Raw {
+    /// Of a CSV file.
+    Cells(csv::ByteRecord),
+    /// Of an NDJSON file.
+    Line(Vec<u8>),
+}
+
+impl Default for Raw {
+    fn default() -> Self {
+        Self::Line(Vec::new())
+    }
 }
 
 /// The rows of a file, in its order.
@@ -101,12 +121,12 @@ impl Source {
                 let records = self.records()?.into_byte_records();
                 let rows = records.take_while(|record| !record.as_ref().is_ok_and(is_end));
                 let rows = rows.zip(1..);
-                Box::new(rows.map(move |(record, number)| Ok(csv_row(number, &record?, names))))
+                Box::new(rows.map(move |(record, number)| Ok(csv_row(number, record?, names))))
             }
             Form::Ndjson => {
                 let header = self.header.clone();
                 let lines = self.lines().zip(1..);
-                Box::new(lines.map(move |(line, number)| Ok(ndjson_row(number, &line?, &header))))
+                Box::new(lines.map(move |(line, number)| Ok(ndjson_row(number, line?, &header))))
             }
         })
     }
@@ -159,7 +179,7 @@ impl Source {
     }
 
     /// Every key of an object, in the order in which they occur, and how many rows there are.
-    fn keys(&self) -> io::Result<(Vec<String>, usize)> {
+    fn keys(&self) -> anyhow::Result<(Vec<String>, usize)> {
         let (mut keys, mut count) = (Vec::new(), 0);
         for line in self.lines() {
             count += 1;
@@ -170,6 +190,10 @@ impl Source {
                     }
                 }
             }
+            ensure!(
+                keys.len() <= MAX_KEYS,
+                "up to row {count} the objects have more than {MAX_KEYS} different keys"
+            );
         }
         Ok((keys, count))
     }
@@ -213,7 +237,7 @@ fn form_of(path: &str) -> Form {
     }
 }
 
-fn csv_row(number: usize, record: &csv::ByteRecord, names: usize) -> Row {
+fn csv_row(number: usize, record: csv::ByteRecord, names: usize) -> Row {
     let text = |cell| String::from_utf8_lossy(cell).into_owned();
     let mut cells: Vec<String> = record.iter().map(text).collect();
     let broken = if record.iter().any(|cell| str::from_utf8(cell).is_err()) {
@@ -231,6 +255,7 @@ fn csv_row(number: usize, record: &csv::ByteRecord, names: usize) -> Row {
         number,
         cells,
         broken,
+        raw: Raw::Cells(record),
     }
 }
 
@@ -243,13 +268,13 @@ fn delimiter_of(header: &[u8]) -> u8 {
     most.unwrap_or(b',')
 }
 
-fn ndjson_row(number: usize, line: &[u8], header: &[String]) -> Row {
+fn ndjson_row(number: usize, line: Vec<u8>, header: &[String]) -> Row {
     let mut row = Row {
         number,
         cells: vec![String::new(); header.len()],
-        broken: None,
+        ..Row::default()
     };
-    match serde_json::from_slice(stripped(line)) {
+    match serde_json::from_slice(stripped(&line)) {
         Ok(Value::Object(object)) => {
             for (name, cell) in header.iter().zip(&mut row.cells) {
                 *cell = object.get(name).map(cell_of).unwrap_or_default();
@@ -259,10 +284,12 @@ fn ndjson_row(number: usize, line: &[u8], header: &[String]) -> Row {
         // The error's own text would repeat a part of the line.
         Err(error) => row.broken = Some(format!("not JSON at column {}", error.column())),
     }
+    row.raw = Raw::Line(line);
     row
 }
 
-fn stripped(line: &[u8]) -> &[u8] {
+/// A line without what may stand around an object.
+pub(super) fn stripped(line: &[u8]) -> &[u8] {
     line.strip_prefix(BYTE_ORDER_MARK)
         .unwrap_or(line)
         .trim_ascii()
@@ -347,6 +374,16 @@ mod tests {
         let source = ndjson("{\"value\":\"1\"}\n\n{\"number\":2,\"channel\":[\"call\",\"sms\"]}\n");
         assert_eq!(source.header, ["value", "channel", "number"]);
         assert_eq!(cells(&source), [["1", "", ""], ["", "call;sms", "2"]]);
+    }
+
+    #[test]
+    fn objects_of_ever_new_keys_are_refused_before_they_fill_the_memory() {
+        let objects = (0..=MAX_KEYS).map(|key| format!("{{\"{key}\":1}}\n"));
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(objects.collect::<String>().as_bytes())
+            .unwrap();
+        let error = Source::of(file, Form::Ndjson).err().unwrap();
+        assert!(error.to_string().contains("row 1001"), "{error}");
     }
 
     #[test]
