@@ -331,6 +331,24 @@ mod tests {
     }
 
     #[test]
+    fn no_argument_of_a_command_has_the_name_of_one_that_all_commands_have() {
+        fn assert_apart(command: &clap::Command, of_all: &[String]) {
+            for own in command.get_arguments().filter(|own| !own.is_global_set()) {
+                let (id, name) = (own.get_id().as_str(), command.get_name());
+                assert!(!of_all.iter().any(|one| one == id), "{name}: {id}");
+            }
+            for sub in command.get_subcommands() {
+                assert_apart(sub, of_all);
+            }
+        }
+        let command = command();
+        let of_all = command.get_arguments().filter(|one| one.is_global_set());
+        let of_all: Vec<_> = of_all.map(|one| one.get_id().to_string()).collect();
+        assert!(of_all.iter().any(|one| one == "profile"), "{of_all:?}");
+        assert_apart(&command, &of_all);
+    }
+
+    #[test]
     fn every_exit_code_means_one_thing() {
         let codes = [Outcome::Done, Outcome::Failed, Outcome::Banned].map(Outcome::code);
         assert_eq!(codes, [0, 1, 3]);

@@ -141,9 +141,7 @@ where
             }
         };
         let Some(caller) = caller else {
-            // The one that is ready serves this request, and a copy the next.
-            let fresh = self.inner.clone();
-            let mut inner = std::mem::replace(&mut self.inner, fresh);
+            let mut inner = self.inner.clone();
             let post = Arc::clone(&self.post);
             return Box::pin(async move {
                 let known = post.door.who_after_news(&parts).await;

@@ -32,7 +32,7 @@ pub(crate) enum RightsCommand {
 pub(crate) struct Set {
     /// The profile, by your own id, at most 128 bytes
     #[arg(value_name = "PROFILE")]
-    profile: String,
+    rights_profile: String,
     /// The queues that it may ban from, all of them
     #[arg(value_name = "QUEUE", required_unless_present = "none")]
     queues: Vec<String>,
@@ -48,7 +48,7 @@ pub(crate) struct Set {
 pub(crate) struct Test {
     /// The rights profile that the operator acts under [default: none, which may ban from no queue]
     #[arg(long, value_name = "PROFILE")]
-    profile: Option<String>,
+    rights_profile: Option<String>,
     /// The operator [default: the credential's]
     #[arg(long, value_name = "NAME")]
     actor: Option<String>,
@@ -77,7 +77,7 @@ impl Set {
             actor: self.writing.actor.clone(),
             request_id: self.writing.request_id.clone(),
             validate_only: self.writing.dry_run,
-            rights_profile: self.profile.clone(),
+            rights_profile: self.rights_profile.clone(),
             allowed_queues: self.queues.clone(),
         };
         let mut client = session.connection.settings().await?;
@@ -97,7 +97,7 @@ impl Set {
         } = answer;
         if session.display.format() == Format::Csv {
             let rights = BanRights {
-                rights_profile: self.profile.clone(),
+                rights_profile: self.rights_profile.clone(),
                 allowed_queues,
             };
             return output::print(&csv(&[rights]).to_csv()?);
@@ -109,7 +109,11 @@ impl Set {
         facts
             .add("may ban from", allowed_queues.join(", "))
             .add("token", written_at.unwrap_or_default().token);
-        output::print(&format!("{}\n{}", clean(&self.profile), facts.to_text()))
+        output::print(&format!(
+            "{}\n{}",
+            clean(&self.rights_profile),
+            facts.to_text()
+        ))
     }
 }
 
@@ -118,7 +122,7 @@ impl Test {
         let request = TestBanPermissionRequest {
             tenant: session.connection.tenant.clone(),
             actor: self.actor.unwrap_or_default(),
-            rights_profile: self.profile.unwrap_or_default(),
+            rights_profile: self.rights_profile.unwrap_or_default(),
             queues: self.queues,
             channel: self.channel.into(),
         };

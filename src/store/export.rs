@@ -3,6 +3,8 @@
 //! Targets and keys are read in ranges beside their bans and joined here: all three are kept in
 //! that order, while a look-up for each ban would be most of the work.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use futures_util::future::join;
 use serde::de::DeserializeOwned;
@@ -17,8 +19,10 @@ use super::{
 };
 use crate::domain::{ban::Ban, ids::TenantId, revision::Anchor};
 
-/// How many bans are read at once.
-const PAGE: i64 = 2_000;
+/// How many bans are read at once: a page is whole in memory, and comes at once or not at all.
+const PAGE: i64 = 500;
+/// How long a page may take, over a slow link or past many bans that a filter does not want.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Who takes the bans of an export.
 #[async_trait]
@@ -32,13 +36,14 @@ pub trait BanSink: Send + 'static {
 /// All bans that a filter finds, in a transaction that reads one snapshot; `false` = there is no
 /// such tenant.
 pub(super) async fn all(
-    mut tx: Lent,
+    tx: Lent,
     say: &Statements,
     tenant: &TenantId,
     filter: &BanFilter,
     head: Anchor,
     sink: &mut dyn BanSink,
 ) -> Result<bool> {
+    let mut tx = tx.patiently(PATIENCE);
     let found = sqlx::query(say.settings.clone())
         .bind(tenant.as_str().to_owned())
         .fetch_optional(&mut tx)

@@ -560,8 +560,7 @@ impl Store for SqlStore {
         filter: &BanFilter,
         sink: &mut dyn BanSink,
     ) -> Result<bool> {
-        let tx = self.reading(Whose::Tenant(tenant)).await?;
-        let mut tx = tx.patiently(SEARCH);
+        let mut tx = self.reading(Whose::Tenant(tenant)).await?;
         let (head, _) = self.primary_head(&mut tx).await?;
         export::all(tx, &self.say, tenant, filter, head, sink).await
     }

@@ -2,8 +2,8 @@
 //!
 //! tonic reads and writes every call as a stream of messages: two buffers of 8 KiB, a box for each part
 //! and a state machine each way, which together cost about as much as to judge. What is not the plain
-//! case (a message that is compressed, too large, malformed, in several frames, or none) goes tonic's way
-//! with all that was read of it, and is answered as it always would be.
+//! case (a message that is or might be compressed, too large, malformed, in several frames, or none) goes
+//! tonic's way with all that was read of it, and is answered as it always would be.
 
 use std::{
     convert::Infallible,
@@ -41,6 +41,8 @@ use crate::api::{
 const CHECK: &str = "/bancheck.v1.CheckService/CheckInteraction";
 /// Before each message on the wire: whether it is compressed, and its length in four bytes.
 const PREFIX: usize = 5;
+/// Says how messages are compressed, even where those that come are not.
+const ENCODING: &str = "grpc-encoding";
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 const OK: HeaderValue = HeaderValue::from_static("0");
 
@@ -73,7 +75,8 @@ impl Service<Request<Body>> for Unary {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        if request.uri().path() != CHECK {
+        let plain = !request.headers().contains_key(ENCODING);
+        if request.uri().path() != CHECK || !plain {
             return Box::pin(self.0.tonics.clone().call(request));
         }
         let ways = Arc::clone(&self.0);

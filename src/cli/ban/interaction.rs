@@ -27,7 +27,7 @@ pub(crate) struct Interaction {
     queue: Option<String>,
     /// Rights profile that the operator acts under; needed to ban from a queue [default: none]
     #[arg(long, value_name = "PROFILE")]
-    profile: Option<String>,
+    rights_profile: Option<String>,
     /// The interaction, by your own id [default: not told]
     #[arg(long = "interaction", value_name = "ID")]
     source: Option<String>,
@@ -63,7 +63,7 @@ impl Interaction {
             actor: self.writing.actor.clone(),
             request_id: self.writing.request_id.clone(),
             validate_only: self.writing.dry_run,
-            rights_profile: self.profile.unwrap_or_default(),
+            rights_profile: self.rights_profile.unwrap_or_default(),
             queue: self.queue.unwrap_or_default(),
             channel: self.channel.into(),
             interaction_id: self.source.unwrap_or_default(),

@@ -30,8 +30,9 @@ pub(super) const FILED: &str = "{array}({hex:p.ban_id}, {hex:p.match_key}, p.sta
             p.expire_at, p.generation, p.channels, p.enforcement, p.space, p.width, p.kind,
             p.matches)";
 
-/// A ban as a JSON array, its parts in the order of `BanRow`, without targets and keys. One that went
-/// with its list is as it will be once it is marked, which may take a while where there are many.
+/// A ban as a JSON array, its parts in the order of `BanRow`, without targets and keys, nor the number
+/// of its list's content, which only a store is told. One that went with its list is as it will be once
+/// it is marked (as `BanRow::read` has it), which may take a while where there are many.
 pub(super) const EXPORTED: &str =
     "{array}(lower({hex:p.ban_id}), p.list_id, 0, p.channels, p.match_kind,
             p.reason, p.reason_code, p.enforcement, p.origin, p.start_at, p.expire_at,

@@ -4,7 +4,7 @@ use std::{collections::HashMap, io::Write};
 
 use anyhow::Context;
 use csv::ByteRecord;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{
     columns::{CAUSE, Field},
@@ -124,13 +124,27 @@ impl<'a> Outcomes<'a> {
             let Raw::Line(line) = &failed.raw else {
                 continue;
             };
-            let mut object: Map<String, Value> = match serde_json::from_slice(stripped(line)) {
-                Ok(Value::Object(object)) => object,
+            let cause = Value::from(numbered(failed, cause));
+            let line = stripped(line);
+            match serde_json::from_slice(line) {
+                Ok(Value::Object(mut object)) if object.contains_key(CAUSE) => {
+                    object.insert(CAUSE.to_owned(), cause);
+                    writeln!(out, "{}", Value::Object(object))?;
+                }
+                // A number may have more digits than would come back.
+                Ok(Value::Object(object)) => {
+                    let comma = if object.is_empty() { "" } else { "," };
+                    write!(out, "{{\"{CAUSE}\":{cause}{comma}")?;
+                    out.write_all(&line[1..])?;
+                    out.write_all(b"\n")?;
+                }
                 // What it was meant to be is for a person to see.
-                _ => Map::from_iter([("line".to_owned(), String::from_utf8_lossy(line).into())]),
-            };
-            object.insert(CAUSE.to_owned(), numbered(failed, cause).into());
-            writeln!(out, "{}", Value::Object(object))?;
+                _ => writeln!(
+                    out,
+                    "{}",
+                    json!({ CAUSE: cause, "line": String::from_utf8_lossy(line) })
+                )?,
+            }
         }
         Ok(())
     }
@@ -296,10 +310,11 @@ mod tests {
             failed(csv, Form::Csv, &[2, 3]),
             "error,e164,reason\nrow 2: X: no,2,b,and more\nrow 3: X: no,3\n"
         );
-        let ndjson = b"{\"e164\":\"1\"}\n{\"e164\":[2],\"error\":\"old\"}\n{\"e164\": +3}\n";
+        let ndjson = b"{\"z\":1e2,\"e164\": 1}\n{\"e164\":[2],\"error\":\"old\"}\n{\"e164\": +3}\n";
         assert_eq!(
-            failed(ndjson, Form::Ndjson, &[2, 3]),
-            "{\"e164\":[2],\"error\":\"row 2: X: no\"}\n\
+            failed(ndjson, Form::Ndjson, &[1, 2, 3]),
+            "{\"error\":\"row 1: X: no\",\"z\":1e2,\"e164\": 1}\n\
+             {\"e164\":[2],\"error\":\"row 2: X: no\"}\n\
              {\"error\":\"row 3: X: no\",\"line\":\"{\\\"e164\\\": +3}\"}\n"
         );
     }

@@ -207,7 +207,7 @@ fn one_of<T: ValueEnum>(word: &str, column: &str) -> Result<T, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::source::Raw, *};
 
     /// What one row under a header asks for.
     fn asked(header: &str, cells: &str) -> Result<Row, String> {
@@ -226,7 +226,8 @@ mod tests {
             &source::Row {
                 number: 1,
                 cells: split(cells),
-                ..source::Row::default()
+                broken: None,
+                raw: Raw::Line(cells.into()),
             },
             &columns,
         )
@@ -292,7 +293,8 @@ mod tests {
             let row = source::Row {
                 number: 7,
                 cells: vec![cell.to_owned()],
-                ..source::Row::default()
+                broken: None,
+                raw: Raw::Line(cell.into()),
             };
             template.row(&row, &columns)
         };

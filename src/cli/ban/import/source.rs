@@ -45,7 +45,7 @@ pub(super) struct Source {
 }
 
 /// One row of the file.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Row {
     /// The row's number: the first after the header, or the first object, is 1.
     pub(super) number: usize,
@@ -64,12 +64,6 @@ pub(super) enum Raw {
     Cells(csv::ByteRecord),
     /// Of an NDJSON file.
     Line(Vec<u8>),
-}
-
-impl Default for Raw {
-    fn default() -> Self {
-        Self::Line(Vec::new())
-    }
 }
 
 /// The rows of a file, in its order.
@@ -186,14 +180,14 @@ impl Source {
             if let Ok(Value::Object(object)) = serde_json::from_slice(stripped(&line?)) {
                 for (key, _) in object {
                     if !keys.contains(&key) {
+                        ensure!(
+                            keys.len() < MAX_KEYS,
+                            "up to row {count} the objects have more than {MAX_KEYS} different keys"
+                        );
                         keys.push(key);
                     }
                 }
             }
-            ensure!(
-                keys.len() <= MAX_KEYS,
-                "up to row {count} the objects have more than {MAX_KEYS} different keys"
-            );
         }
         Ok((keys, count))
     }
@@ -272,7 +266,8 @@ fn ndjson_row(number: usize, line: Vec<u8>, header: &[String]) -> Row {
     let mut row = Row {
         number,
         cells: vec![String::new(); header.len()],
-        ..Row::default()
+        broken: None,
+        raw: Raw::Line(line.clone()),
     };
     match serde_json::from_slice(stripped(&line)) {
         Ok(Value::Object(object)) => {
@@ -284,7 +279,6 @@ fn ndjson_row(number: usize, line: Vec<u8>, header: &[String]) -> Row {
         // The error's own text would repeat a part of the line.
         Err(error) => row.broken = Some(format!("not JSON at column {}", error.column())),
     }
-    row.raw = Raw::Line(line);
     row
 }
 
