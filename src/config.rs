@@ -22,7 +22,7 @@ use anyhow::{Context, bail, ensure};
 
 pub use self::{
     access::TlsFiles,
-    key::{new_key, read_key},
+    key::{key_text, new_key, read_key},
     profile::{Profile, Profiles},
     table::{SETTINGS, Setting},
     traces::TraceSettings,
@@ -117,6 +117,8 @@ pub struct Config {
     pub place: Place,
     /// The key, where it was given; an embedded store makes its own.
     pub master_key: Option<[u8; 32]>,
+    /// Keys that are recognised beside it.
+    pub other_master_keys: Vec<[u8; 32]>,
     /// Threads that answer checks.
     pub check_threads: usize,
     /// Memory for views, in bytes.
@@ -369,6 +371,8 @@ impl Effective {
                 "" => None,
                 text => Some(read_key(text)?),
             },
+            other_master_keys: key::read_keys(self.text("other_master_keys"))
+                .context("other_master_keys")?,
             check_threads: threads.min(256),
             view_bytes: self.number("view_memory_mib")?.saturating_mul(1 << 20),
             auth: false,

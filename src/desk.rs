@@ -43,7 +43,9 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 pub use self::{
-    access::{CreateKey, RevokeKey, RotateKey, Seat, SetGrants, USUAL_OVERLAP, new_key},
+    access::{
+        CreateKey, LOCAL_ADMIN, RevokeKey, RotateKey, Seat, SetGrants, USUAL_OVERLAP, new_key,
+    },
     change::{BanEdit, DeactivateBan, UpdateBan},
     create::{CreateBan, prepare},
     disclose::Disclosure,
@@ -343,8 +345,10 @@ impl Desk {
         let now = self.now();
         let mut nonce = [0; 4];
         getrandom::fill(&mut nonce).map_err(|_| internal())?;
+        let key = self.keys.tenant(&tenant);
         let intent = Intent {
-            body: self.keys.tenant(&tenant).digest_of(&[&body]),
+            body: key.digest_of(&[&body]),
+            body_elsewhere: key.digests_elsewhere(&[&body]),
             tenant: tenant.clone(),
             rpc,
             request_id: match request_id.as_str() {

@@ -19,7 +19,7 @@ use anyhow::Context;
 use tokio::{runtime::Runtime, sync::oneshot, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use self::boot::{data_lock, master_key};
+pub use self::boot::{data_lock, forget_own_keys, master_key, new_own_key};
 use self::{
     listen::{Bound, Front},
     services::Services,
@@ -96,7 +96,7 @@ impl Server {
     /// The same, timed by the clocks of some machine.
     pub fn start_on(config: &Config, machine: Arc<dyn Machine>) -> anyhow::Result<Self> {
         let data = boot::data_lock(&config.place)?;
-        let keys = MasterKey::new(&boot::master_key(config)?);
+        let keys = boot::master_key(config)?;
         let bound = Bound::bind(config)?;
         let admin_runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)

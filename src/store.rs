@@ -25,6 +25,7 @@
 mod access;
 mod error;
 mod export;
+mod keys;
 mod loaded;
 mod payload;
 mod pool;
@@ -53,11 +54,12 @@ pub use self::{
     access::AccessStore,
     error::{Result, StoreError},
     export::BanSink,
+    keys::KeyStore,
     privacy::PrivacyStore,
     read::{
         Aged, BanFilter, BanOrder, BanPage, Cursor, EventFilter, ExceptionFilter, ExceptionStore,
     },
-    rows::{Added, Answer, NewBan},
+    rows::{Added, Answer, Elsewhere, NewBan},
     upkeep::{Agenda, Matched, Purged, Sweep, Swept, Turn, Upkeep},
     work::{AccessWork, ExceptionWork, NewException, PrivacyWork},
 };
@@ -138,10 +140,19 @@ pub struct Intent {
     pub request_id: String,
     /// A digest of all that was asked for.
     pub body: [u8; 16],
+    /// The same under the other master keys of the ring: an earlier try may have been made with one.
+    pub body_elsewhere: Vec<[u8; 16]>,
     /// The mark that the feed row will bear.
     pub nonce: Nonce,
     /// The instant of the write.
     pub now: Timestamp,
+}
+
+impl Intent {
+    /// Whether what was asked for under its id was this.
+    fn is_of(&self, body: &[u8]) -> bool {
+        self.body == body || self.body_elsewhere.iter().any(|one| one == body)
+    }
 }
 
 /// How a write begins.
@@ -435,13 +446,10 @@ pub trait FeedLink: Send {
 /// The promise; see the module's clauses.
 #[async_trait]
 pub trait Store:
-    AccessStore + ExceptionStore + PrivacyStore + Upkeep + Send + Sync + 'static
+    AccessStore + ExceptionStore + KeyStore + PrivacyStore + Upkeep + Send + Sync + 'static
 {
     /// Brings the schema up to date, one process at a time.
     async fn migrate(&self) -> Result<()>;
-
-    /// Compares the master key's fingerprint with the store's, or leaves it there first.
-    async fn check_key(&self, fingerprint: &str) -> Result<()>;
 
     /// Begins the write that makes a tenant. [`StoreError::Taken`]: it exists.
     async fn begin_tenant(&self, intent: &Intent, settings: &TenantSettings) -> Result<Begun>;
@@ -484,7 +492,7 @@ pub trait Store:
     async fn sizes(&self) -> Result<Vec<(TenantId, u64)>>;
 
     /// The bans after one, some thousands, whose targets another version of the canonicaliser than
-    /// this or a later one has read.
+    /// this or a later one has read, or are filed under another master key than the current one.
     async fn aged_bans(&self, tenant: &TenantId, version: u16, after: BanId)
     -> Result<Aged<BanId>>;
 

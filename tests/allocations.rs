@@ -81,7 +81,7 @@ async fn counted(folder: &std::path::Path) -> Outcome<([Answer; 2], [u64; 2])> {
     let keys = MasterKey::new(&[7; 32]);
     let store = store::open(&Place::Sqlite(folder.to_owned())).await?;
     store.migrate().await?;
-    store.check_key(&keys.fingerprint()).await?;
+    store.check_key(&keys.fingerprints()).await?;
     let (views, counters) = (Views::new(DEFAULT_BYTES), Arc::new(Counters::new()));
     let (feed, source) = Feed::new(keys.clone(), Arc::new(feed::ThisMachine));
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());

@@ -164,6 +164,7 @@ fn intent(number: u32) -> Outcome<Intent> {
         rpc: "Test",
         request_id: format!("chunk {number}"),
         body: [0; 16],
+        body_elsewhere: Vec::new(),
         nonce: Nonce(number),
         now: NOW,
     })

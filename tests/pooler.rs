@@ -166,7 +166,7 @@ async fn everything_works(mode: &str, besides: &str) {
         .migrate()
         .await
         .expect("nothing to be done");
-    store.check_key("a key").await.expect("a key");
+    store.check_key(&"a key".into()).await.expect("a key");
     assert!(store.unbroken().await.expect("a look at the history"));
 
     let mut callers = JoinSet::new();

@@ -10,7 +10,7 @@ mod writer;
 
 use std::{net::SocketAddr, process::ExitCode};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::Subcommand;
 use serde::Serialize;
 
@@ -23,8 +23,7 @@ pub(super) use self::{
 use super::output::{Display, Sheet, print};
 use crate::{
     config::{Config, Effective, Flags, Setting, Source},
-    domain::keys::MasterKey,
-    server::{Server, data_lock, master_key},
+    server::{Server, data_lock, forget_own_keys, master_key, new_own_key},
     store::{self, Place},
     telemetry,
 };
@@ -41,10 +40,14 @@ pub(crate) enum ConfigCommand {
 /// Bringing a database up to date.
 #[derive(Debug, clap::Args)]
 pub(crate) struct MigrateFlags {
-    /// File bans and exceptions anew that an older version has read, once no server of that version
-    /// runs any more; on Postgres servers of this version may run meanwhile, and follow
+    /// File bans and exceptions anew that an older version has read, or that are filed under another
+    /// master key, once no server of that version or with that key as its own runs any more; on
+    /// Postgres servers of this version may run meanwhile, and follow
     #[arg(long)]
     rekey: bool,
+    /// Replace the master key in the data folder of the embedded database, and file all anew under it
+    #[arg(long)]
+    new_master_key: bool,
     #[command(flatten)]
     server: Flags,
 }
@@ -112,14 +115,29 @@ pub(super) fn migrate(flags: &MigrateFlags) -> anyhow::Result<ExitCode> {
     let config = read(&flags.server)?;
     let _log = telemetry::log(config.log_format, &config.log);
     let _lock = data_lock(&config.place)?;
-    let key = MasterKey::new(&master_key(&config)?);
+    let mut key = master_key(&config)?;
     runtime()?.block_on(async {
         let store = store::open(&config.place).await?;
         store.migrate().await?;
-        store.check_key(&key.fingerprint()).await?;
+        store.check_key(&key.fingerprints()).await?;
         print("the database is up to date")?;
-        if flags.rekey {
-            rekey::rekey(&*store, &key).await?;
+        if flags.new_master_key {
+            ensure!(
+                new_own_key(&config)?,
+                "the master key is given in the settings: replace it there, step by step, as \
+                 docs/runbook.md says in \"Replacing the master key\""
+            );
+            key = master_key(&config)?;
+            store.check_key(&key.fingerprints()).await?;
+        }
+        if flags.rekey || flags.new_master_key {
+            let embedded = matches!(config.place, Place::Sqlite(_));
+            rekey::rekey(&*store, &key, embedded).await?;
+            if forget_own_keys(&config)? {
+                print(
+                    "the old master key is gone from the data folder: keep a copy of the new one",
+                )?;
+            }
         }
         anyhow::Ok(())
     })?;
@@ -130,11 +148,11 @@ pub(super) fn erasures(command: &ErasuresCommand) -> anyhow::Result<ExitCode> {
     let config = read(command.server())?;
     let _log = telemetry::log(config.log_format, &config.log);
     let _lock = data_lock(&config.place)?;
-    let key = MasterKey::new(&master_key(&config)?);
+    let key = master_key(&config)?;
     runtime()?.block_on(async {
         let store = store::open(&config.place).await?;
         store.migrate().await?;
-        store.check_key(&key.fingerprint()).await?;
+        store.check_key(&key.fingerprints()).await?;
         match command {
             ErasuresCommand::List(_) => erasures::list(&*store).await,
             ErasuresCommand::Replay { file, .. } => erasures::replay(&*store, &key, file).await,
@@ -207,7 +225,7 @@ pub(super) fn seed(flags: &SeedFlags) -> anyhow::Result<ExitCode> {
     let config = read(&flags.server)?;
     let _log = telemetry::log(config.log_format, &config.log);
     let _lock = data_lock(&config.place)?;
-    let key = MasterKey::new(&master_key(&config)?);
+    let key = master_key(&config)?;
     runtime()?.block_on(seed::seed(flags, &config.place, key))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -71,6 +71,11 @@ pub const SETTINGS: &[Setting] = &[
         "32 bytes in base64, the same on every pod; needed with Postgres, made at first start \
          with SQLite",
     ),
+    secret(
+        "other_master_keys",
+        "up to 3 more, with commas between them, that are recognised while the master key is \
+         replaced: the new one first, the old one then",
+    ),
     setting(
         "feed_bell",
         "on",

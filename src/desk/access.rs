@@ -332,7 +332,7 @@ pub struct Seat {
 }
 
 /// The principal of [`Seat`].
-const LOCAL_ADMIN: &str = "local-admin";
+pub const LOCAL_ADMIN: &str = "local-admin";
 
 #[async_trait]
 impl Job for Seat {

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::{
     Circumstances, Failure, Job, check_etag,
-    create::{duplicate, likeness},
+    create::{duplicate, likeness, likenesses_elsewhere},
     overlaps,
     times::{End, after, within_range},
 };
@@ -77,7 +77,21 @@ fn has_ended(ban: &Ban, now: Timestamp) -> bool {
 async fn keep(work: &mut dyn Work, ban: &mut Ban, about: &Circumstances) -> Result<(), Failure> {
     ban.updated = about.now;
     ban.version += 1;
-    let likeness = likeness(ban, &about.keys.tenant(&about.tenant));
+    let key = about.keys.tenant(&about.tenant);
+    if !ban.ended {
+        for other in likenesses_elsewhere(ban, &key) {
+            let list = match &ban.list_id {
+                Some(list_id) => work.list(list_id).await?,
+                None => None,
+            };
+            let generation = list.map_or(0, |list| list.generation);
+            let standing = work.stands_alike(other, generation).await?;
+            if standing.is_some_and(|one| one != ban.ban_id) {
+                return Err(duplicate(standing).into());
+            }
+        }
+    }
+    let likeness = likeness(ban, &key);
     match work.set_ban(ban, likeness).await {
         Err(StoreError::Taken) => Err(duplicate(None).into()),
         kept => Ok(kept?),

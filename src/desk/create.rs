@@ -23,7 +23,7 @@ use crate::{
         policy::TenantSettings,
         refusal::{Reason, Refusal},
     },
-    store::{Added, Answer, NewBan, Work},
+    store::{Added, Answer, Elsewhere, NewBan, Work},
 };
 
 /// The administrator's Add.
@@ -146,7 +146,9 @@ pub(super) async fn climb(
         folds || key.matches != MatchKind::Alias || key.kind != IdentityKind::EmailAddress
     };
     let keys = new.keys.iter().filter(|(_, key, _)| own(key));
-    let keys: Vec<_> = keys.map(|(at, key, _)| (*at, key.clone())).collect();
+    let keys = keys.map(|(at, key, _)| (*at, key.clone()));
+    let elsewhere = new.elsewhere.keys.iter().filter(|(_, key)| own(key));
+    let keys: Vec<_> = keys.chain(elsewhere.cloned()).collect();
     let before = work.times_banned(&list.list_id, &keys).await?;
     let from = new.ban.start.unwrap_or(new.ban.created);
     new.ban.expire = times::by_list(list, before, from, work.settings())?;
@@ -253,6 +255,7 @@ pub(super) fn prepare_with(
         last_match: None,
         version: 1,
     };
+    let elsewhere = elsewhere(&ban, &identities, key, settings);
     let likeness = likeness(&ban, key);
     let generation = list.map_or(0, |list| list.generation);
     Ok((
@@ -261,6 +264,7 @@ pub(super) fn prepare_with(
             generation,
             likeness,
             keys,
+            elsewhere,
         },
         warnings,
     ))
@@ -298,8 +302,35 @@ pub(super) fn only_once(keys: &mut Vec<(u8, MatchKey, String)>) {
     });
 }
 
+/// What a new ban would be known by under the other keys of the ring.
+fn elsewhere(
+    ban: &Ban,
+    identities: &[Identity],
+    key: &TenantKey,
+    settings: &TenantSettings,
+) -> Elsewhere {
+    let mut keys = Vec::new();
+    for (at, identity) in (0u8..).zip(identities) {
+        let its_keys = key.keys_elsewhere(identity, settings.ipv6_prefix);
+        keys.extend(its_keys.into_iter().map(|key| (at, key)));
+    }
+    Elsewhere {
+        likenesses: likenesses_elsewhere(ban, key),
+        keys,
+    }
+}
+
 /// What makes two bans the same: list, match kind, enforcement, channels and set of targets.
 pub(super) fn likeness(ban: &Ban, key: &TenantKey) -> [u8; 16] {
+    digested(ban, |parts| key.digest_of(parts))
+}
+
+/// The same under the other keys of the ring, one of which an older ban may be known by.
+pub(super) fn likenesses_elsewhere(ban: &Ban, key: &TenantKey) -> Vec<[u8; 16]> {
+    digested(ban, |parts| key.digests_elsewhere(parts))
+}
+
+fn digested<T>(ban: &Ban, digest: impl FnOnce(&[&[u8]]) -> T) -> T {
     let mut targets: Vec<_> = ban
         .targets
         .iter()
@@ -326,5 +357,5 @@ pub(super) fn likeness(ban: &Ban, key: &TenantKey) -> [u8; 16] {
         parts.push(issuer.as_bytes());
         parts.push(canonical.as_bytes());
     }
-    key.digest_of(&parts)
+    digest(&parts)
 }

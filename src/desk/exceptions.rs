@@ -193,7 +193,10 @@ impl Job for CreateException {
             .collect();
         let (channels, protected) = (new.exception.channels, new.exception.protected);
         let overridden = spared::overridden(work, about, &identity, channels, protected).await?;
-        let keys: Vec<_> = new.keys.iter().map(|(_, key, _)| key.key).collect();
+        let key = about.keys.tenant(&about.tenant);
+        let elsewhere = key.keys_elsewhere(&identity, work.settings().ipv6_prefix);
+        let keys = new.keys.iter().map(|(_, key, _)| key.key);
+        let keys: Vec<_> = keys.chain(elsewhere.iter().map(|key| key.key)).collect();
         let standing = work.standing_exceptions(Some(&keys)).await?;
         if let Some(same) = standing.into_iter().find(|one| alike(one, &new.exception)) {
             warnings.push((0, "ALREADY_EXCEPTED".to_owned()));

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::{
     Circumstances, Failure, Job,
-    create::likeness,
+    create::{likeness, likenesses_elsewhere},
     spared::Spared,
     targets::{self, TargetGiven},
 };
@@ -89,12 +89,11 @@ impl Name<'_> {
         let position = u8::try_from(ban.targets.len()).unwrap_or(u8::MAX);
         ban.targets.push(self.target.clone());
         let likeness = likeness(ban, self.key);
-        if work
-            .stands_alike(likeness, record.generation)
-            .await?
-            .is_some()
-        {
-            return Ok(Fate::Skipped(Reason::DuplicateActiveBan));
+        let elsewhere = likenesses_elsewhere(ban, self.key);
+        for one in std::iter::once(likeness).chain(elsewhere) {
+            if work.stands_alike(one, record.generation).await?.is_some() {
+                return Ok(Fate::Skipped(Reason::DuplicateActiveBan));
+            }
         }
         ban.version += 1;
         ban.updated = about.now;

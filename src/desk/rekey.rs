@@ -1,4 +1,5 @@
-//! Filing bans and exceptions anew that an older version of the canonicaliser has read.
+//! Filing bans and exceptions anew that an older version of the canonicaliser has read, or that are
+//! filed under a master key that is not the current one.
 //!
 //! A newer one looks under the older one's keys as well, so nothing is lost until this has been
 //! done; but only then are customers met whom the older one took for others. Pods of the older
@@ -13,7 +14,7 @@ use crate::{
         keys::{MatchKey, TenantKey},
         policy::TenantSettings,
     },
-    store::{NewBan, NewException},
+    store::{Elsewhere, NewBan, NewException},
 };
 
 /// Takes what was read again for the target's form, and tells what it is found by.
@@ -32,15 +33,23 @@ fn taken_for(
     keys
 }
 
-/// The ban as this version would file it; `None` where one of its targets cannot be read again.
+/// The ban as this version would file it under the current key; `None` where one of its targets
+/// cannot be read again. Those that were erased are left as they are.
 pub fn refiled(mut ban: Ban, key: &TenantKey, settings: &TenantSettings) -> Option<NewBan> {
     let mut keys: Vec<(u8, MatchKey, String)> = Vec::new();
     let identities: Vec<_> = ban
         .targets
         .iter()
-        .map(|target| ban.identity(target))
+        .map(|target| {
+            if target.is_erased() {
+                Some(None)
+            } else {
+                ban.identity(target).map(Some)
+            }
+        })
         .collect::<Option<_>>()?;
     for (at, (target, identity)) in (0u8..).zip(ban.targets.iter_mut().zip(identities)) {
+        let Some(identity) = identity else { continue };
         let its_keys = taken_for(target, identity, key, settings).into_iter();
         keys.extend(its_keys.map(|(key, text)| (at, key, text)));
     }
@@ -50,6 +59,7 @@ pub fn refiled(mut ban: Ban, key: &TenantKey, settings: &TenantSettings) -> Opti
         generation: 0,
         ban,
         keys,
+        elsewhere: Elsewhere::default(),
     })
 }
 

@@ -4,21 +4,24 @@
 //! nor a memory dump tells whom a ban is on. A range is kept in the clear: it is found by its own
 //! leading bits, one probe for each width that the tenant's bans use.
 
+mod master;
 mod reach;
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::{
+    net::{IpAddr, Ipv6Addr},
+    sync::Arc,
+};
 
-use hkdf::Hkdf;
-use hmac::{Hmac, KeyInit, Mac};
+use hmac::{Hmac, Mac};
 use ipnet::IpNet;
 use sha2::Sha256;
 
-pub use self::reach::{Reach, Span, place};
+pub use self::{
+    master::{Fingerprints, KeyLock, MasterKey, Seal},
+    reach::{Reach, Span, place},
+};
 use super::{
-    access::KeyId,
-    hex::hex,
     identity::{Alias, AliasOf, Form, Identity, IdentityKind, MatchKind, range},
-    ids::TenantId,
     view::index::Key,
 };
 
@@ -111,111 +114,20 @@ pub struct Probe {
     pub alias: bool,
 }
 
-/// The secret that every other key of a deployment is derived from.
-#[derive(Clone)]
-pub struct MasterKey(Hkdf<Sha256>);
-
-impl MasterKey {
-    /// The key made of these 32 bytes.
-    pub fn new(secret: &[u8; 32]) -> Self {
-        Self(Hkdf::new(Some(b"bancheck.v1"), secret))
-    }
-
-    fn derive(&self, purpose: &str, of: &str) -> [u8; 32] {
-        let mut key = [0; 32];
-        self.0
-            .expand_multi_info(&[purpose.as_bytes(), b"/", of.as_bytes()], &mut key)
-            .expect("32 bytes are within what HKDF-SHA-256 gives");
-        key
-    }
-
-    /// The key of one tenant's digests.
-    pub fn tenant(&self, tenant: &TenantId) -> TenantKey {
-        TenantKey(mac(&self.derive("match", tenant.as_str())))
-    }
-
-    /// The key that signs consistency tokens and page tokens.
-    pub fn seal(&self, purpose: &str) -> Seal {
-        Seal(mac(&self.derive("seal", purpose)))
-    }
-
-    /// The key that API keys are kept under.
-    pub fn key_lock(&self) -> KeyLock {
-        KeyLock(mac(&self.derive("api-key", "")))
-    }
-
-    /// What a store keeps to recognise the key by: a wrong key would find nobody banned.
-    pub fn fingerprint(&self) -> String {
-        hex(&self.derive("check", "")[..16])
-    }
-}
-
-impl std::fmt::Debug for MasterKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("MasterKey(…)")
-    }
-}
-
-fn mac(key: &[u8; 32]) -> Hmac<Sha256> {
-    Hmac::new_from_slice(key).expect("HMAC takes a key of any length")
-}
-
-/// Signs what callers carry for us.
+/// What makes the digests of one tenant: with the current key all that is filed, and with the others
+/// of the ring what is looked for besides.
 #[derive(Clone, Debug)]
-pub struct Seal(Hmac<Sha256>);
-
-impl Seal {
-    /// Eight bytes that only this deployment can make of `text`.
-    pub fn sign(&self, text: &[u8]) -> [u8; 8] {
-        let mut mac = self.0.clone();
-        mac.update(text);
-        first(&mac.finalize().into_bytes())
-    }
-
-    /// Whether `signature` was made here of `text`; takes the same time whatever the answer.
-    pub fn verify(&self, text: &[u8], signature: &[u8]) -> bool {
-        let mut mac = self.0.clone();
-        mac.update(text);
-        signature.len() == 8 && mac.verify_truncated_left(signature).is_ok()
-    }
+pub struct TenantKey {
+    current: Digester,
+    others: Arc<[Digester]>,
 }
 
-/// Makes of a secret what is kept of it.
+/// One key of a tenant's digests, its state prepared once.
 #[derive(Clone, Debug)]
-pub struct KeyLock(Hmac<Sha256>);
+struct Digester(Hmac<Sha256>);
 
-impl KeyLock {
-    /// What is kept of the secret of this key.
-    pub fn lock(&self, id: KeyId, secret: &str) -> [u8; 32] {
-        first(&self.of(id, secret).finalize().into_bytes())
-    }
-
-    /// Whether a secret is the one that was kept; takes the same time whatever the answer.
-    pub fn opens(&self, lock: &[u8; 32], id: KeyId, secret: &str) -> bool {
-        self.of(id, secret).verify_slice(lock).is_ok()
-    }
-
-    fn of(&self, id: KeyId, secret: &str) -> Hmac<Sha256> {
-        let mut mac = self.0.clone();
-        mac.update(id.bytes());
-        mac.update(secret.as_bytes());
-        mac
-    }
-}
-
-fn first<const N: usize>(bytes: &[u8]) -> [u8; N] {
-    bytes[..N]
-        .try_into()
-        .expect("a digest is longer than any part we take")
-}
-
-/// The key of one tenant's digests, its state prepared once.
-#[derive(Clone, Debug)]
-pub struct TenantKey(Hmac<Sha256>);
-
-impl TenantKey {
-    /// The digest of some parts, told apart by their lengths.
-    pub fn digest_of(&self, parts: &[&[u8]]) -> [u8; 16] {
+impl Digester {
+    fn digest_of(&self, parts: &[&[u8]]) -> [u8; 16] {
         let mut mac = self.0.clone();
         for part in parts {
             mac.update(&(part.len() as u64).to_be_bytes());
@@ -251,10 +163,8 @@ impl TenantKey {
         Key::from(u128::from_be_bytes(first(&mac.finalize().into_bytes())))
     }
 
-    /// The forms a ban on `identity` is found by, with their readable texts; its own comes first.
-    ///
-    /// An IPv6 address stands for its network of `ipv6_prefix` bits, since one customer has it all.
-    pub fn keys(&self, identity: &Identity, ipv6_prefix: u8) -> Vec<(MatchKey, String)> {
+    /// See [`TenantKey::keys`].
+    fn keys(&self, identity: &Identity, ipv6_prefix: u8) -> Vec<(MatchKey, String)> {
         let key = |space, width, key, matches| MatchKey {
             space,
             width,
@@ -321,6 +231,51 @@ impl TenantKey {
         });
         std::iter::once(own).chain(others).collect()
     }
+}
+
+impl TenantKey {
+    /// Each key of the ring, the current one first.
+    fn ring(&self) -> impl Iterator<Item = &Digester> {
+        std::iter::once(&self.current).chain(self.others.iter())
+    }
+
+    /// The digest of some parts, told apart by their lengths.
+    pub fn digest_of(&self, parts: &[&[u8]]) -> [u8; 16] {
+        self.current.digest_of(parts)
+    }
+
+    /// What [`Self::digest_of`] is where another key of the ring is the current one.
+    pub fn digests_elsewhere(&self, parts: &[&[u8]]) -> Vec<[u8; 16]> {
+        let others = self.others.iter();
+        others.map(|one| one.digest_of(parts)).collect()
+    }
+
+    /// The same, each made of what was made before with the same key, and of one part more; at first
+    /// there is nothing before.
+    pub fn trails_elsewhere(&self, before: &[[u8; 16]], part: &[u8]) -> Vec<[u8; 16]> {
+        let before = before.iter().copied().chain(std::iter::repeat([0; 16]));
+        let trails = self.others.iter().zip(before);
+        trails
+            .map(|(one, before)| one.digest_of(&[&before, part]))
+            .collect()
+    }
+
+    /// The forms a ban on `identity` is found by, with their readable texts; its own comes first.
+    ///
+    /// An IPv6 address stands for its network of `ipv6_prefix` bits, since one customer has it all.
+    pub fn keys(&self, identity: &Identity, ipv6_prefix: u8) -> Vec<(MatchKey, String)> {
+        self.current.keys(identity, ipv6_prefix)
+    }
+
+    /// What else the same ban is found by where another key of the ring is the current one.
+    pub fn keys_elsewhere(&self, identity: &Identity, ipv6_prefix: u8) -> Vec<MatchKey> {
+        let filed = { self.others.iter() }.flat_map(|one| one.keys(identity, ipv6_prefix));
+        // A range is kept in the clear: no key makes another one of it.
+        filed
+            .map(|(key, _)| key)
+            .filter(|key| key.space == Space::Digest)
+            .collect()
+    }
 
     /// Everything that a ban on `identity` could be filed under, one look-up each.
     ///
@@ -344,10 +299,16 @@ impl TenantKey {
         match identity.form {
             Form::Address(address) => {
                 match address {
-                    IpAddr::V4(_) => probe(Space::Digest, 0, self.own_digest(identity), false),
+                    IpAddr::V4(_) => {
+                        for one in self.ring() {
+                            probe(Space::Digest, 0, one.own_digest(identity), false);
+                        }
+                    }
                     IpAddr::V6(v6) => {
                         for width in each_width(widths.digests) {
-                            probe(Space::Digest, width, self.v6_digest(v6, width), false);
+                            for one in self.ring() {
+                                probe(Space::Digest, width, one.v6_digest(v6, width), false);
+                            }
                         }
                     }
                 }
@@ -357,11 +318,15 @@ impl TenantKey {
                 }
             }
             Form::Text => {
-                probe(Space::Digest, 0, self.own_digest(identity), false);
+                for one in self.ring() {
+                    probe(Space::Digest, 0, one.own_digest(identity), false);
+                }
                 let asked = |alias: &&Alias| alias.of != AliasOf::Folding || email_fold;
                 for alias in identity.aliases.iter().filter(asked) {
-                    let digest = self.digest(alias.kind, &identity.issuer, &alias.canonical);
-                    probe(Space::Digest, 0, digest, true);
+                    for one in self.ring() {
+                        let digest = one.digest(alias.kind, &identity.issuer, &alias.canonical);
+                        probe(Space::Digest, 0, digest, true);
+                    }
                     let (kind, name) = (alias.kind, &alias.canonical);
                     self.range_probes(kind, name, widths, |space, width, key| {
                         probe(space, width, key, true);
@@ -373,7 +338,8 @@ impl TenantKey {
                 });
             }
             Form::Network(_) | Form::Prefix | Form::Domain => {
-                for (key, _) in self.keys(identity, 128) {
+                let filed = self.keys(identity, 128).into_iter().map(|(key, _)| key);
+                for key in filed.chain(self.keys_elsewhere(identity, 128)) {
                     probe(key.space, key.width, key.key, false);
                 }
             }
@@ -411,7 +377,9 @@ impl TenantKey {
                         .is_some_and(|bit| bit < 128 && widths.domains & (1 << bit) != 0);
                     if in_use {
                         let width = u8::try_from(labels).unwrap_or(u8::MAX);
-                        probe(Space::Digest, width, self.domain_digest(parent));
+                        for one in self.ring() {
+                            probe(Space::Digest, width, one.domain_digest(parent));
+                        }
                     }
                     labels -= 1;
                 }
@@ -419,6 +387,12 @@ impl TenantKey {
             _ => {}
         }
     }
+}
+
+fn first<const N: usize>(bytes: &[u8]) -> [u8; N] {
+    bytes[..N]
+        .try_into()
+        .expect("a digest is longer than any part we take")
 }
 
 fn prefix_text(address: Ipv6Addr, width: u8) -> String {
@@ -469,91 +443,4 @@ fn mixed(mut bits: u128) -> Key {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::{
-        channel::{Channel, Channels},
-        identity::{Given, read, read_network},
-    };
-
-    const CHAT: Channels = Channels::of(&[Channel::WebChat]);
-
-    fn key() -> TenantKey {
-        MasterKey::new(&[7; 32]).tenant(&TenantId::parse("t").unwrap())
-    }
-
-    fn given(value: &str) -> Given<'_> {
-        Given {
-            kind: Some(IdentityKind::IpAddress),
-            value,
-            issuer: "",
-            region_hint: "",
-        }
-    }
-
-    fn matches(ban: &Identity, met: &str, prefix: u8) -> bool {
-        let keys = key().keys(ban, prefix);
-        let mut widths = Widths::default();
-        for (one, _) in &keys {
-            widths.note(one);
-        }
-        let mut hit = false;
-        key().probes(
-            &read(&given(met), CHAT, None).unwrap(),
-            &widths,
-            true,
-            |probe| {
-                hit |= keys
-                    .iter()
-                    .any(|(one, _)| one.space == probe.space && one.key == probe.key);
-            },
-        );
-        hit
-    }
-
-    #[test]
-    fn a_range_holds_the_addresses_inside_it_and_no_others() {
-        for (net, inside, outside) in [
-            ("203.0.113.0/24", "203.0.113.255", "203.0.114.0"),
-            ("203.0.113.7/32", "203.0.113.7", "203.0.113.6"),
-            ("128.0.0.0/1", "255.1.2.3", "127.255.255.255"),
-            ("0.0.0.0/0", "203.0.113.7", "2001:db8::1"),
-            ("2001:db8::/32", "2001:db8:ffff::1", "2001:db9::"),
-            ("2001:db8::/127", "2001:db8::1", "2001:db8::2"),
-            ("2001:db8::5/128", "2001:db8::5", "2001:db8::4"),
-            ("::ffff:192.0.2.0/120", "192.0.2.9", "192.0.3.9"),
-        ] {
-            let ban = read_network(&given(net), CHAT).unwrap();
-            assert!(matches(&ban, inside, 64), "{net} {inside}");
-            assert!(!matches(&ban, outside, 64), "{net} {outside}");
-        }
-    }
-
-    #[test]
-    fn an_ipv6_address_stands_for_the_network_that_one_customer_has() {
-        let ban = read(&given("2001:db8:1:2:3::4"), CHAT, None).unwrap();
-        assert!(matches(&ban, "2001:db8:1:2:ffff::9", 64));
-        assert!(!matches(&ban, "2001:db8:1:3::1", 64));
-        assert!(!matches(&ban, "2001:db8:1:2:ffff::9", 128));
-    }
-
-    #[test]
-    fn the_digests_of_two_tenants_have_nothing_in_common() {
-        let other = MasterKey::new(&[7; 32]).tenant(&TenantId::parse("u").unwrap());
-        let identity = read(&given("192.0.2.1"), CHAT, None).unwrap();
-        assert_ne!(key().keys(&identity, 64), other.keys(&identity, 64));
-    }
-
-    #[test]
-    fn a_seal_recognises_its_own_signature_and_no_other() {
-        let seal = MasterKey::new(&[7; 32]).seal("page");
-        let signature = seal.sign(b"text");
-        assert!(seal.verify(b"text", &signature));
-        assert!(!seal.verify(b"texts", &signature));
-        assert!(
-            !MasterKey::new(&[7; 32])
-                .seal("token")
-                .verify(b"text", &signature)
-        );
-    }
-}
+mod tests;

@@ -15,15 +15,20 @@ use tokio::signal::unix::{SignalKind, signal as on_signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::{ADMIN_TOKEN, Config, new_key, read_key},
+    config::{ADMIN_TOKEN, Config, key_text, new_key, read_key},
     desk::{Desk, Order, Seat, SettingsEdit},
-    domain::{ids::TenantId, keys::MasterKey},
+    domain::{
+        ids::TenantId,
+        keys::{Fingerprints, MasterKey},
+    },
     store::{Place, Store, StoreError},
     teeth::{Bug, bites},
 };
 
 /// The tenant an empty embedded store begins with.
 const FIRST_TENANT: &str = "default";
+/// The file in an embedded store's folder that holds its master key.
+const OWN_KEYS: &str = "master.key";
 /// How long a database may be silent at the start before that is worth a word.
 const SILENCE: Duration = Duration::from_millis(500);
 /// The longest pause between two attempts to reach a database.
@@ -48,21 +53,60 @@ pub fn data_lock(place: &Place) -> anyhow::Result<Option<File>> {
     Ok(Some(lock))
 }
 
-/// The master key: as given, or an embedded store's own, made at its first start.
-pub fn master_key(config: &Config) -> anyhow::Result<[u8; 32]> {
+/// The ring of master keys: as given, or an embedded store's own, made at its first start.
+pub fn master_key(config: &Config) -> anyhow::Result<MasterKey> {
+    let others = &config.other_master_keys;
     if let Some(key) = config.master_key {
-        return Ok(key);
+        return Ok(MasterKey::ring(&key, others));
     }
     match &config.place {
         Place::Postgres { .. } => bail!(
             "a master key is needed, the same on every pod: make one with `bancheck key generate` \
              and set BANCHECK_MASTER_KEY or BANCHECK_MASTER_KEY_FILE"
         ),
-        Place::Sqlite(folder) => own_key(&folder.join("master.key")),
+        Place::Sqlite(folder) => {
+            let (key, own) = own_keys(&folder.join(OWN_KEYS))?;
+            Ok(MasterKey::ring(&key, &[&own, &others[..]].concat()))
+        }
     }
 }
 
-fn own_key(file: &Path) -> anyhow::Result<[u8; 32]> {
+/// Gives an embedded store's own file a new key, which is the current one from here on; where one
+/// takes another's place already, it goes on with that. `false` = the key is no file's.
+pub fn new_own_key(config: &Config) -> anyhow::Result<bool> {
+    let Some(file) = own_file(config) else {
+        return Ok(false);
+    };
+    let (key, others) = own_keys(&file)?;
+    if others.is_empty() {
+        write_secret(&file, &format!("{}\n{}", new_key()?, key_text(&key)))?;
+    }
+    Ok(true)
+}
+
+/// Takes all but the current key out of an embedded store's own file, and tells whether there was one.
+pub fn forget_own_keys(config: &Config) -> anyhow::Result<bool> {
+    let Some(file) = own_file(config) else {
+        return Ok(false);
+    };
+    let (key, others) = own_keys(&file)?;
+    if others.is_empty() {
+        return Ok(false);
+    }
+    write_secret(&file, &key_text(&key))?;
+    Ok(true)
+}
+
+fn own_file(config: &Config) -> Option<PathBuf> {
+    match (&config.place, config.master_key) {
+        (Place::Sqlite(folder), None) => Some(folder.join(OWN_KEYS)),
+        _ => None,
+    }
+}
+
+/// The keys in an embedded store's own file, one to a line: the current one, then those that it takes
+/// the place of.
+fn own_keys(file: &Path) -> anyhow::Result<([u8; 32], Vec<[u8; 32]>)> {
     let shown = file.display();
     // A link to what is not there yet is something.
     let found = file.symlink_metadata();
@@ -70,7 +114,11 @@ fn own_key(file: &Path) -> anyhow::Result<[u8; 32]> {
         write_secret(file, &new_key()?)?;
     }
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {shown}"))?;
-    read_key(&text).with_context(|| shown.to_string())
+    let mut keys = text.trim().lines().map(read_key);
+    let first = keys.next().unwrap_or_else(|| read_key(""));
+    first
+        .and_then(|key| Ok((key, keys.collect::<anyhow::Result<_>>()?)))
+        .with_context(|| shown.to_string())
 }
 
 /// Writes a secret for its owner alone; after a crash it is there whole or not at all.
@@ -110,7 +158,15 @@ pub(super) async fn prepare(
             if bites(Bug::WrongIdentityKey) {
                 return Ok(());
             }
-            store.check_key(&keys.fingerprint()).await
+            let keys = keys.fingerprints();
+            store.check_key(&keys).await?;
+            let others = keys.others.iter().map(|one| Fingerprints::short(one));
+            tracing::info!(
+                master_key = Fingerprints::short(&keys.current),
+                others = others.collect::<Vec<_>>().join(","),
+                "files under this master key, and recognises others"
+            );
+            Ok(())
         };
         let mut attempt = pin!(attempt);
         let quick = tokio::time::timeout(SILENCE, &mut attempt).await;
@@ -146,6 +202,8 @@ fn is_passing(error: &StoreError) -> bool {
         | StoreError::Taken
         | StoreError::Corrupt(_)
         | StoreError::WrongKey
+        | StoreError::KeyWanting(_)
+        | StoreError::KeyUnheard(..)
         | StoreError::NotOurRole(_) => false,
     }
 }

@@ -107,6 +107,7 @@ pub(super) async fn add_api_key(
     say: &Statements,
     key: &ApiKey,
     lock: [u8; 32],
+    made_under: i32,
 ) -> Result<()> {
     sqlx::query(say.add_api_key.clone())
         .bind(key.id.to_string())
@@ -117,6 +118,7 @@ pub(super) async fn add_api_key(
         .bind(key.created_by.clone())
         .bind(key.expire.map(Timestamp::micros))
         .bind(key.revoked.map(Timestamp::micros))
+        .bind(made_under)
         .execute(conn)
         .await?;
     Ok(())
@@ -227,14 +229,15 @@ impl AccessStore for SqlStore {
 impl SqlStore {
     /// Begins a write on what is about all tenants.
     pub(super) async fn begin_access(&self, mut tx: Lent, intent: &Intent) -> Result<Begun> {
-        sqlx::query(self.say.lock_access.clone())
+        let locked = sqlx::query(self.say.lock_access.clone())
             .fetch_one(&mut tx)
             .await?;
+        let filing = self.filing(&locked)?;
         if let Some(begun) = self.replayed(intent, &mut tx).await? {
             return Ok(begun);
         }
         let (say, settings) = (Arc::clone(&self.say), TenantSettings::default());
-        let work = SqlWork::new(tx, say, intent.clone(), settings);
+        let work = SqlWork::new(tx, say, intent.clone(), settings).under(filing.number);
         Ok(Begun::Open(Box::new(work)))
     }
 }

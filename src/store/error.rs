@@ -32,6 +32,20 @@ pub enum StoreError {
          banned; start with the key it was made with"
     )]
     WrongKey,
+    /// Rows may still lie under a master key that is not of the ring.
+    #[error(
+        "some of what is in this database is still filed under another master key ({0}…), and with \
+         these nobody banned under it would be found: give it in other_master_keys until `bancheck \
+         migrate --rekey` says that nothing is left under it"
+    )]
+    KeyWanting(String),
+    /// A master key was to be used that other pods may not recognise yet.
+    #[error(
+        "pods may be running that do not recognise this master key ({0}…) yet, and would not find whom \
+         this one bans: roll it out in other_master_keys first, beside the master_key that there is \
+         ({1}…), on every pod"
+    )]
+    KeyUnheard(String, String),
     /// Who we are at the server may not become who writes or reads there.
     #[error(
         "the role that connects to Postgres may not become {0}; an administrator runs, once: GRANT \

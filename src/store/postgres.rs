@@ -13,6 +13,7 @@ use tokio::time::timeout;
 
 use super::{
     Apart, FeedLink, Result, StoreError, Tail,
+    keys::Shown,
     pool::{Habits, Pool, Whose, silent},
     schema::{APPLIED, Schema},
     shared::{Engine, SqlStore},
@@ -181,12 +182,12 @@ impl Engine for Postgres {
         self.is_who_it_should_be().await
     }
 
-    async fn link(&self, say: &Arc<Statements>) -> Result<Box<dyn FeedLink>> {
-        let say = Arc::clone(say);
+    async fn link(&self, say: &Arc<Statements>, ring: &Arc<Shown>) -> Result<Box<dyn FeedLink>> {
+        let (say, ring) = (Arc::clone(say), Arc::clone(ring));
         if !self.bell {
             // Who hears no bell needs no session of its own, which a pooler would not give.
             let readers = self.readers.clone();
-            return Ok(Box::new(Polling { readers, say }));
+            return Ok(Box::new(Polling { readers, say, ring }));
         }
         let listener = timeout(READING, async {
             let mut listener = PgListener::connect(&self.url).await?;
@@ -201,6 +202,7 @@ impl Engine for Postgres {
             listener,
             midway: false,
             say,
+            ring,
         }))
     }
 
@@ -239,6 +241,10 @@ impl Engine for Postgres {
         Ok(Some(format!("{identifier}/{timeline}")))
     }
 
+    fn is_ours_alone(&self) -> bool {
+        false
+    }
+
     fn witness(&self, _applied: Anchor) {}
 
     fn witnessed(&self) -> Option<Anchor> {
@@ -253,6 +259,7 @@ struct Listening {
     /// the rest of it for its own.
     midway: bool,
     say: Arc<Statements>,
+    ring: Arc<Shown>,
 }
 
 impl Listening {
@@ -294,7 +301,7 @@ impl FeedLink for Listening {
             .iter()
             .map(AnyRow::try_from)
             .collect::<Result<Vec<_>, sqlx::Error>>()?;
-        tail_of(&found)
+        tail_of(&found, &self.ring)
     }
 }
 
@@ -302,6 +309,7 @@ impl FeedLink for Listening {
 struct Polling {
     readers: Pool,
     say: Arc<Statements>,
+    ring: Arc<Shown>,
 }
 
 #[async_trait]
@@ -311,6 +319,6 @@ impl FeedLink for Polling {
     }
 
     async fn tail(&mut self, from: Revision) -> Result<Tail> {
-        tail_with(&self.readers, &self.say, from).await
+        tail_with(&self.readers, &self.say, &self.ring, from).await
     }
 }

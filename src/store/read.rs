@@ -16,7 +16,7 @@ pub use self::{
     exceptions::{ExceptionFilter, ExceptionStore},
 };
 pub(super) use self::{
-    aged::aged_bans,
+    aged::{Present, aged_bans},
     exceptions::{concerning_exceptions, exception_news},
 };
 use super::{

@@ -37,21 +37,19 @@ use serde::{Deserialize, Serialize, Serializer, ser::SerializeSeq};
 use sqlx::{Row, any::AnyRow};
 
 use self::bulk::TallyRow;
+#[cfg(test)]
+pub(super) use self::queue::FormRow;
 pub(super) use self::{
     access::{ApiKeyRow, GrantRow, PrincipalRow, grants_text, key_record, principal},
     ban::{
-        BanRow, LikenessRow, NewBanRow, TargetRow, ban_record, key, key_rows, parts, target_row,
+        BanRow, KeyRow, LikenessRow, NewBanRow, NewTargetRow, TargetRow, ban_record, key, key_rows,
+        number_from, parts, target_row,
     },
     bulk::{EventRow, RenewalRow, SpotRow},
     config::{ListRow, SettingsRow, list_record, tenant_record},
     exception::{ExceptionRow, ProtectionRow, exception_records, lifted},
     filed::filed,
     queue::{PolicyRow, at_queue, ban_rights, forms, queue_record},
-};
-#[cfg(test)]
-pub(super) use self::{
-    ban::{KeyRow, NewTargetRow},
-    queue::FormRow,
 };
 use super::{Matched, Result, StoreError};
 use crate::domain::{
@@ -121,6 +119,18 @@ pub struct NewBan {
     pub likeness: [u8; 16],
     /// Its keys: of which target, the key, and its readable form.
     pub keys: Vec<(u8, MatchKey, String)>,
+    /// What it would be known by under the other master keys of the ring.
+    pub elsewhere: Elsewhere,
+}
+
+/// What a ban is known by where it was made under a master key that is not the current one: nothing
+/// where there is no other.
+#[derive(Clone, Debug, Default)]
+pub struct Elsewhere {
+    /// What makes another ban the same.
+    pub likenesses: Vec<[u8; 16]>,
+    /// What another ban on one of its targets is found by.
+    pub keys: Vec<(u8, MatchKey)>,
 }
 
 /// What became of a ban that was to be added.

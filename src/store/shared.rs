@@ -9,6 +9,7 @@ use sqlx::{Row, any::AnyRow};
 use super::{
     Aged, Answer, BanFilter, BanPage, BanSink, Begun, Concerning, Directory, Event, EventFilter,
     FeedLink, Intent, LoadSink, REMEMBERED, Result, Store, StoreError, Tail, access, export,
+    keys::Shown,
     pool::{Lent, Pool, Whose},
     queues, read,
     rows::{self, BanRow, ListRow, SettingsRow, number},
@@ -39,7 +40,7 @@ pub(super) trait Engine: Send + Sync + 'static {
     /// Brings the schema up to date, one process at a time.
     async fn migrate(&self) -> Result<()>;
     /// Opens a connection for the feed.
-    async fn link(&self, say: &Arc<Statements>) -> Result<Box<dyn FeedLink>>;
+    async fn link(&self, say: &Arc<Statements>, ring: &Arc<Shown>) -> Result<Box<dyn FeedLink>>;
     /// Wakes every pod's feed.
     async fn ring(&self) -> Result<()>;
     /// Overwrites what was deleted, where the database has it lying about and can be told to.
@@ -50,6 +51,8 @@ pub(super) trait Engine: Send + Sync + 'static {
     fn witness(&self, applied: Anchor);
     /// What was left so.
     fn witnessed(&self) -> Option<Anchor>;
+    /// Whether no other process can be using the database.
+    fn is_ours_alone(&self) -> bool;
 }
 
 const EPOCH: &str = "epoch";
@@ -63,6 +66,8 @@ pub(super) struct SqlStore {
     pub(super) say: Arc<Statements>,
     pub(super) writers: Pool,
     pub(super) readers: Pool,
+    /// The master keys that it is used with.
+    pub(super) ring: Arc<Shown>,
 }
 
 impl SqlStore {
@@ -79,6 +84,7 @@ impl SqlStore {
             say,
             writers,
             readers,
+            ring: Arc::default(),
         }
     }
 
@@ -127,7 +133,7 @@ impl SqlStore {
             .fetch_optional(conn)
             .await?;
         let Some(row) = found else { return Ok(None) };
-        if row.try_get::<Vec<u8>, _>("body")? != intent.body {
+        if !intent.is_of(&row.try_get::<Vec<u8>, _>("body")?) {
             return Ok(Some(Begun::Reused));
         }
         let answer: String = row.try_get("answer")?;
@@ -152,26 +158,6 @@ fn is_same_server(one: &str, other: &str) -> bool {
 impl Store for SqlStore {
     async fn migrate(&self) -> Result<()> {
         self.engine.migrate().await
-    }
-
-    async fn check_key(&self, fingerprint: &str) -> Result<()> {
-        let mut tx = self.writing(Whose::Nobody).await?;
-        sqlx::query(self.say.set_meta_once.clone())
-            .bind("key-check")
-            .bind(fingerprint.to_owned())
-            .execute(&mut tx)
-            .await?;
-        let kept: String = sqlx::query(self.say.meta.clone())
-            .bind("key-check")
-            .fetch_one(&mut tx)
-            .await?
-            .try_get("value")?;
-        tx.commit().await?;
-        if kept == fingerprint {
-            Ok(())
-        } else {
-            Err(StoreError::WrongKey)
-        }
     }
 
     async fn begin_tenant(&self, intent: &Intent, settings: &TenantSettings) -> Result<Begun> {
@@ -222,13 +208,11 @@ impl Store for SqlStore {
         let Some(row) = locked else {
             return Ok(Begun::NoTenant);
         };
+        let filing = self.filing(&row)?;
         let settings = SettingsRow::read(&row)?.into_settings()?;
-        Ok(Begun::Open(Box::new(SqlWork::new(
-            tx,
-            Arc::clone(&self.say),
-            intent.clone(),
-            settings,
-        ))))
+        let say = Arc::clone(&self.say);
+        let work = SqlWork::new(tx, say, intent.clone(), settings);
+        Ok(Begun::Open(Box::new(work.under(filing.number))))
     }
 
     async fn outcome(&self, intent: &Intent) -> Result<Option<Answer>> {
@@ -243,7 +227,7 @@ impl Store for SqlStore {
         // Under this id something else may have been done since.
         let body = |row: &AnyRow| row.try_get::<Vec<u8>, _>("body");
         let found = match found {
-            Some(row) if body(&row)? == intent.body => Some(row),
+            Some(row) if intent.is_of(&body(&row)?) => Some(row),
             _ => None,
         };
         found
@@ -269,6 +253,7 @@ impl Store for SqlStore {
             .fetch_one(&mut tx)
             .await?
             .try_get("value")?;
+        self.judge_keys(&mut tx).await?;
         let access = access::records(&mut tx, &self.say, clock).await?;
         tx.commit().await?;
         let tenants = found
@@ -312,11 +297,11 @@ impl Store for SqlStore {
     }
 
     async fn tail(&self, from: Revision) -> Result<Tail> {
-        tail_with(&self.readers, &self.say, from).await
+        tail_with(&self.readers, &self.say, &self.ring, from).await
     }
 
     async fn link(&self) -> Result<Box<dyn FeedLink>> {
-        self.engine.link(&self.say).await
+        self.engine.link(&self.say, &self.ring).await
     }
 
     async fn ring(&self) -> Result<()> {
@@ -407,7 +392,8 @@ impl Store for SqlStore {
         version: u16,
         after: BanId,
     ) -> Result<Aged<BanId>> {
-        read::aged_bans(&self.readers, &self.say, tenant, version, after).await
+        let than = self.ring.now().present(version);
+        read::aged_bans(&self.readers, &self.say, tenant, &than, after).await
     }
 
     async fn settings(&self, tenant: &TenantId) -> Result<Option<TenantSettings>> {

@@ -41,7 +41,9 @@ macro_rules! statements {
 
 statements! {
     turn = "SELECT {turn} AS ours";
-    lock_tenant = "SELECT * FROM tenants WHERE tenant = $1 AND deleted = 0 {lock}";
+    /// With it come the master keys that are in use.
+    lock_tenant = "SELECT t.*, (SELECT m.value FROM meta m WHERE m.name = 'key-check') AS keys
+        FROM tenants t WHERE t.tenant = $1 AND t.deleted = 0 {lock}";
     /// Keeps the bans that are like no other, and tells which those are.
     add_bans = "INSERT INTO bans (tenant, ban_id, list_id, generation, channels, match_kind,
             reason, reason_code, enforcement, origin, start_at, expire_at, ended, created_at,
@@ -55,8 +57,9 @@ statements! {
         ON CONFLICT (tenant, likeness, generation) WHERE ended = 0 DO NOTHING
         RETURNING ban_id";
     add_targets = "INSERT INTO ban_targets
-            (tenant, ban_id, position, kind, input, canonical, issuer, canonicaliser_version)
-        SELECT $1, r.ban_id, r.position, r.kind, r.input, r.canonical, r.issuer, r.version
+            (tenant, ban_id, position, kind, input, canonical, issuer, canonicaliser_version,
+            made_under)
+        SELECT $1, r.ban_id, r.position, r.kind, r.input, r.canonical, r.issuer, r.version, $3
         FROM {targets:$2}";
     add_keys = "INSERT INTO ban_keys (tenant, ban_id, ordinal, position, space, width, match_key,
             kind, matches, key_text, place, canonicaliser_version)
@@ -214,25 +217,42 @@ statements! {
         JOIN bans o ON o.tenant = k.tenant AND o.ban_id = k.ban_id
         WHERE {beside}
         ORDER BY o.ban_id LIMIT $6";
-    /// The first $3 targets of the bans after one: which have aged, and which nobody can read again.
+    /// The first $3 targets of the bans after one: which have aged, or are made under other keys than
+    /// $5 and $6; which of those nobody can read again; and which of them hold by such a key alone.
     aged_bans = "SELECT w.ban_id AS id, count(*) AS targets,
-            max(CASE WHEN w.canonicaliser_version < $4 THEN 1 ELSE 0 END) AS old,
-            max(CASE WHEN w.canonical = '' THEN 1 ELSE 0 END) AS erased
-        FROM (SELECT t.ban_id, t.canonicaliser_version, t.canonical FROM ban_targets t
-              WHERE t.tenant = $1 AND t.ban_id > $2
+            max(CASE WHEN w.canonical <> '' THEN w.aged ELSE 0 END) AS old,
+            max(CASE WHEN w.canonical = '' THEN w.aged ELSE 0 END) AS erased,
+            max(CASE WHEN w.canonical = '' AND w.elsewhere = 1
+                AND EXISTS (SELECT 1 FROM ban_keys k WHERE k.tenant = $1 AND k.ban_id = w.ban_id
+                    AND k.position = w.position)
+                AND EXISTS (SELECT 1 FROM bans b WHERE b.tenant = $1 AND b.ban_id = w.ban_id
+                    AND b.ended = 0)
+                THEN 1 ELSE 0 END) AS bound
+        FROM (SELECT t.ban_id, t.position, t.canonical,
+                CASE WHEN t.canonicaliser_version < $4 OR t.made_under NOT IN ($5, $6)
+                    THEN 1 ELSE 0 END AS aged,
+                CASE WHEN t.made_under NOT IN ($5, $6) THEN 1 ELSE 0 END AS elsewhere
+              FROM ban_targets t WHERE t.tenant = $1 AND t.ban_id > $2
               ORDER BY t.ban_id, t.position LIMIT $3) w
         GROUP BY w.ban_id ORDER BY w.ban_id";
-    aged_exceptions = "SELECT x.exception_id AS id, 1 AS targets,
-            CASE WHEN x.canonicaliser_version < $4 THEN 1 ELSE 0 END AS old,
-            CASE WHEN x.canonical = '' THEN 1 ELSE 0 END AS erased
-        FROM exceptions x WHERE x.tenant = $1 AND x.exception_id > $2
-        ORDER BY x.exception_id LIMIT $3";
+    aged_exceptions = "SELECT w.id, 1 AS targets,
+            CASE WHEN w.canonical <> '' THEN w.aged ELSE 0 END AS old,
+            CASE WHEN w.canonical = '' THEN w.aged ELSE 0 END AS erased,
+            CASE WHEN w.canonical = '' AND w.elsewhere = 1 AND w.ended = 0 THEN 1 ELSE 0 END AS bound
+        FROM (SELECT x.exception_id AS id, x.canonical, x.ended,
+                CASE WHEN x.canonicaliser_version < $4 OR x.made_under NOT IN ($5, $6)
+                    THEN 1 ELSE 0 END AS aged,
+                CASE WHEN x.made_under NOT IN ($5, $6) THEN 1 ELSE 0 END AS elsewhere
+              FROM exceptions x WHERE x.tenant = $1 AND x.exception_id > $2
+              ORDER BY x.exception_id LIMIT $3) w
+        ORDER BY w.id";
     bans_named = "SELECT {whole_ban} FROM bans b
         WHERE b.tenant = $1 AND b.ban_id IN ({hexes:$2})";
     drop_keys = "DELETE FROM ban_keys
         WHERE tenant = $1 AND ban_id IN ({hexes:$2})";
     set_targets = "UPDATE ban_targets
-        SET canonical = r.canonical, canonicaliser_version = r.version FROM {targets:$2}
+        SET canonical = r.canonical, canonicaliser_version = r.version, made_under = $3
+        FROM {targets:$2}
         WHERE ban_targets.tenant = $1 AND ban_targets.ban_id = r.ban_id
             AND ban_targets.position = r.position";
     /// Where another ban is like that already, both stand and this one keeps its old likeness.
@@ -399,8 +419,8 @@ statements! {
         GROUP BY r.position ORDER BY times DESC LIMIT 1";
     add_exception = "INSERT INTO exceptions (tenant, exception_id, kind, input, canonical, issuer,
             canonicaliser_version, match_kind, channels, comment, expire_at, protected, ended,
-            created_at, created_by, deactivated_by, deactivate_reason)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, $13, $14, '', '')";
+            created_at, created_by, deactivated_by, deactivate_reason, made_under)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, $13, $14, '', '', $15)";
     add_exception_keys = "INSERT INTO exception_keys (tenant, exception_id, ordinal, space, width,
             match_key, kind, matches, key_text, canonicaliser_version)
         SELECT $1, r.ban_id, r.ordinal, r.space, r.width, r.match_key, r.kind,
@@ -423,7 +443,8 @@ statements! {
         WHERE tenant = $1 AND exception_id IN ({hexes:$2})";
     /// The tenant is compared as in [`Statements::renew_bans`].
     set_exception_targets = "UPDATE exceptions
-        SET canonical = r.canonical, canonicaliser_version = r.version FROM {targets:$2}
+        SET canonical = r.canonical, canonicaliser_version = r.version, made_under = $3
+        FROM {targets:$2}
         WHERE exceptions.tenant = coalesce($1, r.input)
             AND exceptions.exception_id = r.ban_id";
     exceptions_in_time = "SELECT {whole_exception} FROM exceptions x
@@ -497,7 +518,9 @@ statements! {
         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (tenant, erasure_id) DO NOTHING";
     erasures = "SELECT * FROM erasures WHERE tenant = $1 AND erasure_id > $2
         ORDER BY erasure_id LIMIT $3";
-    lock_access = "SELECT value FROM meta WHERE name = 'access' {lock}";
+    lock_access = "SELECT a.value,
+            (SELECT m.value FROM meta m WHERE m.name = 'key-check') AS keys
+        FROM meta a WHERE a.name = 'access' {lock}";
     principal = "SELECT * FROM principals WHERE principal = $1";
     principals = "SELECT * FROM principals WHERE principal > $1 ORDER BY principal LIMIT $2";
     count_principals = "SELECT count(*) AS total FROM principals";
@@ -507,8 +530,12 @@ statements! {
     api_keys = "SELECT * FROM api_keys WHERE ($1 = '' OR principal = $1) AND key_id > $2
         ORDER BY key_id LIMIT $3";
     add_api_key = "INSERT INTO api_keys (key_id, principal, display_name, lock, created_at,
-            created_by, expire_at, revoked_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+            created_by, expire_at, revoked_at, made_under)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+    /// Keys in force at $1 that are locked under other master keys than $2 and $3.
+    keys_locked_elsewhere = "SELECT * FROM api_keys WHERE made_under NOT IN ($2, $3)
+            AND revoked_at IS NULL AND (expire_at IS NULL OR expire_at > $1)
+        ORDER BY key_id";
     end_api_key = "UPDATE api_keys SET expire_at = $2, revoked_at = $3 WHERE key_id = $1";
     /// What recognising a key's holder needs, of one principal or of all; not of keys long over.
     key_records = "SELECT key_id, principal, lock, expire_at FROM api_keys
@@ -530,6 +557,7 @@ statements! {
     /// Floor, head, the server's state and the rows from $1 on, all of one instant.
     tail = "SELECT h.lowest, h.highest, {recovery} AS in_recovery, {agreed} AS agreed,
             {clock} AS clock, (SELECT value FROM meta WHERE name = 'epoch') AS epoch,
+            (SELECT value FROM meta WHERE name = 'key-check') AS keys,
             f.rev, f.nonce, f.tenant, f.kind, f.payload
         FROM (SELECT min(rev) AS lowest, max(rev) AS highest FROM feed) h
         LEFT JOIN (SELECT rev, nonce, tenant, kind, payload, sum(length(payload))
@@ -545,6 +573,7 @@ statements! {
     prune_requests = "DELETE FROM requests WHERE (tenant, rpc, request_id) IN (
             SELECT tenant, rpc, request_id FROM requests WHERE at < $1 ORDER BY at LIMIT $2)";
     meta = "SELECT value FROM meta WHERE name = $1";
+    lock_keys = "SELECT value FROM meta WHERE name = 'key-check' {lock}";
     lock_epoch = "SELECT value FROM meta WHERE name = 'epoch' {lock}";
     set_meta_once = "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING";
     set_meta = "INSERT INTO meta (name, value) VALUES ($1, $2)

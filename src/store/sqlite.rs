@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 
 use super::{
     FeedLink, Result, Tail,
+    keys::Shown,
     pool::{Habits, Pool},
     schema::{APPLIED, Schema},
     shared::{Engine, SqlStore},
@@ -113,11 +114,12 @@ impl Engine for Sqlite {
         Ok(())
     }
 
-    async fn link(&self, say: &Arc<Statements>) -> Result<Box<dyn FeedLink>> {
+    async fn link(&self, say: &Arc<Statements>, ring: &Arc<Shown>) -> Result<Box<dyn FeedLink>> {
         Ok(Box::new(Link {
             readers: self.readers.clone(),
             bell: Arc::clone(&self.bell),
             say: Arc::clone(say),
+            ring: Arc::clone(ring),
         }))
     }
 
@@ -133,6 +135,10 @@ impl Engine for Sqlite {
 
     async fn server(&self) -> Result<Option<String>> {
         Ok(None)
+    }
+
+    fn is_ours_alone(&self) -> bool {
+        true
     }
 
     fn witness(&self, applied: Anchor) {
@@ -159,6 +165,7 @@ struct Link {
     readers: Pool,
     bell: Arc<Notify>,
     say: Arc<Statements>,
+    ring: Arc<Shown>,
 }
 
 #[async_trait]
@@ -169,6 +176,6 @@ impl FeedLink for Link {
     }
 
     async fn tail(&mut self, from: Revision) -> Result<Tail> {
-        tail_with(&self.readers, &self.say, from).await
+        tail_with(&self.readers, &self.say, &self.ring, from).await
     }
 }

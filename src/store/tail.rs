@@ -3,7 +3,9 @@
 use sqlx::{Row, any::AnyRow};
 
 use super::{
-    Result, StoreError, Tail, payload,
+    Result, StoreError, Tail,
+    keys::Shown,
+    payload,
     pool::{Pool, Whose},
     rows::number,
     sql::Statements,
@@ -27,8 +29,9 @@ pub(super) fn head(row: &AnyRow) -> Result<Anchor> {
 }
 
 /// A tail from the rows that a statement of this name gave.
-pub(super) fn tail_of(found: &[AnyRow]) -> Result<Tail> {
+pub(super) fn tail_of(found: &[AnyRow], ring: &Shown) -> Result<Tail> {
     let first = found.first().ok_or(StoreError::Corrupt("an empty feed"))?;
+    ring.judge(first.try_get("keys")?)?;
     let mut news = Vec::with_capacity(found.len());
     for row in found {
         if row.try_get::<Option<i64>, _>("rev")?.is_none() {
@@ -61,7 +64,12 @@ pub(super) fn epoch_of(value: &str) -> Result<Epoch> {
         .map_err(|_| StoreError::Corrupt("the epoch"))
 }
 
-pub(super) async fn tail_with(pool: &Pool, say: &Statements, from: Revision) -> Result<Tail> {
+pub(super) async fn tail_with(
+    pool: &Pool,
+    say: &Statements,
+    ring: &Shown,
+    from: Revision,
+) -> Result<Tail> {
     let (from, rows, bytes) = tail_bounds(from)?;
     let found = sqlx::query(say.tail.clone())
         .bind(from)
@@ -69,7 +77,7 @@ pub(super) async fn tail_with(pool: &Pool, say: &Statements, from: Revision) -> 
         .bind(bytes)
         .fetch_all(&mut pool.lend(Whose::Everybody).await?)
         .await?;
-    tail_of(&found)
+    tail_of(&found, ring)
 }
 
 /// The tail's parameters, for those who run it on a connection of their own.

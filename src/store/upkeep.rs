@@ -180,6 +180,7 @@ impl SqlStore {
             rpc: "",
             request_id: String::new(),
             body: [0; 16],
+            body_elsewhere: Vec::new(),
             nonce: sweep.nonce,
             now: sweep.now,
         };

@@ -63,6 +63,8 @@ pub(super) struct SqlWork {
     say: std::sync::Arc<Statements>,
     intent: Intent,
     settings: TenantSettings,
+    /// The number of the master key that digests are made with.
+    made_under: i32,
     touched: Touched,
     /// Bans under keys that they are no longer found by.
     gone: Vec<BanRecord>,
@@ -82,6 +84,7 @@ impl SqlWork {
             say,
             intent,
             settings,
+            made_under: 0,
             touched: Touched::Nothing,
             gone: Vec::new(),
             gone_exceptions: Vec::new(),
@@ -94,6 +97,11 @@ impl SqlWork {
             touched: Touched::Tenant,
             ..self
         }
+    }
+
+    /// The same work, whose digests are made with the master key of this number.
+    pub(super) fn under(self, made_under: i32) -> Self {
+        Self { made_under, ..self }
     }
 
     fn tenant(&self) -> String {
@@ -166,8 +174,12 @@ impl Work for SqlWork {
         let likenesses: Vec<_> = bans.iter().map(|new| hex(&new.likeness)).collect();
         let likenesses = rows::to_json(&likenesses)?;
         self.retire(&likenesses, None).await?;
+        let elsewhere = self.alike_elsewhere(bans).await?;
 
-        let rows: Vec<_> = bans.iter().map(rows::NewBanRow::of).collect();
+        let new = bans
+            .iter()
+            .filter(|new| !elsewhere.contains_key(&new.ban.ban_id));
+        let rows: Vec<_> = new.map(rows::NewBanRow::of).collect();
         let made = sqlx::query(self.say.add_bans.clone())
             .bind(self.tenant())
             .bind(rows::entering(&rows, self.say.by_place)?)
@@ -184,22 +196,7 @@ impl Work for SqlWork {
             targets.extend(its_targets);
             keys.extend(its_keys);
         }
-        for (statement, rows) in [
-            (
-                &self.say.add_targets,
-                rows::entering(&targets, self.say.by_place)?,
-            ),
-            (
-                &self.say.add_keys,
-                rows::entering(&keys, self.say.by_place)?,
-            ),
-        ] {
-            sqlx::query(statement.clone())
-                .bind(self.intent.tenant.as_str().to_owned())
-                .bind(rows)
-                .execute(&mut self.tx)
-                .await?;
-        }
+        self.add_parts(&targets, &keys).await?;
 
         let standing = if made.len() < bans.len() {
             self.alike(&likenesses).await?
@@ -214,6 +211,7 @@ impl Work for SqlWork {
                 }
                 standing
                     .get(&(new.likeness.to_vec(), new.generation))
+                    .or_else(|| elsewhere.get(&new.ban.ban_id))
                     .map(|ban| Added::Alike(*ban))
                     .ok_or(StoreError::Taken)
             })

@@ -181,7 +181,10 @@ async fn s5_a_write_after_a_begin_whose_answer_nobody_waited_for_is_kept() {
     }
     far.proxy.release();
     // Statements that would commit by themselves, were the connection not in a transaction.
-    far.store.check_key("a key").await.expect("a key kept");
+    far.store
+        .check_key(&"a key".into())
+        .await
+        .expect("a key kept");
     let kept = "SELECT count(*) FROM meta WHERE name = 'key-check'";
     assert_eq!(
         far.near.number(kept).await,

@@ -253,6 +253,7 @@ pub(crate) fn intent(tenant: &TenantId) -> Intent {
         rpc: "Test",
         request_id: format!("request {number}"),
         body: u128::from(number).to_be_bytes(),
+        body_elsewhere: Vec::new(),
         nonce: Nonce(number),
         now: NOW,
     }

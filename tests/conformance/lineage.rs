@@ -220,7 +220,7 @@ async fn a_role_that_may_not_read_the_servers_identifier_goes_by_its_timeline() 
         .await;
     let modest = opened(&server.place("pod")).await;
     modest.migrate().await.expect("nothing to be done");
-    modest.check_key("a key").await.expect("a key");
+    modest.check_key(&"a key".into()).await.expect("a key");
     // Whoever comes first, and whichever of them may read more.
     for store in [&modest, &store, &modest] {
         assert!(is_unbroken(store).await);

@@ -41,6 +41,7 @@ fn again(first: &Intent) -> Intent {
         rpc,
         request_id,
         body,
+        body_elsewhere,
         nonce,
         now,
     } = first.clone();
@@ -50,6 +51,7 @@ fn again(first: &Intent) -> Intent {
         rpc,
         request_id,
         body,
+        body_elsewhere,
         nonce,
         now: now.plus_micros(5),
     }

@@ -71,6 +71,7 @@ async fn s8_instants_survive_to_the_microsecond(house: House) {
             generation,
             likeness,
             keys,
+            elsewhere,
         } = token_ban(&tenant, number);
         ban.start = Some(at(instant));
         ban.expire = Some(at(instant));
@@ -83,6 +84,7 @@ async fn s8_instants_survive_to_the_microsecond(house: House) {
             generation,
             likeness,
             keys,
+            elsewhere,
         };
         work.add_bans(&[new]).await.expect("a ban added");
         let happened = bancheck::store::Event {

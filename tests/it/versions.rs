@@ -139,6 +139,7 @@ async fn begin(store: &dyn Store) -> Box<dyn Work> {
         rpc: "Test",
         request_id: format!("of old, {number}"),
         body: [0; 16],
+        body_elsewhere: Vec::new(),
         nonce: Nonce(number),
         now: NOW,
     };
@@ -259,6 +260,8 @@ fn what_an_older_version_filed_is_found_as_before_and_can_be_filed_anew(database
             assert_eq!(stopped, held, "{one}");
         }
         let store = database.store().await;
+        let key = MasterKey::new(&MASTER_KEY).fingerprints();
+        store.check_key(&key).await.expect("the key");
         let found = store
             .aged_bans(&tenant(), CANONICALISER_VERSION, first)
             .await;

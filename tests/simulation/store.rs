@@ -11,6 +11,7 @@ use bancheck::{
         erasure::NotedErasure,
         exception::{Exception, Lifted},
         ids::{BanId, ExceptionId, ListId, TenantId},
+        keys::Fingerprints,
         list::BanList,
         policy::TenantSettings,
         queue::{AtQueue, BanRights, QueuePolicy},
@@ -20,9 +21,9 @@ use bancheck::{
     },
     store::{
         AccessStore, Aged, Agenda, Answer, BanFilter, BanPage, BanSink, Begun, Concerning,
-        Directory, Event, EventFilter, ExceptionFilter, ExceptionStore, FeedLink, Intent, LoadSink,
-        LoadedTenant, Matched, PrivacyStore, Purged, Result, Store, StoreError, Sweep, Swept, Tail,
-        Turn, Upkeep,
+        Directory, Event, EventFilter, ExceptionFilter, ExceptionStore, FeedLink, Intent, KeyStore,
+        LoadSink, LoadedTenant, Matched, PrivacyStore, Purged, Result, Store, StoreError, Sweep,
+        Swept, Tail, Turn, Upkeep,
     },
 };
 use tokio::time::{Instant, timeout_at};
@@ -156,10 +157,6 @@ impl FeedLink for Link {
 #[async_trait]
 impl Store for PodStore {
     async fn migrate(&self) -> Result<()> {
-        Ok(())
-    }
-
-    async fn check_key(&self, _fingerprint: &str) -> Result<()> {
         Ok(())
     }
 
@@ -466,6 +463,25 @@ impl Upkeep for PodStore {
 
     async fn prune(&self, _before: Timestamp) -> Result<()> {
         unneeded("prune")
+    }
+}
+
+#[async_trait]
+impl KeyStore for PodStore {
+    async fn check_key(&self, _keys: &Fingerprints) -> Result<()> {
+        Ok(())
+    }
+
+    async fn other_keys_in_use(&self) -> Result<Vec<String>> {
+        unneeded("other_keys_in_use")
+    }
+
+    async fn keys_locked_elsewhere(&self, _now: Timestamp) -> Result<Vec<ApiKey>> {
+        unneeded("keys_locked_elsewhere")
+    }
+
+    async fn let_go_of_other_keys(&self) -> Result<()> {
+        unneeded("let_go_of_other_keys")
     }
 }
 

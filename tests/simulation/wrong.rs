@@ -127,6 +127,7 @@ impl Scene {
                 rpc: RPC,
                 request_id: format!("w{who}"),
                 body: [who; 16],
+                body_elsewhere: Vec::new(),
                 nonce: Nonce(1_000 * u32::from(who) + u32::try_from(head.number).unwrap_or(0)),
                 now: self.now(),
             },

@@ -36,6 +36,7 @@ pub(crate) fn config(place: &Place) -> Config {
         metrics_listen: any_port,
         place: place.clone(),
         master_key: Some(MASTER_KEY),
+        other_master_keys: Vec::new(),
         check_threads: 1,
         view_bytes: 64 << 20,
         auth: false,

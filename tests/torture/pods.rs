@@ -170,6 +170,7 @@ fn config(url: &str) -> Config {
             apart: bancheck::store::Apart::default(),
         },
         master_key: Some(MASTER_KEY),
+        other_master_keys: Vec::new(),
         check_threads: 1,
         view_bytes: 64 << 20,
         auth: false,

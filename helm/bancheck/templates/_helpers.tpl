@@ -78,7 +78,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- fail "traces.ca says which certificate a collector may have: set traces.endpoint to an https:// address" }}
 {{- end }}
 {{- include "bancheck.judgeAccess" . }}
-{{- range $name := list "check_listen" "admin_listen" "metrics_listen" "data_dir" "database_url" "master_key" "feed_bell" "drain_delay_seconds" "otlp_endpoint" "otlp_ca" "trace_checks" "auth" "insecure_allow_anonymous" "jwt_issuer" "jwt_audience" "jwt_jwks" "jwt_algorithms" "tls_cert" "tls_key" "tls_client_ca" "tls_client_crl" "tls_client_required" }}
+{{- range $name := list "check_listen" "admin_listen" "metrics_listen" "data_dir" "database_url" "master_key" "other_master_keys" "feed_bell" "drain_delay_seconds" "otlp_endpoint" "otlp_ca" "trace_checks" "auth" "insecure_allow_anonymous" "jwt_issuer" "jwt_audience" "jwt_jwks" "jwt_algorithms" "tls_cert" "tls_key" "tls_client_ca" "tls_client_crl" "tls_client_required" }}
 {{- if hasKey $.Values.config $name }}
 {{- fail (printf "config.%s is set by the chart itself; see values.yaml for the value that stands for it" $name) }}
 {{- end }}
@@ -146,6 +146,10 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if .Values.masterKey.existingSecret }}
 - name: BANCHECK_MASTER_KEY_FILE
   value: /etc/bancheck/secrets/master-key
+{{- if .Values.masterKey.othersKey }}
+- name: BANCHECK_OTHER_MASTER_KEYS_FILE
+  value: /etc/bancheck/secrets/other-master-keys
+{{- end }}
 {{- end }}
 {{- end }}
 
@@ -173,6 +177,10 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
           items:
             - key: {{ $secret.key }}
               path: {{ $path }}
+            {{- with $secret.othersKey }}
+            - key: {{ . }}
+              path: other-master-keys
+            {{- end }}
       {{- end }}
       {{- end }}
 {{- end }}

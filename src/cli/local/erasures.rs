@@ -180,6 +180,12 @@ pub(super) async fn replay(store: &dyn Store, keys: &MasterKey, file: &Path) -> 
     if nowhere > 0 {
         note(&format!("{nowhere} are of tenants that are not here"));
     }
+    if !store.other_keys_in_use().await?.is_empty() {
+        note(
+            "some rows are filed under another master key than the current one, and so were some of \
+             these erasures: run `bancheck migrate --rekey`, and then this once more",
+        );
+    }
     print(&format!(
         "{done} erasures done again: {bans} bans erased, {kept} kept by hash"
     ))

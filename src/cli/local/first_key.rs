@@ -7,7 +7,7 @@ use crate::{
     api::{create_key, key_message, v1},
     config::{Config, Effective, Flags},
     desk::{Circumstances, Failure, Job, new_key},
-    domain::{clock::Clock as _, ids::TenantId, keys::MasterKey, revision::Nonce},
+    domain::{clock::Clock as _, ids::TenantId, revision::Nonce},
     feed::PodClock,
     server::master_key,
     store::{self, Begun, Intent, Place},
@@ -28,10 +28,10 @@ pub(in crate::cli) async fn first_key(
     config: &Config,
     request: v1::CreateApiKeyRequest,
 ) -> anyhow::Result<v1::CreateApiKeyResponse> {
-    let keys = MasterKey::new(&master_key(config)?);
+    let keys = master_key(config)?;
     let store = store::open(&config.place).await?;
     store.migrate().await?;
-    store.check_key(&keys.fingerprint()).await?;
+    store.check_key(&keys.fingerprints()).await?;
     let now = PodClock::default().read().now;
     let actor = if request.actor.is_empty() {
         "bancheck key add".to_owned()
@@ -51,6 +51,7 @@ pub(in crate::cli) async fn first_key(
         rpc: "CreateApiKey",
         request_id: uuid::Uuid::now_v7().to_string(),
         body: [0; 16],
+        body_elsewhere: Vec::new(),
         nonce: Nonce(u32::from_be_bytes(nonce)),
         now,
     };

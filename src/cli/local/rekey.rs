@@ -1,21 +1,25 @@
-//! `bancheck migrate --rekey`: files bans and exceptions anew that an older canonicaliser has read.
+//! `bancheck migrate --rekey`: files bans and exceptions anew that an older canonicaliser has read, or
+//! that are filed under a master key that is not the current one; and lets go of such a key where
+//! nothing is left under it.
 //!
 //! A chunk is one transaction and one row of the feed, so pods that run follow, and whatever stops
 //! this halfway, another run goes on where it stopped.
 
-use anyhow::Context;
+use anyhow::{Context, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::writer::Writer;
 use crate::{
     cli::output::print,
-    desk::{Circumstances, refiled, refiled_exception},
+    desk::{Circumstances, LOCAL_ADMIN, refiled, refiled_exception},
     domain::{
         ban::State,
+        clock::Clock as _,
         identity::CANONICALISER_VERSION,
         ids::{BanId, ExceptionId, TenantId},
-        keys::MasterKey,
+        keys::{Fingerprints, MasterKey},
     },
+    feed::PodClock,
     store::{Answer, BanFilter, MAX_CHUNK, Store, Work},
 };
 
@@ -30,6 +34,10 @@ struct Tally {
     exceptions: Count,
     erased: u64,
     unreadable: u64,
+    /// What holds under another key and cannot be filed anew, by tenant and id.
+    bound: Vec<String>,
+    /// The same, of what could be read once.
+    stuck: Vec<String>,
 }
 
 /// How many there are, and how many of them were filed anew.
@@ -39,8 +47,96 @@ struct Count {
     refiled: u64,
 }
 
-/// Files anew what an older version has read, and tells how much that was.
-pub(super) async fn rekey(store: &dyn Store, keys: &MasterKey) -> anyhow::Result<()> {
+/// How often it is looked whether something is left: bans are made meanwhile.
+const LOOKS: usize = 3;
+/// How many ids are told of each kind.
+const TOLD: usize = 10;
+
+/// Files anew what has aged, tells how much that was, and lets go of the keys that nothing is left
+/// under. An embedded store's folder makes itself a new key to everything when it is started.
+pub(super) async fn rekey(
+    store: &dyn Store,
+    keys: &MasterKey,
+    embedded: bool,
+) -> anyhow::Result<()> {
+    let mut tally = walk(store, keys).await?;
+    let Tally {
+        tenants,
+        bans,
+        exceptions,
+        erased,
+        unreadable,
+        ..
+    } = &tally;
+    print(&format!(
+        "{} of {} bans and {} of {} exceptions of {tenants} tenants were filed anew by version \
+         {CANONICALISER_VERSION} of the canonicaliser; {erased} erased ones are left as they were, \
+         {unreadable} could not be read again",
+        bans.refiled, bans.seen, exceptions.refiled, exceptions.seen
+    ))?;
+    let others = store.other_keys_in_use().await?;
+    if others.is_empty() {
+        return Ok(());
+    }
+    let shown = others.iter().map(|one| Fingerprints::short(one));
+    let shown = shown.collect::<Vec<_>>().join("…, ");
+    for _ in 0..LOOKS {
+        if tally.bans.refiled + tally.exceptions.refiled == 0 {
+            break;
+        }
+        tally = walk(store, keys).await?;
+    }
+    ensure!(
+        tally.bans.refiled + tally.exceptions.refiled == 0,
+        "somebody goes on filing under {shown}…: some pod has it as its master_key still; roll out the \
+         new one, then run this again"
+    );
+    let locked = store.keys_locked_elsewhere(PodClock::default().read().now);
+    let locked = locked.await?.into_iter();
+    let locked = locked
+        .filter(|key| !(embedded && key.principal == LOCAL_ADMIN))
+        .map(|key| format!("{} of {}", key.id, key.principal));
+    let left = [
+        (
+            tally.bound,
+            "bans or exceptions are known by their hash alone, for the person was erased: lift them, or \
+             wait until they end",
+        ),
+        (
+            tally.stuck,
+            "bans or exceptions cannot be read again: lift them, and make them anew",
+        ),
+        (
+            locked.collect(),
+            "API keys are locked under it: exchange each by `bancheck key rotate`, and its client's \
+             key with it",
+        ),
+    ];
+    let left: Vec<_> = left
+        .into_iter()
+        .filter(|(all, _)| !all.is_empty())
+        .map(|(all, what)| {
+            let more = if all.len() > TOLD { ", …" } else { "" };
+            let some = all[..all.len().min(TOLD)].join(", ");
+            format!("{} {what} ({some}{more})", all.len())
+        })
+        .collect();
+    if !left.is_empty() {
+        bail!(
+            "the master key {shown}… is still needed beside the current one: {}; then run this again",
+            left.join("; ")
+        );
+    }
+    store.let_go_of_other_keys().await?;
+    print(&format!(
+        "nothing is left under the master key {shown}…: it can be taken out of other_master_keys a day \
+         after the last pod is gone that had it as its master_key, for as long its tokens and request \
+         ids are good; a backup of before needs it again"
+    ))
+}
+
+/// Files anew what has aged.
+async fn walk(store: &dyn Store, keys: &MasterKey) -> anyhow::Result<Tally> {
     let mut rekeying = Rekeying {
         writer: Writer::new(store, keys),
         tally: Tally::default(),
@@ -67,19 +163,7 @@ pub(super) async fn rekey(store: &dyn Store, keys: &MasterKey) -> anyhow::Result
             rekeying.tally.tenants += 1;
         }
     }
-    let Tally {
-        tenants,
-        bans,
-        exceptions,
-        erased,
-        unreadable,
-    } = rekeying.tally;
-    print(&format!(
-        "{} of {} bans and {} of {} exceptions of {tenants} tenants were filed anew by version \
-         {CANONICALISER_VERSION} of the canonicaliser; {erased} erased ones are left as they were, \
-         {unreadable} could not be read again",
-        bans.refiled, bans.seen, exceptions.refiled, exceptions.seen
-    ))
+    Ok(rekeying.tally)
 }
 
 fn bar(tenant: &TenantId, of: u64, what: &str) -> anyhow::Result<ProgressBar> {
@@ -122,6 +206,8 @@ impl Rekeying<'_> {
             }
             self.tally.bans.seen += aged.seen as u64;
             self.tally.erased += aged.erased as u64;
+            let bound = aged.bound.iter().map(|id| format!("{tenant}/{id}"));
+            self.tally.bound.extend(bound);
             bar.inc(aged.seen as u64);
             match aged.last {
                 Some(last) => after = last,
@@ -145,6 +231,8 @@ impl Rekeying<'_> {
             }
             self.tally.exceptions.seen += aged.seen as u64;
             self.tally.erased += aged.erased as u64;
+            let bound = aged.bound.iter().map(|id| format!("{tenant}/{id}"));
+            self.tally.bound.extend(bound);
             bar.inc(aged.seen as u64);
             match aged.last {
                 Some(last) => after = last,
@@ -163,10 +251,15 @@ impl Rekeying<'_> {
         let (key, settings) = (self.writer.keys.tenant(tenant), work.settings().clone());
         let bans = work.bans_named(chunk).await?;
         let found = bans.len();
-        let anew: Vec<_> = bans
-            .into_iter()
-            .filter_map(|ban| refiled(ban, &key, &settings))
-            .collect();
+        let mut anew = Vec::new();
+        for ban in bans {
+            let (id, holds) = (ban.ban_id, !ban.ended);
+            match refiled(ban, &key, &settings) {
+                Some(new) => anew.push(new),
+                None if holds => self.tally.stuck.push(format!("{tenant}/{id}")),
+                None => {}
+            }
+        }
         self.tally.unreadable += (found - anew.len()) as u64;
         if anew.is_empty() {
             return Ok(());
@@ -189,10 +282,15 @@ impl Rekeying<'_> {
         let (key, settings) = (self.writer.keys.tenant(tenant), work.settings().clone());
         let exceptions = work.exceptions_named(chunk).await?;
         let found = exceptions.len();
-        let anew: Vec<_> = exceptions
-            .into_iter()
-            .filter_map(|one| refiled_exception(one, &key, &settings))
-            .collect();
+        let mut anew = Vec::new();
+        for one in exceptions {
+            let (id, holds) = (one.exception_id, !one.ended);
+            match refiled_exception(one, &key, &settings) {
+                Some(new) => anew.push(new),
+                None if holds => self.tally.stuck.push(format!("{tenant}/{id}")),
+                None => {}
+            }
+        }
         self.tally.unreadable += (found - anew.len()) as u64;
         if anew.is_empty() {
             return Ok(());

@@ -62,7 +62,7 @@ pub(super) async fn seed(flags: &SeedFlags, place: &Place, keys: MasterKey) -> a
     let tenants = tenants.collect::<anyhow::Result<Vec<_>>>()?;
     let store = store::open(place).await?;
     store.migrate().await?;
-    store.check_key(&keys.fingerprint()).await?;
+    store.check_key(&keys.fingerprints()).await?;
 
     let bar = ProgressBar::new(flags.count);
     bar.set_style(ProgressStyle::with_template(
@@ -162,6 +162,7 @@ fn intent(about: &Circumstances, rpc: &'static str) -> anyhow::Result<Intent> {
         rpc,
         request_id: uuid::Uuid::now_v7().to_string(),
         body: [0; 16],
+        body_elsewhere: Vec::new(),
         nonce: Nonce(u32::from_be_bytes(nonce)),
         now: about.now,
     })

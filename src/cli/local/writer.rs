@@ -46,6 +46,7 @@ impl<'a> Writer<'a> {
             rpc,
             request_id: Uuid::now_v7().to_string(),
             body: [0; 16],
+            body_elsewhere: Vec::new(),
             nonce: Nonce(u32::from_be_bytes(nonce)),
             now: about.now,
         };

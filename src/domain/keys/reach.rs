@@ -14,7 +14,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{TenantKey, mapped, prefix_key, range_key};
+use super::{Digester, TenantKey, mapped, prefix_key, range_key};
 use crate::domain::{
     identity::{
         AliasOf, Form, Identity, IdentityKind,
@@ -151,8 +151,10 @@ impl TenantKey {
                         Span::only(place)
                     });
                 }
-                let mailbox = mailbox.map(|one| self.digest(identity.kind, "", &one));
-                reach.keys.extend(mailbox);
+                if let Some(mailbox) = mailbox {
+                    let digest = |key: &Digester| key.digest(identity.kind, "", &mailbox);
+                    reach.keys.extend(self.ring().map(digest));
+                }
                 reach
             }
             Form::Text => self.reach_of_names(identity, reading),
@@ -167,9 +169,15 @@ impl TenantKey {
             .map(|width| range_key(bits, width))
             .collect();
         match net.network() {
-            IpAddr::V6(v6) => keys.extend((1..=width).map(|width| self.v6_digest(v6, width))),
+            IpAddr::V6(v6) => {
+                for one in self.ring() {
+                    keys.extend((1..=width).map(|width| one.v6_digest(v6, width)));
+                }
+            }
             IpAddr::V4(v4) if width == 128 => {
-                keys.push(self.digest(IdentityKind::IpAddress, "", &v4.to_string()));
+                let text = v4.to_string();
+                let digest = |key: &Digester| key.digest(IdentityKind::IpAddress, "", &text);
+                keys.extend(self.ring().map(digest));
             }
             IpAddr::V4(_) => {}
         }
@@ -193,7 +201,8 @@ impl TenantKey {
         for (kind, name) in
             std::iter::once((identity.kind, identity.canonical.as_str())).chain(others)
         {
-            keys.push(self.digest(kind, &identity.issuer, name));
+            let digest = |key: &Digester| key.digest(kind, &identity.issuer, name);
+            keys.extend(self.ring().map(digest));
             match kind {
                 IdentityKind::PhoneNumber if name.starts_with('+') => {
                     keys.extend(prefixes(name));
@@ -217,7 +226,7 @@ impl TenantKey {
     /// The keys of a domain and of those above it.
     fn domains(&self, domain: &str) -> impl Iterator<Item = Key> {
         debug_assert!(labels(domain) <= 128, "the DNS has no longer names");
-        parents(domain).map(|one| self.domain_digest(one))
+        parents(domain).flat_map(|one| self.ring().map(move |key| key.domain_digest(one)))
     }
 }
 

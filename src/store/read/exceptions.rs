@@ -99,7 +99,8 @@ impl ExceptionStore for SqlStore {
         version: u16,
         after: ExceptionId,
     ) -> Result<Aged<ExceptionId>> {
-        aged_exceptions(&self.readers, &self.say, tenant, version, after).await
+        let than = self.ring.now().present(version);
+        aged_exceptions(&self.readers, &self.say, tenant, &than, after).await
     }
 }
 

@@ -375,6 +375,20 @@ pub(in crate::store) fn key_rows(
     (first..).zip(keys).map(row).collect()
 }
 
+/// Numbers keys from another number on.
+pub(in crate::store) fn number_from(keys: &mut [KeyRow], first: usize) {
+    for key in keys {
+        key.ordinal += first;
+    }
+}
+
+impl NewTargetRow {
+    /// Which of the ban's targets it is.
+    pub(in crate::store) const fn position(&self) -> usize {
+        self.position
+    }
+}
+
 /// A key as a view needs it.
 pub(super) fn match_key(row: &AnyRow) -> Result<MatchKey> {
     Ok(MatchKey {

@@ -58,7 +58,7 @@ impl AccessWork for SqlWork {
 
     async fn add_api_key(&mut self, key: &ApiKey, lock: [u8; 32]) -> Result<()> {
         self.touch(Touched::Access(key.principal.clone()));
-        access::add_api_key(&mut self.tx, &self.say, key, lock).await
+        access::add_api_key(&mut self.tx, &self.say, key, lock, self.made_under).await
     }
 
     async fn end_api_key(&mut self, key: &ApiKey) -> Result<()> {

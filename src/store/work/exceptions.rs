@@ -234,6 +234,7 @@ impl ExceptionWork for SqlWork {
             .bind(row.protected)
             .bind(row.created_at)
             .bind(row.created_by)
+            .bind(self.made_under)
             .execute(&mut self.tx)
             .await?;
         let keys = rows::key_rows(exception.exception_id.bytes(), 0, keys);
@@ -326,15 +327,17 @@ impl ExceptionWork for SqlWork {
             keys.extend(rows::key_rows(id, 0, own));
         }
         let by_place = self.say.by_place;
+        sqlx::query(self.say.set_exception_targets.clone())
+            .bind(self.tenant())
+            .bind(rows::entering(&targets, by_place)?)
+            .bind(self.made_under)
+            .execute(&mut self.tx)
+            .await?;
         for (statement, rows) in [
             (&self.say.drop_exception_keys, ids_text),
             (
                 &self.say.add_exception_keys,
                 rows::entering(&keys, by_place)?,
-            ),
-            (
-                &self.say.set_exception_targets,
-                rows::entering(&targets, by_place)?,
             ),
         ] {
             sqlx::query(statement.clone())

@@ -5,7 +5,7 @@ use crate::{
     domain::{ban::Ban, hex::hex, ids::BanId, keys::MatchKey},
     store::{
         Result,
-        rows::{self, number},
+        rows::{self, KeyRow, NewTargetRow, number},
     },
 };
 
@@ -22,6 +22,36 @@ impl SqlWork {
         Ok(alike.get(&(likeness.to_vec(), generation)).copied())
     }
 
+    /// The number that the next key of a ban will have.
+    pub(super) async fn next_ordinal(&mut self, ban: BanId) -> Result<usize> {
+        let row = sqlx::query(self.say.next_ordinal.clone())
+            .bind(self.tenant())
+            .bind(ban.bytes().to_vec())
+            .fetch_one(&mut self.tx)
+            .await?;
+        number(&row, "next")
+    }
+
+    /// Adds targets and keys of bans that are there.
+    pub(super) async fn add_parts(
+        &mut self,
+        targets: &[NewTargetRow],
+        keys: &[KeyRow],
+    ) -> Result<()> {
+        sqlx::query(self.say.add_targets.clone())
+            .bind(self.tenant())
+            .bind(rows::entering(targets, self.say.by_place)?)
+            .bind(self.made_under)
+            .execute(&mut self.tx)
+            .await?;
+        sqlx::query(self.say.add_keys.clone())
+            .bind(self.tenant())
+            .bind(rows::entering(keys, self.say.by_place)?)
+            .execute(&mut self.tx)
+            .await?;
+        Ok(())
+    }
+
     /// Writes a ban's last target, which it did not have, with the keys that this one is found by.
     pub(super) async fn lengthen(
         &mut self,
@@ -32,34 +62,14 @@ impl SqlWork {
         let (tenant, id) = (self.tenant(), ban.ban_id.bytes().to_vec());
         let likenesses = rows::to_json(&[hex(&likeness)])?;
         self.retire(&likenesses, Some(ban.ban_id)).await?;
-        let row = sqlx::query(self.say.next_ordinal.clone())
-            .bind(tenant.clone())
-            .bind(id.clone())
-            .fetch_one(&mut self.tx)
-            .await?;
-        let first: usize = number(&row, "next")?;
+        let first = self.next_ordinal(ban.ban_id).await?;
         let last = ban.targets.iter().enumerate().next_back();
         let targets: Vec<_> = last
             .map(|(position, target)| rows::target_row(ban.ban_id.bytes(), position, target))
             .into_iter()
             .collect();
         let keys = rows::key_rows(ban.ban_id.bytes(), first, keys);
-        for (statement, rows) in [
-            (
-                &self.say.add_targets,
-                rows::entering(&targets, self.say.by_place)?,
-            ),
-            (
-                &self.say.add_keys,
-                rows::entering(&keys, self.say.by_place)?,
-            ),
-        ] {
-            sqlx::query(statement.clone())
-                .bind(tenant.clone())
-                .bind(rows)
-                .execute(&mut self.tx)
-                .await?;
-        }
+        self.add_parts(&targets, &keys).await?;
         sqlx::query(self.say.extend_ban.clone())
             .bind(tenant)
             .bind(id)

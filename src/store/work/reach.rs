@@ -15,7 +15,7 @@ use crate::{
     },
     store::{
         MAX_CHUNK, NewBan, Result, read,
-        rows::{self, BanRow, LikenessRow, number},
+        rows::{self, BanRow, LikenessRow, SpotRow, number},
     },
 };
 
@@ -83,10 +83,22 @@ impl SqlWork {
         let ids: Vec<BanId> = bans.iter().map(|new| new.ban.ban_id).collect();
         let before = self.records(&ids).await?;
         let (mut targets, mut keys, mut likenesses) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut whole, mut spots) = (Vec::new(), Vec::new());
         let mut seen = BTreeSet::new();
         for new in bans {
-            let (its_targets, its_keys) = rows::parts(new);
-            targets.extend(its_targets);
+            let id = new.ban.ban_id;
+            let (its_targets, mut its_keys) = rows::parts(new);
+            let read = |at: usize| new.ban.targets.get(at).is_some_and(|one| !one.is_erased());
+            if (0..new.ban.targets.len()).all(read) {
+                whole.push(hex(id.bytes()));
+            } else {
+                // What was erased is known by the keys that it has, and keeps them.
+                rows::number_from(&mut its_keys, self.next_ordinal(id).await?);
+                let its_spots = (0u8..).zip(&new.ban.targets);
+                let its_spots = its_spots.filter(|(_, target)| !target.is_erased());
+                spots.extend(its_spots.map(|(at, _)| SpotRow::of(id, at)));
+            }
+            targets.extend(its_targets.into_iter().filter(|row| read(row.position())));
             keys.extend(its_keys);
             // Of those that have become alike among themselves the first is the one.
             if new.ban.ended || seen.insert(new.likeness) {
@@ -94,16 +106,25 @@ impl SqlWork {
             }
         }
         let by_place = self.say.by_place;
-        let ids_text: Vec<_> = ids.iter().map(|ban| hex(ban.bytes())).collect();
-        for (statement, rows) in [
-            (&self.say.drop_keys, rows::to_json(&ids_text)?),
+        sqlx::query(self.say.set_targets.clone())
+            .bind(self.tenant())
+            .bind(rows::entering(&targets, by_place)?)
+            .bind(self.made_under)
+            .execute(&mut self.tx)
+            .await?;
+        let mut drops = vec![(&self.say.drop_keys, rows::to_json(&whole)?)];
+        if !spots.is_empty() {
+            let spots = rows::entering(&spots, by_place)?;
+            drops.push((&self.say.drop_target_keys, spots));
+        }
+        let drops = drops.into_iter();
+        for (statement, rows) in drops.chain([
             (&self.say.add_keys, rows::entering(&keys, by_place)?),
-            (&self.say.set_targets, rows::entering(&targets, by_place)?),
             (
                 &self.say.set_likeness,
                 rows::entering(&likenesses, by_place)?,
             ),
-        ] {
+        ]) {
             sqlx::query(statement.clone())
                 .bind(self.intent.tenant.as_str().to_owned())
                 .bind(rows)
@@ -143,6 +164,27 @@ impl SqlWork {
     /// What a view needs of these bans, as they stand.
     pub(super) async fn records(&mut self, bans: &[BanId]) -> Result<Vec<BanRecord>> {
         read::records(&mut self.tx, &self.say, &self.intent.tenant, bans).await
+    }
+
+    /// Of these bans those that are alike one in being by another master key, each with that one.
+    pub(super) async fn alike_elsewhere(
+        &mut self,
+        bans: &[NewBan],
+    ) -> Result<HashMap<BanId, BanId>> {
+        let texts = bans.iter().flat_map(|new| &new.elsewhere.likenesses);
+        let texts: Vec<_> = texts.map(|one| hex(one)).collect();
+        if texts.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let texts = rows::to_json(&texts)?;
+        self.retire(&texts, None).await?;
+        let standing = self.alike(&texts).await?;
+        let found = bans.iter().filter_map(|new| {
+            let mut others = new.elsewhere.likenesses.iter();
+            let alike = others.find_map(|one| standing.get(&(one.to_vec(), new.generation)))?;
+            Some((new.ban.ban_id, *alike))
+        });
+        Ok(found.collect())
     }
 
     /// The bans in being that are alike one of these, by likeness and generation.
