@@ -262,7 +262,9 @@ impl Desk {
         let patience = patience(order.deadline);
         let margin = margin(order.deadline);
         let begun = Instant::now();
-        let (outcome, intent) = self.carry_through(order, new_tenant, job).await?;
+        // In a box: a caller's future need not have room for all of it.
+        let attempt = Box::pin(self.carry_through(order, new_tenant, job));
+        let (outcome, intent) = attempt.await?;
         let answer = match outcome {
             Outcome::Tried(answer) => {
                 return Ok(Written {

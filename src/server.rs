@@ -168,6 +168,9 @@ impl Server {
         let first_start = match &config.place {
             Place::Sqlite(folder) => {
                 let begins = boot::first_start(desk, folder.clone());
+                let close = ending.close.clone();
+                // A server that cannot begin would wait for it at its end.
+                let begins = async move { close.run_until_cancelled(begins).await.unwrap_or(()) };
                 Some(tasks.spawn_on(begins, on_admin))
             }
             Place::Postgres { .. } => None,

@@ -128,10 +128,12 @@ fn listed(text: &str) -> Vec<String> {
 
 impl SqlStore {
     /// The key that a write makes rows under, of which the locked row tells whether it is in use: one
-    /// that is not, or not any more, would have them found by nobody.
+    /// that is not, or not any more, would have them found by nobody. Nor may a write go on that does
+    /// not find what is there.
     pub(super) fn filing(&self, locked: &AnyRow) -> Result<Filing> {
         let filing = self.ring.now();
         let in_use: Option<String> = locked.try_get("keys")?;
+        self.ring.judge(in_use.as_deref())?;
         let in_use = listed(&in_use.unwrap_or_default());
         if filing.ring.is_none() || in_use.contains(&filing.current()) {
             Ok(filing)
