@@ -36,7 +36,7 @@ pub struct Page<T> {
 /// Which bans are wanted, and which page of them.
 #[derive(Clone, Debug, Default)]
 pub struct BanQuery {
-    /// What narrows them; its place, number and key are filled in here.
+    /// What narrows them; its place, number and keys are filled in here.
     pub filter: BanFilter,
     /// Only bans on this identity.
     pub identity: Option<TargetGiven>,
@@ -46,9 +46,11 @@ pub struct BanQuery {
     pub page_token: String,
 }
 
-/// A query whose filter has been judged, its key filled in.
+/// A query whose filter has been judged, its keys filled in.
 pub(super) struct Narrowed {
     pub(super) filter: BanFilter,
+    /// Whom the keys are of, in words that stay the same while master keys are replaced.
+    whom: String,
     pub(super) page_size: i32,
     pub(super) page_token: String,
 }
@@ -111,11 +113,15 @@ impl Desk {
     ) -> Result<Page<Ban>, Refusal> {
         let Narrowed {
             mut filter,
+            whom,
             page_size,
             page_token,
         } = self.narrow(tenant, query, deadline).await?;
         filter.limit = pages::size(page_size)?;
-        let pages = self.pages(format!("bans of {tenant}: {filter:?}"), filter.limit);
+        let keys = std::mem::take(&mut filter.keys);
+        let question = format!("bans of {tenant}: {whom:?} {filter:?}");
+        filter.keys = keys;
+        let pages = self.pages(question, filter.limit);
         let place = pages.place(&page_token)?.map(|place| Place::read(&place));
         // Pages of one list are told at one instant, or a ban could fall between two of them.
         filter.now = Some(place.as_ref().map_or_else(|| self.now(), |place| place.now));
@@ -137,7 +143,7 @@ impl Desk {
         })
     }
 
-    /// Judges what narrows a list of bans, and finds the key of the identity they are to be on.
+    /// Judges what narrows a list of bans, and finds the keys of the identity they are to be on.
     pub(super) async fn narrow(
         &self,
         tenant: &TenantId,
@@ -159,27 +165,28 @@ impl Desk {
         ] {
             fields::bytes(field, text, MAX_FILTER)?;
         }
+        let mut whom = String::new();
         if let Some(given) = identity {
-            filter.key = Some(
-                self.key_of(tenant, &given, filter.channels, deadline)
-                    .await?,
-            );
+            let channels = filter.channels;
+            let identity = self.identity_of(tenant, &given, channels, deadline).await?;
+            (filter.keys, whom) = identity;
         }
         Ok(Narrowed {
             filter,
+            whom,
             page_size,
             page_token,
         })
     }
 
-    /// The key by which bans on an identity are found.
-    async fn key_of(
+    /// The keys by which bans on an identity are found, one for each master key, and whose they are.
+    async fn identity_of(
         &self,
         tenant: &TenantId,
         given: &TargetGiven,
         channels: Channels,
         deadline: Duration,
-    ) -> Result<Key, Refusal> {
+    ) -> Result<(Vec<Key>, String), Refusal> {
         fields::size("identity.value", &given.value, MAX_VALUE_BYTES)?;
         fields::size("identity.issuer", &given.issuer, MAX_VALUE_BYTES)?;
         let settings = self.settings(tenant, deadline).await?;
@@ -193,13 +200,14 @@ impl Desk {
             let message = "this cannot be read; say of what kind it is, or name one channel";
             Refusal::of_field(Reason::InvalidFilter, "identity.value", message)
         })?;
-        let keys = self
-            .keys
-            .tenant(tenant)
-            .keys(&identity, settings.ipv6_prefix);
-        keys.first()
-            .map(|(key, _)| key.key)
-            .ok_or_else(super::internal)
+        let keys = { self.keys.tenant(tenant) }.own_keys(&identity, settings.ipv6_prefix);
+        let whom = format!(
+            "{} {} {}",
+            identity.kind.name(),
+            identity.issuer,
+            identity.canonical
+        );
+        Ok((keys, whom))
     }
 
     /// A page of events, oldest first.

@@ -267,6 +267,15 @@ impl TenantKey {
         self.current.keys(identity, ipv6_prefix)
     }
 
+    /// What a ban on `identity` is found by in its own name, under each key of the ring.
+    pub fn own_keys(&self, identity: &Identity, ipv6_prefix: u8) -> Vec<Key> {
+        let own = self.ring().filter_map(|one| {
+            let (key, _) = one.keys(identity, ipv6_prefix).into_iter().next()?;
+            Some(key.key)
+        });
+        own.collect()
+    }
+
     /// What else the same ban is found by where another key of the ring is the current one.
     pub fn keys_elsewhere(&self, identity: &Identity, ipv6_prefix: u8) -> Vec<MatchKey> {
         let filed = { self.others.iter() }.flat_map(|one| one.keys(identity, ipv6_prefix));

@@ -70,8 +70,8 @@ pub struct BanFilter {
     pub origins: Vec<Origin>,
     /// Bans of this import.
     pub import_id: String,
-    /// Bans found by this key.
-    pub key: Option<Key>,
+    /// Bans found by one of these keys.
+    pub keys: Vec<Key>,
     /// Bans with a target that ends so.
     pub ends_with: String,
     /// Bans whose reason holds this text.
@@ -156,7 +156,9 @@ impl BanFilter {
             "" => String::new(),
             text => format!("%{}%", literally(text)),
         };
-        let key = self.key.map(|key| key.bits().to_be_bytes().to_vec());
+        let keys: Vec<_> = { self.keys.iter() }
+            .map(|key| hex(&key.bits().to_be_bytes()))
+            .collect();
         Ok(query
             .bind(tenant.as_str().to_owned())
             .bind(state_bits(&self.states))
@@ -165,8 +167,8 @@ impl BanFilter {
             .bind(rows::to_json(&lists)?)
             .bind(bits(self.origins.iter().map(|origin| *origin as i32)))
             .bind(self.import_id.clone())
-            .bind(i64::from(key.is_some()))
-            .bind(key.unwrap_or_default())
+            .bind(i64::from(!keys.is_empty()))
+            .bind(rows::to_json(&keys)?)
             .bind(ends_with)
             .bind(text)
             .bind(self.created_by.clone())

@@ -130,7 +130,7 @@ async fn bans_are_narrowed_by_each_filter_alone(house: House) {
             &|by| by.expire_before = Some(later.plus_micros(1)),
             &[8],
         ),
-        ("key", &|by| by.key = Some(key), &[2]),
+        ("key", &|by| by.keys = vec![key], &[2]),
         ("ending", &|by| "00007".clone_into(&mut by.ends_with), &[7]),
         (
             "a whole",

@@ -27,8 +27,9 @@ use crate::{
     exceptions::codes,
     freshness::at_least,
     guarded::{asking, on_tenant, shown},
+    ladder::{days, ladder},
     refused::Refused,
-    requests::{add, connect, denies, mail, phone},
+    requests::{add, add_to, connect, denies, mail, phone},
     server::{Client, MASTER_KEY, Server, TENANT, config, runtime},
 };
 
@@ -190,6 +191,11 @@ impl Known {
         let Some((number, request)) = self.banned.first() else {
             return;
         };
+        let named = ListBansRequest {
+            identity: Some(phone(number)),
+            ..Default::default()
+        };
+        assert_eq!(client.found(named).await.1, 1, "{number}");
         // Made anew it is one too many.
         let twice = client.admin().create_ban(add(phone(number))).await;
         Refused::read(twice).is(Code::AlreadyExists, "DUPLICATE_ACTIVE_BAN");
@@ -230,6 +236,17 @@ fn alice() -> Exception {
     }
 }
 
+/// Bans one customer once more in a list with a ladder, and tells for how many days.
+async fn again(client: &Client) -> i64 {
+    let request = CreateBanRequest {
+        expiry: None,
+        ..add_to("rude", phone("+420603000001"))
+    };
+    let ban = client.ban(request).await;
+    client.lift(&ban).await;
+    days(&ban)
+}
+
 async fn erase(client: &Client, number: &str, keep: bool) -> EraseSubjectResponse {
     let request = erasing(vec![phone(number)], keep);
     let erased = client.privacy().erase_subject(request).await;
@@ -252,6 +269,8 @@ fn a_master_key_is_replaced_without_a_wrong_answer(database: &Database) {
         };
         client.ban(domain).await;
         client.spare(alice()).await;
+        client.make_list(ladder("rude")).await;
+        assert_eq!(again(&client).await, 1);
         let both = CreateBanRequest {
             targets: vec![phone(ERASED), phone(BESIDE_THE_ERASED)],
             ..add(phone(ERASED))
@@ -281,6 +300,7 @@ fn a_master_key_is_replaced_without_a_wrong_answer(database: &Database) {
     runtime().block_on(async {
         // What was filed with the old key is found by whoever uses the new one.
         let client = pods.all[0].client();
+        assert_eq!(again(&client).await, 2);
         let warnings = client.spare(alice()).await.warnings;
         assert!(
             codes(&warnings).contains(&"ALREADY_EXCEPTED"),
@@ -309,6 +329,7 @@ fn a_master_key_is_replaced_without_a_wrong_answer(database: &Database) {
     pods.roll_out(AFTER, |all| known.look(all));
     runtime().block_on(async {
         let client = pods.all[0].client();
+        assert_eq!(again(&client).await, 7);
         // Of those that the old key was used for.
         let (first, _) = &known.banned[0];
         assert_eq!(erase(&client, first, false).await.bans_erased, 1);

@@ -26,7 +26,7 @@ on_both_stores!(
 const DAY: i64 = 86_400;
 
 /// A list whose bans last a day, then two, then a week, whatever its timeout.
-fn ladder(list_id: &str) -> BanList {
+pub(crate) fn ladder(list_id: &str) -> BanList {
     let days = |days| CalendarPeriod {
         days,
         ..Default::default()
@@ -39,7 +39,7 @@ fn ladder(list_id: &str) -> BanList {
 }
 
 /// How many days a ban was made for.
-fn days(ban: &Ban) -> i64 {
+pub(crate) fn days(ban: &Ban) -> i64 {
     let micros = when(ban.expire_time) - when(ban.create_time);
     assert_eq!(micros % (DAY * 1_000_000), 0, "{ban:?}");
     micros / (DAY * 1_000_000)

@@ -89,7 +89,7 @@ impl Dialect {
             .replace("{forms:$3}", &(self.rows)("$3", FORM_COLUMNS))
             .replace("{spots:$2}", &(self.rows)("$2", SPOT_COLUMNS))
             .replace("{likenesses:$2}", &(self.rows)("$2", LIKENESS_COLUMNS));
-        for parameter in ["$2", "$3", "$5"] {
+        for parameter in ["$2", "$3", "$5", "$9"] {
             said = self.say_texts(&said, parameter);
         }
         for bytes in ["p.ban_id", "p.match_key", "p.parent"] {

@@ -106,7 +106,7 @@ pub(super) const BAN_FILTER: &str = "b.tenant = $1
     AND ($6 = 0 OR ((1 << b.origin) & $6) <> 0)
     AND ($7 = '' OR b.import_id = $7)
     AND ($8 = 0 OR EXISTS (SELECT 1 FROM ban_keys k WHERE k.tenant = $1
-                             AND k.ban_id = b.ban_id AND k.match_key = $9))
+                             AND k.ban_id = b.ban_id AND k.match_key IN ({hexes:$9})))
     AND ($10 = '' OR EXISTS (SELECT 1 FROM ban_targets t WHERE t.tenant = $1
                                AND t.ban_id = b.ban_id AND t.canonical LIKE $10 ESCAPE '!'))
     AND ($11 = '' OR b.reason LIKE $11 ESCAPE '!')
