@@ -96,6 +96,8 @@ mod interaction;
 mod interrupted;
 #[path = "it/issuer.rs"]
 mod issuer;
+#[path = "it/keyholders.rs"]
+mod keyholders;
 #[path = "it/keyring.rs"]
 mod keyring;
 #[path = "it/ladder.rs"]

@@ -1,32 +1,25 @@
 //! The master key is replaced while pods run: whoever is banned is met by every pod at every step,
 //! and in the end the old key is needed for nothing.
 
-use std::{
-    fs,
-    process::{Command, Output},
-};
+use std::process::{Command, Output};
 
 use bancheck::{
     api::v1::{
         Channel::{Call, Email},
-        CreateApiKeyRequest, CreateBanRequest, DeactivateBanRequest, DecisionBasis,
-        EraseSubjectResponse, Exception, ListBansRequest, MatchKind, RevokeApiKeyRequest,
-        RotateApiKeyRequest,
-        access_service_client::AccessServiceClient,
-        grant::Scope,
+        CreateBanRequest, DeactivateBanRequest, DecisionBasis, EraseSubjectResponse, Exception,
+        ListBansRequest, MatchKind,
     },
     config::Config,
     store::Place,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use tonic::{Code, Response};
+use tonic::Code;
 
 use crate::{
     database::{Database, Kind},
     erasing::erasing,
     exceptions::codes,
     freshness::at_least,
-    guarded::{asking, on_tenant, shown},
     ladder::{days, ladder},
     refused::Refused,
     requests::{add, add_to, connect, denies, mail, phone},
@@ -36,22 +29,21 @@ use crate::{
 on_both_stores!(run by crate::restart::by_itself:
     a_master_key_is_replaced_without_a_wrong_answer,
     a_pod_without_a_key_that_is_needed_does_not_start,
-    an_api_key_opens_for_as_long_as_its_master_key_is_recognised,
 );
 
 const OLD: [u8; 32] = MASTER_KEY;
-const NEW: [u8; 32] = [43; 32];
+pub(crate) const NEW: [u8; 32] = [43; 32];
 
 /// What a pod is given: the current key, and those that it recognises.
-type Ring = ([u8; 32], &'static [[u8; 32]]);
+pub(crate) type Ring = ([u8; 32], &'static [[u8; 32]]);
 
-const BEFORE: Ring = (OLD, &[]);
-const READY: Ring = (OLD, &[NEW]);
-const TURNED: Ring = (NEW, &[OLD]);
-const AFTER: Ring = (NEW, &[]);
+pub(crate) const BEFORE: Ring = (OLD, &[]);
+pub(crate) const READY: Ring = (OLD, &[NEW]);
+pub(crate) const TURNED: Ring = (NEW, &[OLD]);
+pub(crate) const AFTER: Ring = (NEW, &[]);
 const ASTRAY: Ring = (OLD, &[[7; 32]]);
 
-fn with((current, others): Ring, config: Config) -> Config {
+pub(crate) fn with((current, others): Ring, config: Config) -> Config {
     Config {
         master_key: Some(current),
         other_master_keys: others.to_vec(),
@@ -71,12 +63,16 @@ fn complaint(database: &Database, ring: Ring) -> String {
     format!("{error:#}")
 }
 
-fn is_embedded(database: &Database) -> bool {
+pub(crate) fn is_embedded(database: &Database) -> bool {
     matches!(database.place, Place::Sqlite(_))
 }
 
 /// What the command says, or why it failed.
-fn command(database: &Database, ring: Option<Ring>, arguments: &[&str]) -> Result<String, String> {
+pub(crate) fn command(
+    database: &Database,
+    ring: Option<Ring>,
+    arguments: &[&str],
+) -> Result<String, String> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bancheck"));
     command.args(arguments).env_clear();
     if let Some((current, others)) = ring {
@@ -102,7 +98,7 @@ fn command(database: &Database, ring: Option<Ring>, arguments: &[&str]) -> Resul
     }
 }
 
-fn rekey(database: &Database) -> Result<String, String> {
+pub(crate) fn rekey(database: &Database) -> Result<String, String> {
     command(database, Some(TURNED), &["migrate", "--rekey"])
 }
 
@@ -420,104 +416,6 @@ fn a_pod_without_a_key_that_is_needed_does_not_start(database: &Database) {
     });
 }
 
-fn an_api_key_opens_for_as_long_as_its_master_key_is_recognised(database: &Database) {
-    let guarded = |ring| {
-        let config = with(ring, asking(&database.place));
-        Server::start(&config).expect("a server")
-    };
-    let opens = async |server: &Server, key: &str| {
-        let question = shown(key, connect(Call, phone("+420601000001")));
-        let asked = server.client().check().check_interaction(question).await;
-        asked.map(|answer| Response::new(answer.into_inner()))
-    };
-    let access = |server: &Server| AccessServiceClient::new(server.client().admin_listener);
-    let first = guarded(BEFORE);
-    let root = first.first_key(&database.place);
-    let old = runtime().block_on(async {
-        let request = bancheck::api::v1::CreateTenantRequest {
-            tenant: TENANT.to_owned(),
-            ..Default::default()
-        };
-        let mut config = first.client().config();
-        let made = config.create_tenant(shown(&root, request)).await;
-        made.expect("a tenant");
-        let request = CreateApiKeyRequest {
-            principal: "router".to_owned(),
-            grants: vec![on_tenant(Scope::Check)],
-            ..Default::default()
-        };
-        let made = access(&first).create_api_key(shown(&root, request)).await;
-        made.expect("a key").into_inner().secret
-    });
-    drop(first);
-    drop(guarded(READY));
-    let turned = guarded(TURNED);
-    let (old_id, new) = runtime().block_on(async {
-        opens(&turned, &old)
-            .await
-            .expect("its master key is recognised");
-        let id = old.split('_').nth(1).expect("an id").to_owned();
-        let request = RotateApiKeyRequest {
-            key_id: id.clone(),
-            ..Default::default()
-        };
-        let made = access(&turned).rotate_api_key(shown(&root, request)).await;
-        (id, made.expect("a successor").into_inner().secret)
-    });
-    let turned = if is_embedded(database) {
-        drop(turned);
-        let refused = rekey(database).unwrap_err();
-        assert!(refused.contains(&old_id), "{refused}");
-        guarded(TURNED)
-    } else {
-        let refused = rekey(database).unwrap_err();
-        assert!(
-            refused.contains("2 API keys are locked under it"),
-            "{refused}"
-        );
-        assert!(
-            refused.contains(&format!("{old_id} of router")),
-            "{refused}"
-        );
-        turned
-    };
-    let root_too = runtime().block_on(async {
-        let request = RevokeApiKeyRequest {
-            key_id: old_id,
-            ..Default::default()
-        };
-        let ended = access(&turned).revoke_api_key(shown(&root, request)).await;
-        ended.expect("an end");
-        let request = RotateApiKeyRequest {
-            key_id: root.split('_').nth(1).expect("an id").to_owned(),
-            overlap: Some(prost_types::Duration {
-                seconds: 0,
-                nanos: 0,
-            }),
-            ..Default::default()
-        };
-        let made = access(&turned).rotate_api_key(shown(&root, request)).await;
-        made.expect("a successor").into_inner().secret
-    });
-    drop(turned);
-    let told = rekey(database).unwrap();
-    assert!(
-        told.contains("nothing is left under the master key"),
-        "{told}"
-    );
-    let last = guarded(AFTER);
-    runtime().block_on(async {
-        for key in [&new, &root_too] {
-            opens(&last, key)
-                .await
-                .expect("it is locked under the new key");
-        }
-        for key in [&old, &root] {
-            Refused::read(opens(&last, key).await).is(Code::Unauthenticated, "CREDENTIAL_INVALID");
-        }
-    });
-}
-
 #[test]
 fn a_pod_that_was_passed_over_does_not_say_that_it_knows() {
     let database = Database::fresh(Kind::Postgres);
@@ -547,60 +445,4 @@ fn a_pod_that_was_passed_over_does_not_say_that_it_knows() {
         assert!(write.is_err(), "{write:?}");
         assert!(turned.client().turns_away(Call, number).await);
     });
-}
-
-#[test]
-fn an_embedded_stores_own_master_key_is_replaced_by_one_command() {
-    let database = Database::fresh(Kind::Sqlite);
-    let Place::Sqlite(folder) = &database.place else {
-        unreachable!("it is a folder")
-    };
-    let own = |others: &[[u8; 32]]| Config {
-        master_key: None,
-        other_master_keys: others.to_vec(),
-        ..config(&database.place)
-    };
-    let read = |name: &str| fs::read_to_string(folder.join(name)).expect("a file");
-    let first = Server::start(&own(&[])).expect("a server");
-    runtime().block_on(async {
-        first.client().make_tenant(TENANT).await;
-        first.client().ban(add(phone("+420601000001"))).await;
-    });
-    drop(first);
-    let (old, token) = (read("master.key"), read("admin.token"));
-
-    let given = command(&database, Some(BEFORE), &["migrate", "--new-master-key"]);
-    assert!(given.is_err(), "that key is no file's");
-    assert_eq!(read("master.key"), old);
-    let told = command(&database, None, &["migrate", "--new-master-key"]).unwrap();
-    assert!(told.contains("1 of 1 bans"), "{told}");
-    assert!(
-        told.contains("nothing is left under the master key"),
-        "{told}"
-    );
-    let new = read("master.key");
-    assert_eq!(new.lines().count(), 1);
-    assert_ne!(new, old);
-
-    let second = Server::start(&own(&[])).expect("a server");
-    runtime().block_on(async {
-        assert!(
-            second
-                .client()
-                .turns_away(Call, phone("+420601000001"))
-                .await
-        );
-    });
-    drop(second);
-    // What opens the folder was locked under the old key.
-    assert_ne!(read("admin.token"), token);
-    // Where it was broken off, both keys are there, and it goes on with those.
-    fs::write(
-        folder.join("master.key"),
-        format!("{}\n{new}", STANDARD.encode(NEW)),
-    )
-    .unwrap();
-    let told = command(&database, None, &["migrate", "--new-master-key"]).unwrap();
-    assert!(told.contains("1 of 1 bans"), "{told}");
-    assert_eq!(read("master.key").trim(), STANDARD.encode(NEW));
 }
