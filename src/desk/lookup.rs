@@ -200,7 +200,10 @@ impl Desk {
             let message = "this cannot be read; say of what kind it is, or name one channel";
             Refusal::of_field(Reason::InvalidFilter, "identity.value", message)
         })?;
-        let keys = { self.keys.tenant(tenant) }.own_keys(&identity, settings.ipv6_prefix);
+        let keys = self
+            .keys
+            .tenant(tenant)
+            .own_keys(&identity, settings.ipv6_prefix);
         let whom = format!(
             "{} {} {}",
             identity.kind.name(),

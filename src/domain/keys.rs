@@ -278,7 +278,10 @@ impl TenantKey {
 
     /// What else the same ban is found by where another key of the ring is the current one.
     pub fn keys_elsewhere(&self, identity: &Identity, ipv6_prefix: u8) -> Vec<MatchKey> {
-        let filed = { self.others.iter() }.flat_map(|one| one.keys(identity, ipv6_prefix));
+        let filed = self
+            .others
+            .iter()
+            .flat_map(|one| one.keys(identity, ipv6_prefix));
         // A range is kept in the clear: no key makes another one of it.
         filed
             .map(|(key, _)| key)

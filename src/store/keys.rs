@@ -54,7 +54,9 @@ impl Filing {
     }
 
     fn current(&self) -> String {
-        { self.ring.as_ref() }.map_or_else(String::new, |ring| ring.current.clone())
+        self.ring
+            .as_ref()
+            .map_or_else(String::new, |ring| ring.current.clone())
     }
 }
 

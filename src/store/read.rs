@@ -156,7 +156,9 @@ impl BanFilter {
             "" => String::new(),
             text => format!("%{}%", literally(text)),
         };
-        let keys: Vec<_> = { self.keys.iter() }
+        let keys: Vec<_> = self
+            .keys
+            .iter()
             .map(|key| hex(&key.bits().to_be_bytes()))
             .collect();
         Ok(query

@@ -167,7 +167,7 @@ impl Known {
                 let first = made.ban.expect("a ban");
                 for other in &clients {
                     self.everybody_is_met(other, made.written_at.clone()).await;
-                    let again = { self.banned.last() }.map(|(_, request)| request.clone());
+                    let again = self.banned.last().map(|(_, request)| request.clone());
                     let again = other.ban_fully(again.expect("a ban")).await;
                     assert_eq!(again.ban.expect("the same").ban_id, first.ban_id);
                 }

@@ -198,7 +198,9 @@ impl Rekeying<'_> {
         let bar = bar(tenant, total.unwrap_or_default().unsigned_abs(), "bans")?;
         let mut after = BanId::from_bytes([0; 16]);
         loop {
-            let aged = { self.writer.store }
+            let aged = self
+                .writer
+                .store
                 .aged_bans(tenant, CANONICALISER_VERSION, after)
                 .await?;
             for chunk in aged.ids.chunks(MAX_CHUNK) {
@@ -222,7 +224,9 @@ impl Rekeying<'_> {
         let bar = bar(tenant, 0, "exceptions")?;
         let mut after = ExceptionId::from_bytes([0; 16]);
         loop {
-            let aged = { self.writer.store }
+            let aged = self
+                .writer
+                .store
                 .aged_exceptions(tenant, CANONICALISER_VERSION, after)
                 .await?;
             bar.inc_length(aged.seen as u64);
