@@ -174,7 +174,7 @@ impl Scene {
             reuse_until: fresh.then(|| self.now().plus_micros(500_000)),
         };
         let asked = Asked {
-            tenant: TenantId::parse("acme").unwrap(),
+            tenant: TenantId::parse("acme").expect("a tenant id"),
             channel: Channel::WebChat,
             queue: "",
             identities: vec![(IdentityKind::VisitorToken, visitor(who))],
@@ -442,7 +442,7 @@ fn an_answer_that_may_be_used_for_longer_than_the_lease_is_found() {
             reuse_until: Some(scene.now().plus_micros(5_000_000)),
         };
         let asked = Asked {
-            tenant: TenantId::parse("acme").unwrap(),
+            tenant: TenantId::parse("acme").expect("a tenant id"),
             channel: Channel::WebChat,
             queue: "",
             identities: vec![(IdentityKind::VisitorToken, visitor(2))],

@@ -120,7 +120,7 @@ impl Source {
             Form::Ndjson => {
                 let header = self.header.clone();
                 let lines = self.lines().zip(1..);
-                Box::new(lines.map(move |(line, number)| Ok(ndjson_row(number, line?, &header))))
+                Box::new(lines.map(move |(line, number)| Ok(ndjson_row(number, &line?, &header))))
             }
         })
     }
@@ -262,14 +262,14 @@ fn delimiter_of(header: &[u8]) -> u8 {
     most.unwrap_or(b',')
 }
 
-fn ndjson_row(number: usize, line: Vec<u8>, header: &[String]) -> Row {
+fn ndjson_row(number: usize, line: &[u8], header: &[String]) -> Row {
     let mut row = Row {
         number,
         cells: vec![String::new(); header.len()],
         broken: None,
-        raw: Raw::Line(line.clone()),
+        raw: Raw::Line(line.to_vec()),
     };
-    match serde_json::from_slice(stripped(&line)) {
+    match serde_json::from_slice(stripped(line)) {
         Ok(Value::Object(object)) => {
             for (name, cell) in header.iter().zip(&mut row.cells) {
                 *cell = object.get(name).map(cell_of).unwrap_or_default();
