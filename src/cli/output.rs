@@ -158,17 +158,25 @@ impl Facts {
     }
 }
 
-/// Writes to standard output.
+/// Writes to standard output, and ends the last line.
 ///
 /// A reader that has read enough (`| head`) closes the pipe: that is no error of ours.
 pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match write_lines(&mut out, text).and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(error).context("cannot write the answer")
         }
         _ => Ok(()),
     }
+}
+
+fn write_lines(out: &mut impl Write, text: &str) -> io::Result<()> {
+    out.write_all(text.as_bytes())?;
+    if text.is_empty() || text.ends_with('\n') {
+        return Ok(());
+    }
+    out.write_all(b"\n")
 }
 
 /// Writes JSON to standard output.
@@ -206,6 +214,18 @@ fn lines_of(table: &Table) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_printed_ends_its_last_line_and_once() {
+        let written = |text| {
+            let mut out = Vec::new();
+            write_lines(&mut out, text).unwrap();
+            out
+        };
+        assert_eq!(written("a\nb"), b"a\nb\n");
+        assert_eq!(written("a\n"), b"a\n");
+        assert_eq!(written(""), b"");
+    }
 
     #[test]
     fn a_sheet_is_columns_for_people_and_commas_for_programs() {

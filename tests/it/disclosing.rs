@@ -13,7 +13,7 @@ use crate::{
     database::{Database, Kind},
     erasing::{DIGITS, ban_in_many_words, customer, erasing, spared},
     refused::Refused,
-    requests::{NUMBER, add, phone},
+    requests::{NUMBER, OTHER_NUMBER, add, phone},
     server::{Client, MASTER_KEY, Server, TENANT, config, runtime},
 };
 
@@ -125,14 +125,19 @@ fn what_was_erased_is_erased_again_after_a_restore(kind: Kind) {
             let client = server.client();
             client.make_tenant(TENANT).await;
             client.ban(ban_in_many_words()).await;
+            client.ban(add(phone(OTHER_NUMBER))).await;
         });
         assert!(banned(&server));
     }
     let server = Server::start(&config(&now.place)).expect("a server");
-    runtime().block_on(async { server.client().erase(vec![customer()], false).await });
+    runtime().block_on(async {
+        let client = server.client();
+        client.erase(vec![customer()], false).await;
+        client.erase(vec![phone(OTHER_NUMBER)], false).await;
+    });
     drop(server);
     let lines = said(&mut command(&now.place, &["erasures", "list"]));
-    assert_eq!(lines.lines().count(), 1);
+    assert_eq!(lines.lines().count(), 2, "a line each");
     assert!(!lines.contains(DIGITS), "{lines}");
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("erasures.ndjson");
@@ -140,7 +145,7 @@ fn what_was_erased_is_erased_again_after_a_restore(kind: Kind) {
     let mut replay = command(&restored.place, &["erasures", "replay"]);
     let told = said(replay.arg(&file));
     assert!(
-        told.contains("1 erasures done again: 1 bans erased"),
+        told.contains("2 erasures done again: 2 bans erased"),
         "{told}"
     );
     let server = Server::start(&config(&restored.place)).expect("a server");
