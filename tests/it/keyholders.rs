@@ -4,8 +4,8 @@ use std::fs;
 
 use bancheck::{
     api::v1::{
-        Channel::Call, CreateApiKeyRequest, CreateTenantRequest, RevokeApiKeyRequest,
-        RotateApiKeyRequest, access_service_client::AccessServiceClient, grant::Scope,
+        Channel::Call, RevokeApiKeyRequest, RotateApiKeyRequest,
+        access_service_client::AccessServiceClient, grant::Scope,
     },
     config::Config,
     store::Place,
@@ -15,7 +15,7 @@ use tonic::{Code, Response};
 
 use crate::{
     database::{Database, Kind},
-    guarded::{asking, on_tenant, shown},
+    guarded::{Guarded, asking, on_tenant, shown},
     keyring::{AFTER, BEFORE, NEW, READY, TURNED, command, is_embedded, rekey, with},
     refused::Refused,
     requests::{add, connect, phone},
@@ -40,20 +40,13 @@ fn an_api_key_opens_for_as_long_as_its_master_key_is_recognised(database: &Datab
     let first = guarded(BEFORE);
     let root = first.first_key(&database.place);
     let old = runtime().block_on(async {
-        let request = CreateTenantRequest {
-            tenant: TENANT.to_owned(),
-            ..Default::default()
+        let here = Guarded {
+            client: first.client(),
+            root: root.clone(),
         };
-        let mut config = first.client().config();
-        let made = config.create_tenant(shown(&root, request)).await;
-        made.expect("a tenant");
-        let request = CreateApiKeyRequest {
-            principal: "router".to_owned(),
-            grants: vec![on_tenant(Scope::Check)],
-            ..Default::default()
-        };
-        let made = access(&first).create_api_key(shown(&root, request)).await;
-        made.expect("a key").into_inner().secret
+        here.heard_of(&root).await;
+        here.make_tenant(TENANT).await;
+        here.key("router", vec![on_tenant(Scope::Check)]).await
     });
     drop(first);
     drop(guarded(READY));

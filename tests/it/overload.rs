@@ -69,10 +69,11 @@ async fn hold(
             let (listener, path) = ask();
             held.spawn(pending(listener, path, None));
         }
+        // They are sent first: whoever is asked with meanwhile would take the place of one, each time.
+        tokio::task::yield_now().await;
         if refused().await {
             return;
         }
-        tokio::task::yield_now().await;
     }
 }
 
