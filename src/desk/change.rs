@@ -78,13 +78,14 @@ async fn keep(work: &mut dyn Work, ban: &mut Ban, about: &Circumstances) -> Resu
     ban.updated = about.now;
     ban.version += 1;
     let key = about.keys.tenant(&about.tenant);
-    if !ban.ended {
-        for other in likenesses_elsewhere(ban, &key) {
-            let list = match &ban.list_id {
-                Some(list_id) => work.list(list_id).await?,
-                None => None,
-            };
-            let generation = list.map_or(0, |list| list.generation);
+    let elsewhere = likenesses_elsewhere(ban, &key);
+    if !ban.ended && !elsewhere.is_empty() {
+        let list = match &ban.list_id {
+            Some(list_id) => work.list(list_id).await?,
+            None => None,
+        };
+        let generation = list.map_or(0, |list| list.generation);
+        for other in elsewhere {
             let standing = work.stands_alike(other, generation).await?;
             if standing.is_some_and(|one| one != ban.ban_id) {
                 return Err(duplicate(standing).into());

@@ -7,15 +7,13 @@
 mod master;
 mod reach;
 
-use std::{
-    net::{IpAddr, Ipv6Addr},
-    sync::Arc,
-};
+use std::net::{IpAddr, Ipv6Addr};
 
 use hmac::{Hmac, Mac};
 use ipnet::IpNet;
 use sha2::Sha256;
 
+use self::master::Ring;
 pub use self::{
     master::{Fingerprints, KeyLock, MasterKey, Seal},
     reach::{Reach, Span, place},
@@ -117,10 +115,7 @@ pub struct Probe {
 /// What makes the digests of one tenant: with the current key all that is filed, and with the others
 /// of the ring what is looked for besides.
 #[derive(Clone, Debug)]
-pub struct TenantKey {
-    current: Digester,
-    others: Arc<[Digester]>,
-}
+pub struct TenantKey(Ring<Digester>);
 
 /// One key of a tenant's digests, its state prepared once.
 #[derive(Clone, Debug)]
@@ -234,19 +229,14 @@ impl Digester {
 }
 
 impl TenantKey {
-    /// Each key of the ring, the current one first.
-    fn ring(&self) -> impl Iterator<Item = &Digester> {
-        std::iter::once(&self.current).chain(self.others.iter())
-    }
-
     /// The digest of some parts, told apart by their lengths.
     pub fn digest_of(&self, parts: &[&[u8]]) -> [u8; 16] {
-        self.current.digest_of(parts)
+        self.0.current.digest_of(parts)
     }
 
     /// What [`Self::digest_of`] is where another key of the ring is the current one.
     pub fn digests_elsewhere(&self, parts: &[&[u8]]) -> Vec<[u8; 16]> {
-        let others = self.others.iter();
+        let others = self.0.others.iter();
         others.map(|one| one.digest_of(parts)).collect()
     }
 
@@ -254,7 +244,7 @@ impl TenantKey {
     /// there is nothing before.
     pub fn trails_elsewhere(&self, before: &[[u8; 16]], part: &[u8]) -> Vec<[u8; 16]> {
         let before = before.iter().copied().chain(std::iter::repeat([0; 16]));
-        let trails = self.others.iter().zip(before);
+        let trails = self.0.others.iter().zip(before);
         trails
             .map(|(one, before)| one.digest_of(&[&before, part]))
             .collect()
@@ -264,12 +254,12 @@ impl TenantKey {
     ///
     /// An IPv6 address stands for its network of `ipv6_prefix` bits, since one customer has it all.
     pub fn keys(&self, identity: &Identity, ipv6_prefix: u8) -> Vec<(MatchKey, String)> {
-        self.current.keys(identity, ipv6_prefix)
+        self.0.current.keys(identity, ipv6_prefix)
     }
 
     /// What a ban on `identity` is found by in its own name, under each key of the ring.
     pub fn own_keys(&self, identity: &Identity, ipv6_prefix: u8) -> Vec<Key> {
-        let own = self.ring().filter_map(|one| {
+        let own = self.0.each().filter_map(|one| {
             let (key, _) = one.keys(identity, ipv6_prefix).into_iter().next()?;
             Some(key.key)
         });
@@ -279,6 +269,7 @@ impl TenantKey {
     /// What else the same ban is found by where another key of the ring is the current one.
     pub fn keys_elsewhere(&self, identity: &Identity, ipv6_prefix: u8) -> Vec<MatchKey> {
         let filed = self
+            .0
             .others
             .iter()
             .flat_map(|one| one.keys(identity, ipv6_prefix));
@@ -312,13 +303,13 @@ impl TenantKey {
             Form::Address(address) => {
                 match address {
                     IpAddr::V4(_) => {
-                        for one in self.ring() {
+                        for one in self.0.each() {
                             probe(Space::Digest, 0, one.own_digest(identity), false);
                         }
                     }
                     IpAddr::V6(v6) => {
                         for width in each_width(widths.digests) {
-                            for one in self.ring() {
+                            for one in self.0.each() {
                                 probe(Space::Digest, width, one.v6_digest(v6, width), false);
                             }
                         }
@@ -330,12 +321,12 @@ impl TenantKey {
                 }
             }
             Form::Text => {
-                for one in self.ring() {
+                for one in self.0.each() {
                     probe(Space::Digest, 0, one.own_digest(identity), false);
                 }
                 let asked = |alias: &&Alias| alias.of != AliasOf::Folding || email_fold;
                 for alias in identity.aliases.iter().filter(asked) {
-                    for one in self.ring() {
+                    for one in self.0.each() {
                         let digest = one.digest(alias.kind, &identity.issuer, &alias.canonical);
                         probe(Space::Digest, 0, digest, true);
                     }
@@ -389,7 +380,7 @@ impl TenantKey {
                         .is_some_and(|bit| bit < 128 && widths.domains & (1 << bit) != 0);
                     if in_use {
                         let width = u8::try_from(labels).unwrap_or(u8::MAX);
-                        for one in self.ring() {
+                        for one in self.0.each() {
                             probe(Space::Digest, width, one.domain_digest(parent));
                         }
                     }

@@ -5,6 +5,8 @@
 //! A chunk is one transaction and one row of the feed, so pods that run follow, and whatever stops
 //! this halfway, another run goes on where it stopped.
 
+use std::fmt::Display;
+
 use anyhow::{Context, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -20,7 +22,7 @@ use crate::{
         keys::{Fingerprints, MasterKey},
     },
     feed::PodClock,
-    store::{Answer, BanFilter, MAX_CHUNK, Store, Work},
+    store::{Aged, Answer, BanFilter, MAX_CHUNK, Store, Work},
 };
 
 /// Tenants asked for at a time.
@@ -38,6 +40,23 @@ struct Tally {
     bound: Vec<String>,
     /// The same, of what could be read once.
     stuck: Vec<String>,
+}
+
+impl Tally {
+    /// Notes what some that were looked at cannot be made to be.
+    fn note<Id: Display>(&mut self, tenant: &TenantId, aged: &Aged<Id>) {
+        self.erased += aged.erased as u64;
+        let bound = aged.bound.iter().map(|id| format!("{tenant}/{id}"));
+        self.bound.extend(bound);
+    }
+
+    /// Notes one that could not be read again.
+    fn unread(&mut self, tenant: &TenantId, id: impl Display, holds: bool) {
+        self.unreadable += 1;
+        if holds {
+            self.stuck.push(format!("{tenant}/{id}"));
+        }
+    }
 }
 
 /// How many there are, and how many of them were filed anew.
@@ -207,9 +226,7 @@ impl Rekeying<'_> {
                 self.some_bans(tenant, chunk).await?;
             }
             self.tally.bans.seen += aged.seen as u64;
-            self.tally.erased += aged.erased as u64;
-            let bound = aged.bound.iter().map(|id| format!("{tenant}/{id}"));
-            self.tally.bound.extend(bound);
+            self.tally.note(tenant, &aged);
             bar.inc(aged.seen as u64);
             match aged.last {
                 Some(last) => after = last,
@@ -234,9 +251,7 @@ impl Rekeying<'_> {
                 self.some_exceptions(tenant, chunk).await?;
             }
             self.tally.exceptions.seen += aged.seen as u64;
-            self.tally.erased += aged.erased as u64;
-            let bound = aged.bound.iter().map(|id| format!("{tenant}/{id}"));
-            self.tally.bound.extend(bound);
+            self.tally.note(tenant, &aged);
             bar.inc(aged.seen as u64);
             match aged.last {
                 Some(last) => after = last,
@@ -254,17 +269,14 @@ impl Rekeying<'_> {
         };
         let (key, settings) = (self.writer.keys.tenant(tenant), work.settings().clone());
         let bans = work.bans_named(chunk).await?;
-        let found = bans.len();
-        let mut anew = Vec::new();
+        let mut anew = Vec::with_capacity(bans.len());
         for ban in bans {
             let (id, holds) = (ban.ban_id, !ban.ended);
             match refiled(ban, &key, &settings) {
                 Some(new) => anew.push(new),
-                None if holds => self.tally.stuck.push(format!("{tenant}/{id}")),
-                None => {}
+                None => self.tally.unread(tenant, id, holds),
             }
         }
-        self.tally.unreadable += (found - anew.len()) as u64;
         if anew.is_empty() {
             return Ok(());
         }
@@ -285,17 +297,14 @@ impl Rekeying<'_> {
         };
         let (key, settings) = (self.writer.keys.tenant(tenant), work.settings().clone());
         let exceptions = work.exceptions_named(chunk).await?;
-        let found = exceptions.len();
-        let mut anew = Vec::new();
+        let mut anew = Vec::with_capacity(exceptions.len());
         for one in exceptions {
             let (id, holds) = (one.exception_id, !one.ended);
             match refiled_exception(one, &key, &settings) {
                 Some(new) => anew.push(new),
-                None if holds => self.tally.stuck.push(format!("{tenant}/{id}")),
-                None => {}
+                None => self.tally.unread(tenant, id, holds),
             }
         }
-        self.tally.unreadable += (found - anew.len()) as u64;
         if anew.is_empty() {
             return Ok(());
         }

@@ -14,13 +14,30 @@ use sha2::Sha256;
 use super::{Digester, TenantKey, first};
 use crate::domain::{access::KeyId, hex::hex, ids::TenantId};
 
-/// The secrets that every other key of a deployment is derived from: the current one, and those that
-/// are recognised beside it.
-#[derive(Clone)]
-pub struct MasterKey {
-    current: Secret,
-    others: Arc<[Secret]>,
+/// One thing of each key: the current one's, and those of the keys that are recognised beside it.
+#[derive(Clone, Debug)]
+pub(super) struct Ring<T> {
+    pub(super) current: T,
+    pub(super) others: Arc<[T]>,
 }
+
+impl<T> Ring<T> {
+    /// All of them, the current one first.
+    pub(super) fn each(&self) -> impl Iterator<Item = &T> {
+        std::iter::once(&self.current).chain(self.others.iter())
+    }
+
+    fn map<U>(&self, make: impl Fn(&T) -> U) -> Ring<U> {
+        Ring {
+            current: make(&self.current),
+            others: self.others.iter().map(make).collect(),
+        }
+    }
+}
+
+/// The secrets that every other key of a deployment is derived from.
+#[derive(Clone)]
+pub struct MasterKey(Ring<Secret>);
 
 #[derive(Clone)]
 struct Secret(Hkdf<Sha256>);
@@ -62,43 +79,33 @@ impl MasterKey {
             known.push(one);
             new
         });
-        Self {
+        Self(Ring {
             others: others.map(Secret::new).collect(),
             current: Secret::new(current),
-        }
-    }
-
-    fn macs(&self, purpose: &str, of: &str) -> (Hmac<Sha256>, Arc<[Hmac<Sha256>]>) {
-        let others = self.others.iter().map(|one| one.mac(purpose, of));
-        (self.current.mac(purpose, of), others.collect())
+        })
     }
 
     /// What makes one tenant's digests.
     pub fn tenant(&self, tenant: &TenantId) -> TenantKey {
         let digester = |one: &Secret| Digester(one.mac("match", tenant.as_str()));
-        TenantKey {
-            current: digester(&self.current),
-            others: self.others.iter().map(digester).collect(),
-        }
+        TenantKey(self.0.map(digester))
     }
 
     /// What signs consistency tokens and page tokens.
     pub fn seal(&self, purpose: &str) -> Seal {
-        let (current, others) = self.macs("seal", purpose);
-        Seal { current, others }
+        Seal(self.0.map(|one| one.mac("seal", purpose)))
     }
 
     /// What API keys are kept under.
     pub fn key_lock(&self) -> KeyLock {
-        let (current, others) = self.macs("api-key", "");
-        KeyLock { current, others }
+        KeyLock(self.0.map(|one| one.mac("api-key", "")))
     }
 
     /// What a store keeps to recognise the keys by: without one nobody filed under it would be found.
     pub fn fingerprints(&self) -> Fingerprints {
         Fingerprints {
-            current: self.current.fingerprint(),
-            others: self.others.iter().map(Secret::fingerprint).collect(),
+            current: self.0.current.fingerprint(),
+            others: self.0.others.iter().map(Secret::fingerprint).collect(),
         }
     }
 }
@@ -155,15 +162,12 @@ impl From<&str> for Fingerprints {
 
 /// Signs what callers carry for us.
 #[derive(Clone, Debug)]
-pub struct Seal {
-    current: Hmac<Sha256>,
-    others: Arc<[Hmac<Sha256>]>,
-}
+pub struct Seal(Ring<Hmac<Sha256>>);
 
 impl Seal {
     /// Eight bytes that only this deployment can make of `text`.
     pub fn sign(&self, text: &[u8]) -> [u8; 8] {
-        let mut mac = self.current.clone();
+        let mut mac = self.0.current.clone();
         mac.update(text);
         first(&mac.finalize().into_bytes())
     }
@@ -176,21 +180,18 @@ impl Seal {
             mac.update(text);
             mac.verify_truncated_left(signature).is_ok()
         };
-        signature.len() == 8 && (made_with(&self.current) || self.others.iter().any(made_with))
+        signature.len() == 8 && self.0.each().any(made_with)
     }
 }
 
 /// Makes of a secret what is kept of it.
 #[derive(Clone, Debug)]
-pub struct KeyLock {
-    current: Hmac<Sha256>,
-    others: Arc<[Hmac<Sha256>]>,
-}
+pub struct KeyLock(Ring<Hmac<Sha256>>);
 
 impl KeyLock {
     /// What is kept of the secret of this key.
     pub fn lock(&self, id: KeyId, secret: &str) -> [u8; 32] {
-        let mac = Self::of(&self.current, id, secret);
+        let mac = Self::of(&self.0.current, id, secret);
         first(&mac.finalize().into_bytes())
     }
 
@@ -198,7 +199,7 @@ impl KeyLock {
     /// which key it is kept under.
     pub fn opens(&self, lock: &[u8; 32], id: KeyId, secret: &str) -> bool {
         let kept_under = |mac| Self::of(mac, id, secret).verify_slice(lock).is_ok();
-        kept_under(&self.current) || self.others.iter().any(kept_under)
+        self.0.each().any(kept_under)
     }
 
     fn of(mac: &Hmac<Sha256>, id: KeyId, secret: &str) -> Hmac<Sha256> {

@@ -153,7 +153,7 @@ impl TenantKey {
                 }
                 if let Some(mailbox) = mailbox {
                     let digest = |key: &Digester| key.digest(identity.kind, "", &mailbox);
-                    reach.keys.extend(self.ring().map(digest));
+                    reach.keys.extend(self.0.each().map(digest));
                 }
                 reach
             }
@@ -170,14 +170,14 @@ impl TenantKey {
             .collect();
         match net.network() {
             IpAddr::V6(v6) => {
-                for one in self.ring() {
+                for one in self.0.each() {
                     keys.extend((1..=width).map(|width| one.v6_digest(v6, width)));
                 }
             }
             IpAddr::V4(v4) if width == 128 => {
                 let text = v4.to_string();
                 let digest = |key: &Digester| key.digest(IdentityKind::IpAddress, "", &text);
-                keys.extend(self.ring().map(digest));
+                keys.extend(self.0.each().map(digest));
             }
             IpAddr::V4(_) => {}
         }
@@ -202,7 +202,7 @@ impl TenantKey {
             std::iter::once((identity.kind, identity.canonical.as_str())).chain(others)
         {
             let digest = |key: &Digester| key.digest(kind, &identity.issuer, name);
-            keys.extend(self.ring().map(digest));
+            keys.extend(self.0.each().map(digest));
             match kind {
                 IdentityKind::PhoneNumber if name.starts_with('+') => {
                     keys.extend(prefixes(name));
@@ -226,7 +226,7 @@ impl TenantKey {
     /// The keys of a domain and of those above it.
     fn domains(&self, domain: &str) -> impl Iterator<Item = Key> {
         debug_assert!(labels(domain) <= 128, "the DNS has no longer names");
-        parents(domain).flat_map(|one| self.ring().map(move |key| key.domain_digest(one)))
+        parents(domain).flat_map(|one| self.0.each().map(move |key| key.domain_digest(one)))
     }
 }
 

@@ -100,45 +100,23 @@ fn what_any_key_of_the_ring_has_filed_is_looked_for() {
         kind: Some(kind),
         ..given(value)
     };
+    let (phone, mail, ip) = (
+        IdentityKind::PhoneNumber,
+        IdentityKind::EmailAddress,
+        IdentityKind::IpAddress,
+    );
+    let one = |kind, value| read(&given(kind, value), Channels::NONE, None);
+    let net = |value| read_network(&given(ip, value), Channels::NONE);
     for identity in [
-        read(
-            &given(IdentityKind::PhoneNumber, "+5215512345678"),
-            Channels::NONE,
-            None,
-        ),
-        read(
-            &given(IdentityKind::EmailAddress, "a.b+c@gmail.com"),
-            Channels::NONE,
-            None,
-        ),
-        read(
-            &given(IdentityKind::IpAddress, "192.0.2.1"),
-            Channels::NONE,
-            None,
-        ),
-        read(
-            &given(IdentityKind::IpAddress, "2001:db8::1"),
-            Channels::NONE,
-            None,
-        ),
-        read(
-            &given(IdentityKind::VisitorToken, "somebody"),
-            Channels::NONE,
-            None,
-        ),
-        read_network(
-            &given(IdentityKind::IpAddress, "203.0.113.7/32"),
-            Channels::NONE,
-        ),
-        read_network(
-            &given(IdentityKind::IpAddress, "203.0.113.0/24"),
-            Channels::NONE,
-        ),
-        read_prefix(&given(IdentityKind::PhoneNumber, "+4206"), Channels::NONE),
-        read_domain(
-            &given(IdentityKind::EmailAddress, "example.com"),
-            Channels::NONE,
-        ),
+        one(phone, "+5215512345678"),
+        one(mail, "a.b+c@gmail.com"),
+        one(ip, "192.0.2.1"),
+        one(ip, "2001:db8::1"),
+        one(IdentityKind::VisitorToken, "somebody"),
+        net("203.0.113.7/32"),
+        net("203.0.113.0/24"),
+        read_prefix(&given(phone, "+4206"), Channels::NONE),
+        read_domain(&given(mail, "example.com"), Channels::NONE),
     ] {
         let identity = identity.unwrap();
         let looked_for = |key: &TenantKey| {
