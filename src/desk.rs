@@ -56,7 +56,7 @@ pub use self::{
     },
     explain::{Explanation, Subject},
     export::{ExportPlace, ExportSink},
-    import::{Import, ImportRow, ImportTerms},
+    import::{Import, ImportRow, ImportTerms, Judge, JudgedRows},
     interaction::{BanInteraction, MAX_CONTACT_PHONES},
     lift::DeactivateBans,
     link::LinkIdentities,

@@ -67,6 +67,8 @@ mod lists;
 mod pages;
 #[path = "conformance/payload.rs"]
 mod payload;
+#[path = "conformance/plans.rs"]
+mod plans;
 #[path = "conformance/proxy.rs"]
 mod proxy;
 #[path = "conformance/pruning.rs"]

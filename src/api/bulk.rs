@@ -12,7 +12,7 @@ use super::{
     to_status, v1,
 };
 use crate::{
-    desk::{ImportRow, Order},
+    desk::{Judge, JudgedRows, Order},
     domain::{
         caller::Reach,
         fields,
@@ -33,7 +33,7 @@ const MAX_CHUNK_BYTES: usize = 1 << 20;
 /// Some rows, and how they were received.
 #[derive(Default)]
 struct Chunk {
-    rows: Vec<ImportRow>,
+    rows: JudgedRows,
     body: Vec<u8>,
     /// Whether no more will come.
     last: bool,
@@ -67,14 +67,15 @@ impl AdminApi {
         };
         let (terms, rules) = bulk::terms(&header).map_err(refused)?;
         let mut import = self.desk.import(order, terms).await.map_err(refused)?;
-        let mut chunk = read_chunk(&mut parts, &rules).await?;
+        let mut judge = import.judge();
+        let mut chunk = read_chunk(&mut parts, &rules, &mut judge).await?;
         while !chunk.rows.is_empty() {
             let last = chunk.last;
             let next = async {
                 if last {
                     Ok(Chunk::default())
                 } else {
-                    read_chunk(&mut parts, &rules).await
+                    read_chunk(&mut parts, &rules, &mut judge).await
                 }
             };
             let (written, next) = tokio::join!(import.rows(chunk.rows, &chunk.body), next);
@@ -125,9 +126,10 @@ async fn next_part(
 async fn read_chunk(
     parts: &mut Streaming<v1::ImportBansRequest>,
     rules: &bulk::RowRules,
+    judge: &mut Judge,
 ) -> Result<Chunk, Status> {
-    let mut chunk = Chunk::default();
-    while chunk.rows.len() < MAX_CHUNK && chunk.body.len() < MAX_CHUNK_BYTES {
+    let (mut chunk, mut rows) = (Chunk::default(), Vec::new());
+    while rows.len() < MAX_CHUNK && chunk.body.len() < MAX_CHUNK_BYTES {
         match next_part(parts).await? {
             None => {
                 chunk.last = true;
@@ -143,10 +145,11 @@ async fn read_chunk(
                 if row.encode_length_delimited(&mut chunk.body).is_err() {
                     return Err(Status::internal("a row that cannot be written down"));
                 }
-                chunk.rows.push(rules.read(row));
+                rows.push(rules.read(row));
             }
         }
     }
+    chunk.rows = judge.judge(rows);
     Ok(chunk)
 }
 

@@ -7,6 +7,7 @@
 //! tenant's row is free between two chunks, and two chunks are written at once at the most,
 //! whatever is under way, so that who bans by hand hardly waits.
 
+mod judge;
 mod rows;
 mod seen;
 
@@ -22,7 +23,8 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use self::{rows::ImportRows, seen::Seen};
+pub use self::judge::{Judge, JudgedRows};
+use self::{judge::LastRules, rows::ImportRows, seen::Seen};
 use super::{
     Circumstances, Desk, Failure, Job, LONGEST, Order, Outcome, create::CreateBan, lists::no_list,
     request_id_reused,
@@ -100,6 +102,8 @@ pub struct Import {
     finished: Option<Tally>,
     /// What a dry run would have made so far.
     seen: Arc<Mutex<Seen>>,
+    /// What the last chunk was judged by.
+    last_rules: LastRules,
     /// Boot times at which the last two chunks were committed.
     committed: [Option<i64>; 2],
 }
@@ -159,6 +163,7 @@ impl Desk {
             trails_elsewhere: Vec::new(),
             finished: None,
             seen: Arc::default(),
+            last_rules: LastRules::default(),
             committed: [None; 2],
         };
         if again {
@@ -202,7 +207,7 @@ impl Import {
 
     /// Writes the next rows, of which there are [`crate::store::MAX_CHUNK`] at the most, unless
     /// that was done before. `body` is how they were received.
-    pub async fn rows(&mut self, rows: Vec<ImportRow>, body: &[u8]) -> Result<(), Refusal> {
+    pub async fn rows(&mut self, rows: JudgedRows, body: &[u8]) -> Result<(), Refusal> {
         let count = u64::try_from(rows.len()).unwrap_or(u64::MAX);
         if self.tally.rows.saturating_add(count) > MAX_ROWS {
             let message = format!("an import has at most {MAX_ROWS} rows; make two of it");
@@ -228,6 +233,7 @@ impl Import {
             staged: self.staged,
             first: self.tally.rows,
             rows,
+            last_rules: self.last_rules.clone(),
             told: self.tally.failures.len(),
             seen: self.order.validate_only.then(|| Arc::clone(&self.seen)),
         };

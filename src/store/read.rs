@@ -22,8 +22,8 @@ pub(super) use self::{
 use super::{
     Event, Result, StoreError,
     pool::{Lent, Pool, Whose},
-    rows::{self, BanRow, ban_record, number},
-    sql::Statements,
+    rows::{self, BanRow, number},
+    sql::{self, Statements},
 };
 use crate::domain::{
     ban::{Ban, Origin, State},
@@ -191,20 +191,12 @@ pub(super) async fn records(
     bans: &[BanId],
 ) -> Result<Vec<BanRecord>> {
     let ids: Vec<String> = bans.iter().map(|ban| hex(ban.bytes())).collect();
-    let found = sqlx::query(say.records.clone())
+    let row = sql::about_many(&say.records, ids.len())
         .bind(tenant.as_str().to_owned())
         .bind(rows::to_json(&ids)?)
-        .fetch_all(tx)
+        .fetch_one(tx)
         .await?;
-    let mut records: Vec<BanRecord> = Vec::with_capacity(bans.len());
-    for row in &found {
-        let mut record = ban_record(row)?;
-        match records.last_mut().filter(|last| last.ban == record.ban) {
-            Some(last) => last.keys.append(&mut record.keys),
-            None => records.push(record),
-        }
-    }
-    Ok(records)
+    rows::filed(&row)
 }
 
 /// The bans filed under one of these keys, each with its record.

@@ -42,13 +42,13 @@ pub(super) use self::queue::FormRow;
 pub(super) use self::{
     access::{ApiKeyRow, GrantRow, PrincipalRow, grants_text, key_record, principal},
     ban::{
-        BanRow, KeyRow, LikenessRow, NewBanRow, NewTargetRow, TargetRow, ban_record, key, key_rows,
+        BanRow, KeyRow, LikenessRow, NewBanRow, NewTargetRow, TargetRow, key, key_rows,
         number_from, parts, target_row,
     },
     bulk::{EventRow, RenewalRow, SpotRow},
     config::{ListRow, SettingsRow, list_record, tenant_record},
     exception::{ExceptionRow, ProtectionRow, exception_records, lifted},
-    filed::filed,
+    filed::{BanColumns, KeyColumns, filed, last_id},
     queue::{PolicyRow, at_queue, ban_rights, forms, queue_record},
 };
 use super::{Matched, Result, StoreError};
@@ -385,7 +385,7 @@ pub(super) fn entering<T: Entering>(rows: &[T], by_place: bool) -> Result<String
 }
 
 /// Values as the one JSON parameter of a statement.
-pub(super) fn to_json<T: Serialize>(rows: &T) -> Result<String> {
+pub(super) fn to_json<T: Serialize + ?Sized>(rows: &T) -> Result<String> {
     serde_json::to_string(rows).map_err(|_| StoreError::Corrupt("rows that cannot be written down"))
 }
 

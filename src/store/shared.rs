@@ -12,7 +12,7 @@ use super::{
     keys::Shown,
     pool::{Lent, Pool, Whose},
     queues, read,
-    rows::{self, BanRow, ListRow, SettingsRow, number},
+    rows::{self, BanColumns, BanRow, KeyColumns, ListRow, SettingsRow, number},
     sql::{Dialect, Statements},
     tail::{epoch_of, head, row_number, tail_with},
     work::SqlWork,
@@ -108,21 +108,29 @@ impl SqlStore {
     }
 
     /// Some of a tenant's bans, as a JSON column, and the last one's id; `None` = there are no more.
+    /// Some bans of a load that come after one, and their keys; `None` = there are no more.
     async fn load_page(
         &self,
         name: &str,
         after: Vec<u8>,
         tx: &mut Lent,
-    ) -> Result<Option<(String, Vec<u8>)>> {
-        let row = sqlx::query(self.say.load.clone())
+    ) -> Result<Option<(AnyRow, AnyRow, Vec<u8>)>> {
+        let bans = sqlx::query(self.say.load.clone())
+            .bind(name.to_owned())
+            .bind(after.clone())
+            .bind(LOAD_PAGE)
+            .fetch_one(&mut *tx)
+            .await?;
+        let Some(last) = rows::last_id(&bans)? else {
+            return Ok(None);
+        };
+        let keys = sqlx::query(self.say.load_keys.clone())
             .bind(name.to_owned())
             .bind(after)
-            .bind(LOAD_PAGE)
+            .bind(last.clone())
             .fetch_one(tx)
             .await?;
-        let last: Option<String> = row.try_get("last")?;
-        last.map(|last| Ok((row.try_get("page")?, rows::bytes(&last.to_lowercase())?)))
-            .transpose()
+        Ok(Some((bans, keys, last)))
     }
 
     pub(super) async fn replayed(&self, intent: &Intent, conn: &mut Lent) -> Result<Option<Begun>> {
@@ -283,9 +291,9 @@ impl Store for SqlStore {
         sink.open(loaded);
 
         let mut read = self.load_page(&name, vec![], &mut tx).await?;
-        while let Some((page, last)) = read {
+        while let Some((bans, keys, last)) = read {
             let filed = async {
-                sink.page(&rows::filed(&page)?);
+                sink.page(&BanColumns::read(&bans)?.with(&KeyColumns::read(&keys)?)?);
                 Ok(())
             };
             // The database reads on while a page is filed.

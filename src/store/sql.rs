@@ -7,10 +7,23 @@
 mod dialect;
 mod pieces;
 
-use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
+use sqlx::{Any, AssertSqlSafe, SqlSafeStr, SqlStr, any::AnyArguments, query::Query};
 
 pub(super) use self::dialect::{Dialect, POSTGRES, SQLITE};
 use self::pieces::CONFIGURATION;
+
+/// How many things a statement may be about that is planned once and for all.
+const FEW: usize = 64;
+
+/// A statement about so many things. About many it is planned each time: what Postgres planned when a
+/// table was small it goes on with, while an import makes the table large, until statistics are taken.
+pub(super) fn about_many(text: &SqlStr, many: usize) -> Query<'static, Any, AnyArguments> {
+    if many <= FEW {
+        return sqlx::query(text.clone());
+    }
+    // In other words, for of the same ones sqlx would take what is kept.
+    sqlx::query(AssertSqlSafe(format!("{} ", text.as_str()))).persistent(false)
+}
 
 macro_rules! statements {
     ($($(#[$doc:meta])* $name:ident = $text:expr;)+) => {
@@ -44,7 +57,7 @@ statements! {
     /// With it come the master keys that are in use.
     lock_tenant = "SELECT t.*, (SELECT m.value FROM meta m WHERE m.name = 'key-check') AS keys
         FROM tenants t WHERE t.tenant = $1 AND t.deleted = 0 {lock}";
-    /// Keeps the bans that are like no other, and tells which those are.
+    /// Keeps the bans that are like no other.
     add_bans = "INSERT INTO bans (tenant, ban_id, list_id, generation, channels, match_kind,
             reason, reason_code, enforcement, origin, start_at, expire_at, ended, created_at,
             updated_at, created_by, deactivated_by, deactivate_reason, source_interaction,
@@ -54,8 +67,7 @@ statements! {
             r.updated_at, r.created_by, '', '', r.source_interaction, r.source_queue,
             r.parent, r.import_id, r.likeness, r.version
         FROM {bans:$2} WHERE true
-        ON CONFLICT (tenant, likeness, generation) WHERE ended = 0 DO NOTHING
-        RETURNING ban_id";
+        ON CONFLICT (tenant, likeness, generation) WHERE ended = 0 DO NOTHING";
     add_targets = "INSERT INTO ban_targets
             (tenant, ban_id, position, kind, input, canonical, issuer, canonicaliser_version,
             made_under)
@@ -261,27 +273,28 @@ statements! {
             AND NOT EXISTS (SELECT 1 FROM bans o WHERE o.tenant = $1 AND o.ended = 0
                 AND o.likeness = r.likeness AND o.generation = bans.generation
                 AND o.ban_id <> bans.ban_id)";
-    /// What a view needs of these bans, a row a key.
-    records = "SELECT b.ban_id, {record}
-        FROM bans b JOIN ban_keys k ON k.tenant = b.tenant AND k.ban_id = b.ban_id
-        WHERE b.tenant = $1 AND b.ban_id IN ({hexes:$2})
-        ORDER BY b.ban_id, k.ordinal";
-    /// What a view needs of the bans after $2 that can still hold, of $3 bans at the most.
-    load = "SELECT CAST({gather}({filed}) AS TEXT) AS page, max({hex:p.ban_id}) AS last
+    /// What a view needs of these bans.
+    records = "SELECT {ban_columns}, {key_columns}
         FROM (SELECT b.ban_id, {record}
-            FROM (SELECT tenant, ban_id, start_at, expire_at, generation, channels, enforcement, ended
-                    FROM bans WHERE tenant = $1 AND ban_id > $2 AND ended = 0
-                    ORDER BY ban_id LIMIT $3) b
-                JOIN ban_keys k ON k.tenant = b.tenant AND k.ban_id = b.ban_id) p";
+            FROM bans b JOIN ban_keys k ON k.tenant = b.tenant AND k.ban_id = b.ban_id
+            WHERE b.tenant = $1 AND b.ban_id IN ({hexes:$2})
+            ORDER BY b.ban_id, k.ordinal) p";
+    /// What a view needs of the bans after $2 that can still hold, of $3 bans at the most.
+    load = "SELECT {ban_columns} FROM (SELECT * FROM bans
+            WHERE tenant = $1 AND ban_id > $2 AND ended = 0 ORDER BY ban_id LIMIT $3) p";
+    /// All keys in their range: to look for those of each ban would be most of a load's work.
+    load_keys = "SELECT {all:p.ban_id} AS ids, {key_columns} FROM (SELECT * FROM ban_keys
+            WHERE tenant = $1 AND ban_id > $2 AND ban_id <= $3 ORDER BY ban_id, ordinal) p";
     bans_of = "SELECT {whole_ban} FROM bans b
         WHERE b.tenant = $1 AND b.ban_id IN ({hexes:$2}) AND {shown}";
     /// What a view needs of the bans whose time is not over that are found by these keys.
-    bans_by_keys = "SELECT b.ban_id, {record}
-        FROM ban_keys k JOIN bans b ON b.tenant = k.tenant AND b.ban_id = k.ban_id
-        WHERE k.tenant = $1 AND k.match_key IN ({hexes:$2})
-            AND b.ended = 0 AND (b.expire_at IS NULL OR b.expire_at > $3) AND {shown}
-            AND NOT EXISTS (SELECT 1 FROM {dropped})
-        ORDER BY b.ban_id, k.ordinal";
+    bans_by_keys = "SELECT {ban_columns}, {key_columns}
+        FROM (SELECT b.ban_id, {record}
+            FROM ban_keys k JOIN bans b ON b.tenant = k.tenant AND b.ban_id = k.ban_id
+            WHERE k.tenant = $1 AND k.match_key IN ({hexes:$2})
+                AND b.ended = 0 AND (b.expire_at IS NULL OR b.expire_at > $3) AND {shown}
+                AND NOT EXISTS (SELECT 1 FROM {dropped})
+            ORDER BY b.ban_id, k.ordinal) p";
     /// A ban that has one target more.
     extend_ban = "UPDATE bans SET updated_at = $3, likeness = $4, version = $5
         WHERE tenant = $1 AND ban_id = $2";

@@ -204,7 +204,9 @@ impl Upkeep for SqlStore {
     }
 
     async fn agenda(&self) -> Result<Agenda> {
+        // It has nothing that it is about, and tables grow.
         let row = sqlx::query(self.say.agenda.clone())
+            .persistent(false)
             .fetch_one(&mut self.readers.lend(Whose::Everybody).await?)
             .await?;
         let mut due: Option<i64> = None;

@@ -1,14 +1,13 @@
 //! One transaction on one tenant.
 
 mod access;
+mod enter;
 mod erase;
 mod exceptions;
 mod extend;
 mod reach;
 mod time;
 mod told;
-
-use std::collections::HashMap;
 
 use async_trait::async_trait;
 use sqlx::Row;
@@ -20,7 +19,7 @@ pub use self::{
 };
 
 use super::{
-    Added, Answer, Event, Intent, Lifting, MAX_CHUNK, NewBan, Renewal, Result, StoreError, Work,
+    Added, Answer, Event, Intent, Lifting, MAX_CHUNK, NewBan, Renewal, Result, Work,
     pool::Lent,
     queues,
     rows::{self, BanRow, ListRow, PolicyRow, SettingsRow, number},
@@ -171,51 +170,25 @@ impl Work for SqlWork {
             bans.len() <= MAX_CHUNK,
             "a chunk holds at most {MAX_CHUNK} bans"
         );
-        let likenesses: Vec<_> = bans.iter().map(|new| hex(&new.likeness)).collect();
-        let likenesses = rows::to_json(&likenesses)?;
-        self.retire(&likenesses, None).await?;
         let elsewhere = self.alike_elsewhere(bans).await?;
+        let apart = |new: &&NewBan| !elsewhere.contains_key(&new.ban.ban_id);
+        let alike = self.enter_bans(bans.iter().filter(apart).collect()).await?;
 
-        let new = bans
-            .iter()
-            .filter(|new| !elsewhere.contains_key(&new.ban.ban_id));
-        let rows: Vec<_> = new.map(rows::NewBanRow::of).collect();
-        let made = sqlx::query(self.say.add_bans.clone())
-            .bind(self.tenant())
-            .bind(rows::entering(&rows, self.say.by_place)?)
-            .fetch_all(&mut self.tx)
-            .await?;
-        let made = made
-            .iter()
-            .map(ban_id)
-            .collect::<Result<std::collections::HashSet<_>>>()?;
-
-        let (mut targets, mut keys) = (Vec::new(), Vec::new());
-        for new in bans.iter().filter(|new| made.contains(&new.ban.ban_id)) {
+        let (mut added, mut targets, mut keys) = (Vec::new(), Vec::new(), Vec::new());
+        for new in bans {
+            let id = new.ban.ban_id;
+            if let Some(standing) = elsewhere.get(&id).or_else(|| alike.get(&id)) {
+                added.push(Added::Alike(*standing));
+                continue;
+            }
+            added.push(Added::Made);
+            self.touch_ban(id);
             let (its_targets, its_keys) = rows::parts(new);
             targets.extend(its_targets);
             keys.extend(its_keys);
         }
         self.add_parts(&targets, &keys).await?;
-
-        let standing = if made.len() < bans.len() {
-            self.alike(&likenesses).await?
-        } else {
-            HashMap::new()
-        };
-        bans.iter()
-            .map(|new| {
-                if made.contains(&new.ban.ban_id) {
-                    self.touch_ban(new.ban.ban_id);
-                    return Ok(Added::Made);
-                }
-                standing
-                    .get(&(new.likeness.to_vec(), new.generation))
-                    .or_else(|| elsewhere.get(&new.ban.ban_id))
-                    .map(|ban| Added::Alike(*ban))
-                    .ok_or(StoreError::Taken)
-            })
-            .collect()
+        Ok(added)
     }
 
     async fn ban(&mut self, ban: BanId) -> Result<Option<Ban>> {
@@ -231,8 +204,7 @@ impl Work for SqlWork {
 
     async fn set_ban(&mut self, ban: &Ban, likeness: [u8; 16]) -> Result<()> {
         if !ban.ended {
-            let likenesses = rows::to_json(&[hex(&likeness)])?;
-            self.retire(&likenesses, Some(ban.ban_id)).await?;
+            self.retire(&[hex(&likeness)], Some(ban.ban_id)).await?;
         }
         self.note_beginning(ban.ban_id).await?;
         self.note_dropped(ban).await?;

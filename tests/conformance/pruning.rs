@@ -176,7 +176,7 @@ async fn answers_are_forgotten_with_their_age(house: House) {
     assert!(matches!(begun, Begun::Replay(answer) if *answer == Answer::default()));
     house.store.prune(NOW.plus_micros(1)).await.expect("pruned");
     assert_eq!(house.store.outcome(&intent).await.expect("a look"), None);
-    let added = house.add(&intent, std::slice::from_ref(&new)).await;
+    let added = house.add(&intent, &[token_ban(&tenant, 1)]).await;
     assert_eq!(
         added,
         [Added::Alike(new.ban.ban_id)],

@@ -7,14 +7,13 @@ use std::{
 
 use async_trait::async_trait;
 
-use super::{ImportRow, ImportTerms, seen::Seen};
+use super::{
+    ImportTerms,
+    judge::{JudgedRows, LastRules, Rules},
+    seen::Seen,
+};
 use crate::{
-    desk::{
-        Circumstances, Failure, Job,
-        create::{duplicate, prepare_with},
-        lists::no_list,
-        spared::Spared,
-    },
+    desk::{Circumstances, Failure, Job, create::duplicate, lists::no_list, spared::Spared},
     domain::{
         ban::BanId,
         import::{MAX_FAILURES, OnDuplicate, Tally},
@@ -33,7 +32,9 @@ pub(super) struct ImportRows {
     pub(super) staged: Option<u32>,
     /// How many rows came before.
     pub(super) first: u64,
-    pub(super) rows: Vec<ImportRow>,
+    pub(super) rows: JudgedRows,
+    /// Where it is kept what they are judged by.
+    pub(super) last_rules: LastRules,
     /// How many failures will be told already.
     pub(super) told: usize,
     /// What would have been made so far, where this is only tried.
@@ -92,7 +93,10 @@ impl Job for ImportRows {
             None => None,
             Some(list_id) => Some(work.list(list_id).await?.ok_or_else(no_list)?),
         };
-        let key = about.keys.tenant(&about.tenant);
+        let rules = Rules {
+            settings: work.settings().clone(),
+            list,
+        };
         let mut count = Count {
             tally: Tally {
                 rows: u64::try_from(self.rows.len()).unwrap_or(u64::MAX),
@@ -111,13 +115,10 @@ impl Job for ImportRows {
             ),
         };
         let mut read = Vec::new();
-        for row in self.rows {
-            let judged = row
-                .ban
-                .and_then(|ban| prepare_with(&key, &ban, work.settings(), list.as_ref(), about));
+        for (number, judged) in self.rows.by(&rules, about, &self.last_rules) {
             match judged {
-                Ok((new, _)) => read.push((row.number, new)),
-                Err(refusal) => count.fail(row.number, &refusal),
+                Ok(new) => read.push((number, new)),
+                Err(refusal) => count.fail(number, &refusal),
             }
         }
         let all: Vec<_> = read.iter().map(|(_, new)| &new.ban).collect();

@@ -13,7 +13,6 @@ use crate::{
         identity::{CANONICALISER_VERSION, IdentityKind, MatchKind},
         ids::TenantId,
         keys::{self, MatchKey, Space},
-        record::BanRecord,
         view::index::Key,
     },
     store::{NewBan, Result, StoreError},
@@ -419,23 +418,4 @@ pub(in crate::store) fn key(bytes: &[u8]) -> Result<Key> {
         .try_into()
         .map_err(|_| StoreError::Corrupt("the length of a key"))?;
     Ok(Key::from(u128::from_be_bytes(bytes)))
-}
-
-/// One row of a join of bans and keys, as a record with a single key.
-pub(in crate::store) fn ban_record(row: &AnyRow) -> Result<BanRecord> {
-    let start: Option<i64> = row.try_get("start_at")?;
-    let expire: Option<i64> = row.try_get("expire_at")?;
-    Ok(BanRecord {
-        ban: ban_id(row.try_get::<&[u8], _>("ban_id")?)?,
-        keys: vec![match_key(row)?],
-        start: start.map(Timestamp::from_micros),
-        expire: expire.map(Timestamp::from_micros),
-        generation: number(row, "generation")?,
-        channels: Channels::from_bits(number(row, "channels")?),
-        enforcement: known(
-            Enforcement::from_number(number(row, "enforcement")?),
-            "an enforcement",
-        )?,
-        ended: number::<i32>(row, "ended")? != 0,
-    })
 }

@@ -1,10 +1,10 @@
 //! The words in which the two databases differ.
 
 use super::pieces::{
-    BAN_COLUMNS, BAN_FILTER, BESIDE, DROPPED, END, ENFORCED, EVENT_COLUMNS, EXCEPTION_RECORDS,
-    EXPORTED, FILED, FORM_COLUMNS, KEY_COLUMNS, LIKENESS_COLUMNS, MATCH_COLUMNS, RECORD,
-    RENEWAL_COLUMNS, SHOWN, SPOT_COLUMNS, TARGET_COLUMNS, WHOLE_BAN, WHOLE_EXCEPTION, WHOLE_LIST,
-    WHOLE_POLICY,
+    BAN_COLUMNS, BAN_COLUMNS_READ, BAN_FILTER, BESIDE, DROPPED, END, ENFORCED, EVENT_COLUMNS,
+    EXCEPTION_RECORDS, EXPORTED, FORM_COLUMNS, KEY_COLUMNS, KEY_COLUMNS_READ, LIKENESS_COLUMNS,
+    MATCH_COLUMNS, RECORD, RENEWAL_COLUMNS, SHOWN, SPOT_COLUMNS, TARGET_COLUMNS, WHOLE_BAN,
+    WHOLE_EXCEPTION, WHOLE_LIST, WHOLE_POLICY,
 };
 
 /// The kind of a column that comes in as hexadecimal digits.
@@ -31,6 +31,8 @@ pub(in crate::store) struct Dialect {
     pub(super) array: &'static str,
     /// Writes bytes down as hexadecimal digits.
     pub(super) hex: fn(bytes: &str) -> String,
+    /// The same of many, one after another.
+    pub(super) all: fn(bytes: &str) -> String,
     /// Whether this server only follows another.
     pub(super) recovery: &'static str,
     /// Whether this is the timeline that the epoch was agreed on; a promoted server begins another.
@@ -39,10 +41,10 @@ pub(in crate::store) struct Dialect {
     pub(super) clock: &'static str,
     /// The newest row of the feed, as a table of its `rev` and `nonce`, whosever it is.
     pub(super) newest: &'static str,
-    /// What keeps a sub-select by itself. Where row security holds, Postgres asks the policy before
-    /// any function that may tell of what it is given, such as `unhex`: mingled with a look-up it
-    /// would have each row of a tenant looked at, instead of an index.
-    pub(super) fence: &'static str,
+    /// That something is one of what a sub-select finds. Postgres is to find all of that first: it would
+    /// else take a table that it thinks small apart row by row, and where row security holds it asks the
+    /// policy before any function that may tell of what it is given, such as `unhex`, instead of an index.
+    pub(super) among: fn(found: &str) -> String,
     /// The strings of a JSON array, as a table `r(value)`.
     pub(super) texts: fn(parameter: &str) -> String,
     /// The rows of a JSON array, as a table `r` of these columns.
@@ -64,7 +66,8 @@ impl Dialect {
             .replace("{enforced:r.value}", &ENFORCED.replace("{of}", "r.value"))
             .replace("{enforced:q.queue}", &ENFORCED.replace("{of}", "q.queue"))
             .replace("{record}", RECORD)
-            .replace("{filed}", FILED)
+            .replace("{ban_columns}", BAN_COLUMNS_READ)
+            .replace("{key_columns}", KEY_COLUMNS_READ)
             .replace("{exported}", EXPORTED)
             .replace("{filter}", BAN_FILTER)
             .replace("{shown}", SHOWN)
@@ -93,23 +96,28 @@ impl Dialect {
             said = self.say_texts(&said, parameter);
         }
         for bytes in ["p.ban_id", "p.match_key", "p.parent"] {
-            said = said.replace(&format!("{{hex:{bytes}}}"), &(self.hex)(bytes));
+            said = said
+                .replace(&format!("{{hex:{bytes}}}"), &(self.hex)(bytes))
+                .replace(&format!("{{all:{bytes}}}"), &(self.all)(bytes));
         }
         debug_assert!(!said.contains('{'), "a word was left unsaid: {said}");
         said
     }
 
     /// Says what a JSON array of this parameter's is taken for: `{texts:$2}` a table of strings,
-    /// `{hexes:$2}` and `{numbers:$2}` a SELECT of what they stand for.
+    /// `IN ({hexes:$2})` and `IN ({numbers:$2})` that something is one of what they stand for.
     fn say_texts(&self, said: &str, parameter: &str) -> String {
         let texts = (self.texts)(parameter);
-        let each = |what| format!("SELECT {what} FROM {texts} {}", self.fence);
-        said.replace(&format!("{{hexes:{parameter}}}"), &each("unhex(r.value)"))
-            .replace(
-                &format!("{{numbers:{parameter}}}"),
-                &each("CAST(r.value AS bigint)"),
-            )
-            .replace(&format!("{{texts:{parameter}}}"), &texts)
+        let among = |what| (self.among)(&format!("SELECT {what} FROM {texts}"));
+        said.replace(
+            &format!("IN ({{hexes:{parameter}}})"),
+            &among("unhex(r.value)"),
+        )
+        .replace(
+            &format!("IN ({{numbers:{parameter}}})"),
+            &among("CAST(r.value AS bigint)"),
+        )
+        .replace(&format!("{{texts:{parameter}}}"), &texts)
     }
 }
 
@@ -135,13 +143,14 @@ pub(in crate::store) static POSTGRES: Dialect = Dialect {
     object: "json_build_object",
     array: "json_build_array",
     hex: |bytes| format!("encode({bytes}, 'hex')"),
+    all: |bytes| format!("encode(string_agg({bytes}, ''), 'hex')"),
     recovery: "(pg_is_in_recovery())::int",
     agreed: "(CASE WHEN pg_is_in_recovery() THEN 1 ELSE
                   coalesce((SELECT (right(value, 8) = left(pg_walfile_name(pg_current_wal_lsn()), 8))::int
                             FROM meta WHERE name = 'server'), 1) END)",
     clock: "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint",
     newest: "feed_newest()",
-    fence: "OFFSET 0",
+    among: |found| format!("= ANY (ARRAY({found}))"),
     texts: |parameter| format!("json_array_elements_text(CAST({parameter} AS json)) AS r(value)"),
     rows: |parameter, columns| {
         let columns = columns.split(", ").filter_map(|one| one.split_once(' '));
@@ -174,11 +183,12 @@ pub(in crate::store) static SQLITE: Dialect = Dialect {
     object: "json_object",
     array: "json_array",
     hex: |bytes| format!("hex({bytes})"),
+    all: |bytes| format!("group_concat(hex({bytes}), '')"),
     recovery: "0",
     agreed: "1",
     clock: "CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
     newest: "(SELECT rev, nonce FROM feed ORDER BY rev DESC LIMIT 1)",
-    fence: "",
+    among: |found| format!("IN ({found})"),
     texts: |parameter| format!("json_each({parameter}) AS r"),
     rows: |parameter, columns| {
         let columns = columns.split(", ").filter_map(|one| one.split_once(' '));

@@ -18,7 +18,8 @@ use crate::{
     },
     store::{
         Event, MAX_CHUNK, Result, Work, new_id,
-        rows::{self, ExceptionRow, ban_record, exception_id, exception_records},
+        rows::{self, ExceptionRow, exception_id, exception_records},
+        sql,
         upkeep::NOBODY,
     },
 };
@@ -157,13 +158,13 @@ impl SqlWork {
     }
 
     pub(super) async fn bans_by_keys(&mut self, keys: &[Key]) -> Result<Vec<BanRecord>> {
-        let found = sqlx::query(self.say.bans_by_keys.clone())
+        let row = sql::about_many(&self.say.bans_by_keys, keys.len())
             .bind(self.tenant())
             .bind(hexed(keys)?)
             .bind(self.intent.now.micros())
-            .fetch_all(&mut self.tx)
+            .fetch_one(&mut self.tx)
             .await?;
-        found.iter().map(ban_record).collect()
+        rows::filed(&row)
     }
 }
 

@@ -5,7 +5,7 @@ use crate::{
     domain::{ban::Ban, hex::hex, ids::BanId, keys::MatchKey},
     store::{
         Result,
-        rows::{self, KeyRow, NewTargetRow, number},
+        rows::{self, number},
     },
 };
 
@@ -16,7 +16,7 @@ impl SqlWork {
         likeness: [u8; 16],
         generation: u32,
     ) -> Result<Option<BanId>> {
-        let likenesses = rows::to_json(&[hex(&likeness)])?;
+        let likenesses = [hex(&likeness)];
         self.retire(&likenesses, None).await?;
         let alike = self.alike(&likenesses).await?;
         Ok(alike.get(&(likeness.to_vec(), generation)).copied())
@@ -32,26 +32,6 @@ impl SqlWork {
         number(&row, "next")
     }
 
-    /// Adds targets and keys of bans that are there.
-    pub(super) async fn add_parts(
-        &mut self,
-        targets: &[NewTargetRow],
-        keys: &[KeyRow],
-    ) -> Result<()> {
-        sqlx::query(self.say.add_targets.clone())
-            .bind(self.tenant())
-            .bind(rows::entering(targets, self.say.by_place)?)
-            .bind(self.made_under)
-            .execute(&mut self.tx)
-            .await?;
-        sqlx::query(self.say.add_keys.clone())
-            .bind(self.tenant())
-            .bind(rows::entering(keys, self.say.by_place)?)
-            .execute(&mut self.tx)
-            .await?;
-        Ok(())
-    }
-
     /// Writes a ban's last target, which it did not have, with the keys that this one is found by.
     pub(super) async fn lengthen(
         &mut self,
@@ -60,8 +40,7 @@ impl SqlWork {
         keys: &[(u8, MatchKey, String)],
     ) -> Result<()> {
         let (tenant, id) = (self.tenant(), ban.ban_id.bytes().to_vec());
-        let likenesses = rows::to_json(&[hex(&likeness)])?;
-        self.retire(&likenesses, Some(ban.ban_id)).await?;
+        self.retire(&[hex(&likeness)], Some(ban.ban_id)).await?;
         let first = self.next_ordinal(ban.ban_id).await?;
         let last = ban.targets.iter().enumerate().next_back();
         let targets: Vec<_> = last

@@ -16,6 +16,7 @@ use crate::{
     store::{
         MAX_CHUNK, NewBan, Result, read,
         rows::{self, BanRow, LikenessRow, SpotRow, number},
+        sql,
     },
 };
 
@@ -176,7 +177,6 @@ impl SqlWork {
         if texts.is_empty() {
             return Ok(HashMap::new());
         }
-        let texts = rows::to_json(&texts)?;
         self.retire(&texts, None).await?;
         let standing = self.alike(&texts).await?;
         let found = bans.iter().filter_map(|new| {
@@ -190,11 +190,11 @@ impl SqlWork {
     /// The bans in being that are alike one of these, by likeness and generation.
     pub(super) async fn alike(
         &mut self,
-        likenesses: &str,
+        likenesses: &[String],
     ) -> Result<HashMap<(Vec<u8>, u32), BanId>> {
-        let found = sqlx::query(self.say.alike.clone())
+        let found = sql::about_many(&self.say.alike, likenesses.len())
             .bind(self.tenant())
-            .bind(likenesses.to_owned())
+            .bind(rows::to_json(likenesses)?)
             .fetch_all(&mut self.tx)
             .await?;
         found

@@ -10,7 +10,8 @@ use crate::{
     domain::{ban::Ban, clock::Timestamp, ids::BanId},
     store::{
         Event, MAX_CHUNK, Result, Swept, Work, new_id,
-        rows::number,
+        rows::{self, number},
+        sql,
         upkeep::{NOBODY, purge_bans},
     },
 };
@@ -54,11 +55,16 @@ const fn begun_at(ban: BanId, at: i64) -> Deed {
 }
 
 impl SqlWork {
-    /// Marks ended the bans of these likenesses whose time is over, but for this one (S-10).
-    pub(super) async fn retire(&mut self, likenesses: &str, but: Option<BanId>) -> Result<()> {
-        let retired = sqlx::query(self.say.retire.clone())
+    /// Marks ended the bans of these likenesses whose time is over, but for this one (S-10), and says
+    /// how many there were.
+    pub(super) async fn retire(
+        &mut self,
+        likenesses: &[String],
+        but: Option<BanId>,
+    ) -> Result<usize> {
+        let retired = sql::about_many(&self.say.retire, likenesses.len())
             .bind(self.tenant())
-            .bind(likenesses.to_owned())
+            .bind(rows::to_json(likenesses)?)
             .bind(self.intent.now.micros())
             .bind(but.map_or_else(Vec::new, |ban| ban.bytes().to_vec()))
             .fetch_all(&mut self.tx)
@@ -67,7 +73,8 @@ impl SqlWork {
         for row in &retired {
             ended(row, &mut deeds)?;
         }
-        self.note_deeds(deeds).await
+        self.note_deeds(deeds).await?;
+        Ok(retired.len())
     }
 
     /// Notes that a scheduled ban has begun, before somebody moves its times.

@@ -1,0 +1,189 @@
+//! What Postgres looks at to find some bans, under row security and whatever its planner knows.
+
+use std::sync::Arc;
+
+use bancheck::{
+    domain::view::index::Key,
+    store::{
+        Answer, BanFilter, EventFilter, ExceptionFilter, Lifting, Place, Renewal, Store, open,
+    },
+};
+use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
+
+use crate::{
+    database::{Database, Kind},
+    house::{House, NOW, intent, opened, token_ban, within},
+};
+
+/// How many bans a tenant has whose look-ups are counted: so many that looking at each of them is dear.
+const MANY: i64 = 30_000;
+
+/// A tenant with very many bans like one, in a database whose planner knows of them.
+async fn crowded() -> (Database, bancheck::store::NewBan) {
+    let house = House::new(Kind::Postgres).await;
+    let tenant = house.tenant("one").await;
+    let new = token_ban(&tenant, 1);
+    house.place(&tenant, new.clone()).await;
+    let mut raw = house.raw().await;
+    for (table, own) in [
+        ("bans", "'likeness', '\\x' || md5('l' || n)"),
+        ("ban_targets", "'input', n::text"),
+        ("ban_keys", "'match_key', '\\x' || md5('k' || n)"),
+    ] {
+        let many = format!(
+            "INSERT INTO {table} SELECT r.* FROM {table} o, generate_series(1, {MANY}) n,
+                 LATERAL jsonb_populate_record(o, jsonb_build_object(
+                     'ban_id', '\\x' || md5(n::text), {own})) r;
+             ALTER TABLE {table} SET (autovacuum_enabled = false)"
+        );
+        let made = sqlx::raw_sql(AssertSqlSafe(many)).execute(&mut raw).await;
+        made.expect("many of them");
+    }
+    // As a disk that seeks for nothing; elsewhere it takes more bans until an index pays.
+    house
+        .run(
+            "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET random_page_cost = 1',
+                 current_database()); END $$; ANALYZE",
+        )
+        .await;
+    let House { database, .. } = house;
+    (database, new)
+}
+
+/// How many rows of bans were ever looked at by those who have gone since.
+async fn looked_at(place: &Place) -> i64 {
+    let Place::Postgres { url, .. } = place else {
+        panic!("a database on a server")
+    };
+    let mut raw = AnyConnection::connect(url).await.expect("a connection");
+    let others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+        AND pid <> pg_backend_pid() AND backend_type = 'client backend'";
+    within("everybody to go", async {
+        loop {
+            let row = sqlx::query(others).fetch_one(&mut raw).await;
+            if row.expect("a look").try_get::<i64, _>(0).expect("a number") == 0 {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let rows = "SELECT CAST(sum(seq_tup_read + coalesce(idx_tup_fetch, 0)) AS bigint)
+        FROM pg_stat_user_tables WHERE relname IN ('bans', 'ban_keys', 'ban_targets')";
+    let row = sqlx::query(rows).fetch_one(&mut raw).await;
+    row.expect("a sum").try_get(0).expect("a number")
+}
+
+/// Every way in which some bans are looked for.
+async fn looks_for_some(store: &Arc<dyn Store>, new: &bancheck::store::NewBan) {
+    let (tenant, id) = (&new.ban.tenant, new.ban.ban_id);
+    let keys: Vec<Key> = new.keys.iter().map(|(_, key, _)| key.key).collect();
+    let found = store
+        .concerning(tenant, &keys, 10)
+        .await
+        .expect("an answer");
+    assert_eq!(found.expect("the tenant").bans.len(), 1);
+    assert_eq!(store.bans_of(tenant, &[id]).await.expect("bans").len(), 1);
+    assert!(store.ban(tenant, id).await.expect("a ban").is_some());
+    let alike = store.alike(tenant, new.likeness).await;
+    assert_eq!(alike.expect("an answer"), Some(id));
+    let newest = BanFilter {
+        limit: 10,
+        now: Some(NOW),
+        ..BanFilter::default()
+    };
+    let page = store.bans(tenant, &newest).await.expect("a page");
+    assert_eq!(page.bans.len(), 10);
+    let events = EventFilter {
+        ban: Some(id),
+        limit: 10,
+        ..EventFilter::default()
+    };
+    store.events(tenant, &events).await.expect("events");
+    let spared = ExceptionFilter {
+        limit: 10,
+        ..ExceptionFilter::default()
+    };
+    store.exceptions(tenant, &spared).await.expect("exceptions");
+    store.agenda().await.expect("an agenda");
+    store.due(NOW, 10).await.expect("nobody");
+
+    let mut work = opened(store.begin(&intent(tenant)).await.expect("a write begun"));
+    assert_eq!(work.found_by(&keys).await.expect("records").len(), 1);
+    assert_eq!(work.bans_named(&[id]).await.expect("bans").len(), 1);
+    assert_eq!(work.targets_under(&keys).await.expect("targets").len(), 1);
+    let renewal = Renewal {
+        ban: id,
+        reason: "again".to_owned(),
+        reason_code: String::new(),
+        start: None,
+        expire: None,
+    };
+    work.renew_bans(&[renewal]).await.expect("it is renewed");
+    let added = work.add_bans(&[token_ban(tenant, 2)]).await;
+    added.expect("one more");
+    work.redact(&[id], &[]).await.expect("words taken away");
+    work.hash_targets(&[(id, 0)], None).await.expect("hashed");
+    let lifting = Lifting {
+        bans: vec![id],
+        by: "bob".to_owned(),
+        reason: String::new(),
+    };
+    assert_eq!(work.lift_bans(&lifting).await.expect("lifted"), [id]);
+    work.commit(&Answer::default()).await.expect("a commit");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn to_find_some_bans_not_all_of_a_tenants_are_looked_at() {
+    let (database, new) = crowded().await;
+    let before = looked_at(&database.place).await;
+    let store = open(&database.place).await.expect("a store");
+    looks_for_some(&store, &new).await;
+    drop(store);
+    let rows = looked_at(&database.place).await - before;
+    assert!(rows > 0 && rows < MANY / 20, "{rows} rows");
+}
+
+/// How many bans come at once where a tenant grows, and how many times they do.
+const AT_ONCE: usize = 500;
+const TIMES: usize = 40;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_planned_while_a_tenant_was_small_serves_it_once_it_is_large() {
+    let house = House::new(Kind::Postgres).await;
+    // As it is a day after a deployment was begun, when statistics are there and say: nothing.
+    for statement in [
+        "ALTER TABLE bans SET (autovacuum_enabled = false)",
+        "ALTER TABLE ban_targets SET (autovacuum_enabled = false)",
+        "ALTER TABLE ban_keys SET (autovacuum_enabled = false)",
+        "VACUUM ANALYZE",
+    ] {
+        house.run(statement).await;
+    }
+    let tenant = house.tenant("one").await;
+    let bans = |from: usize, many: usize| -> Vec<_> {
+        { from..from + many }
+            .map(|number| token_ban(&tenant, number))
+            .collect()
+    };
+    for number in 0..10 {
+        house.add(&intent(&tenant), &bans(number, 1)).await;
+        house.store.agenda().await.expect("an agenda");
+    }
+    for time in 1..=TIMES {
+        house
+            .add(&intent(&tenant), &bans(time * AT_ONCE, AT_ONCE))
+            .await;
+        house.store.agenda().await.expect("an agenda");
+    }
+    let House {
+        store, database, ..
+    } = house;
+    drop(store);
+    let rows = looked_at(&database.place).await;
+    let made = i64::try_from(TIMES * AT_ONCE).expect("a small number");
+    assert!(
+        rows > made && rows < 5 * made,
+        "{rows} rows for {made} bans"
+    );
+}
