@@ -8,7 +8,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from . import credentials, curves, page
+from . import credentials, curves, lasting, meanwhile, page
 from .beside import Comparison
 from .growth import Growth
 from .product import Binaries
@@ -27,9 +27,9 @@ def parse(arguments, about):
     parser.add_argument(
         "what",
         nargs="?",
-        choices=["beside", "growth", "credentials"],
+        choices=["beside", "growth", "credentials", "meanwhile", "lasting"],
         default="beside",
-        help="the targets, the curves, or what credentials cost",
+        help="the targets, the curves, what credentials cost, what checks feel of all else, or what an hour leaves",
     )
     parser.add_argument(
         "--bans", type=int, default=1_000_000, help="bans of the tenant, keys of Redis, rows of Postgres"
@@ -40,6 +40,7 @@ def parse(arguments, about):
         "--requests", type=int, default=200_000, help="requests of a throughput run; the others follow"
     )
     parser.add_argument("--seconds", type=int, default=4, help="seconds of each run for the curves")
+    parser.add_argument("--minutes", type=int, default=60, help="minutes of mixed load")
     parser.add_argument("--starts", type=int, default=5, help="how often each start is timed")
     parser.add_argument(
         "--without", nargs="*", default=[], metavar="PEER", help="leave out redis, postgres, …"
@@ -62,7 +63,7 @@ def parse(arguments, about):
 def command(told):
     """What to run for the same measurements; where this machine keeps its files is nobody else's business."""
     words = ["benches/compare", *([told.what] if told.what != "beside" else [])]
-    for name in "bans", "small", "rounds", "requests", "seconds", "starts":
+    for name in "bans", "small", "rounds", "requests", "seconds", "starts", "minutes":
         words += [f"--{name}", str(getattr(told, name))]
     return shlex.join(words + (["--without", *told.without] if told.without else []))
 
@@ -108,6 +109,12 @@ def main(about):
             elif told.what == "credentials":
                 credentials.Credentials(stage, binaries, told, results).run()
                 credentials.write(results, facts(told, binaries, {}), told.into)
+            elif told.what == "meanwhile":
+                meanwhile.Meanwhile(stage, binaries, told, results).run()
+                meanwhile.write(results, facts(told, binaries, {}), told.into)
+            elif told.what == "lasting":
+                lasting.Lasting(stage, binaries, told, results).run()
+                lasting.write(results, facts(told, binaries, {}), told.into)
             else:
                 comparison = Comparison(stage, binaries, told, results)
                 comparison.run()

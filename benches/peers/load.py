@@ -107,6 +107,7 @@ class Load:
             "changes": told.get("changes_per_second", 0),
             "p50": times["p50"],
             "p99": times["p99"],
+            "p99.9": times["p99_9"],
         }
 
     def redis(self, port, count, clients, pipeline=1, keys=1_000_000):

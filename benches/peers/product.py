@@ -102,15 +102,15 @@ class Bancheck:
 
     def ask(self, *arguments, **more):
         """The command line, of this server."""
-        return self.bancheck.output(
-            *arguments,
-            env={
-                **self.environment,
-                "BANCHECK_ENDPOINT": f"{self.scheme}://127.0.0.1:{self.port}",
-                "BANCHECK_ADMIN_ENDPOINT": f"{self.scheme}://127.0.0.1:{self.admin}",
-            },
-            **more,
-        )
+        return self.bancheck.output(*arguments, env=self.asking(), **more)
+
+    def asking(self):
+        """By what the command line finds this server."""
+        return {
+            **self.environment,
+            "BANCHECK_ENDPOINT": f"{self.scheme}://127.0.0.1:{self.port}",
+            "BANCHECK_ADMIN_ENDPOINT": f"{self.scheme}://127.0.0.1:{self.admin}",
+        }
 
     def with_key(self, *more):
         """Gives callers a credential for checks, and more; a folder that was used before has one."""

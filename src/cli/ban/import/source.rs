@@ -25,7 +25,8 @@ const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 /// The forms a file can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Form {
-    /// A header line, then rows; parted by whichever of , ; and tab the header has most of
+    /// A header line, then rows; parted by whichever of , ; and tab the header has most of, or by the sign
+    /// that a line such as `sep=;` before it names
     Csv,
     /// One JSON object to a line
     Ndjson,
@@ -132,13 +133,12 @@ impl Source {
 
     fn records(&self) -> io::Result<csv::Reader<impl Read + Send + use<>>> {
         let mut input = BufReader::new(self.cursor());
-        let mut first_line = Vec::new();
-        while first_line.trim_ascii().is_empty() && input.read_until(b'\n', &mut first_line)? > 0 {
-            if first_line.starts_with(BYTE_ORDER_MARK) {
-                first_line.drain(..BYTE_ORDER_MARK.len());
-            }
+        let mut first_line = written_line(&mut input)?;
+        let told = told_delimiter(&first_line);
+        if told.is_some() {
+            first_line = written_line(&mut input)?;
         }
-        let delimiter = delimiter_of(&first_line);
+        let delimiter = told.unwrap_or_else(|| delimiter_of(&first_line));
         let start = io::Cursor::new(first_line).chain(input);
         let reader = csv::ReaderBuilder::new()
             .delimiter(delimiter)
@@ -253,9 +253,32 @@ fn csv_row(number: usize, record: csv::ByteRecord, names: usize) -> Row {
     }
 }
 
+/// The next line that is not blank, with the blank ones before it and without a byte order mark.
+fn written_line(input: &mut impl BufRead) -> io::Result<Vec<u8>> {
+    let mut line = Vec::new();
+    while line.trim_ascii().is_empty() && input.read_until(b'\n', &mut line)? > 0 {
+        if line.starts_with(BYTE_ORDER_MARK) {
+            line.drain(..BYTE_ORDER_MARK.len());
+        }
+    }
+    Ok(line)
+}
+
+/// The sign that a line before the header names, as spreadsheets write and read it: `sep=;`.
+fn told_delimiter(line: &[u8]) -> Option<u8> {
+    // A tab may be the sign.
+    let end = line.iter().rposition(|byte| !b"\r\n".contains(byte))?;
+    match line[..=end].trim_ascii_start() {
+        [b's' | b'S', b'e' | b'E', b'p' | b'P', b'=', sign] => Some(*sign),
+        _ => None,
+    }
+}
+
 /// The sign that parts the header's names; spreadsheets choose it by the country they run in.
 fn delimiter_of(header: &[u8]) -> u8 {
-    let count = |sign: u8| header.split(|byte| *byte == sign).count();
+    // What stands between quotes is part of a name.
+    let bare = header.split(|byte| *byte == b'"').step_by(2);
+    let count = |sign: u8| bare.clone().flatten().filter(|byte| **byte == sign).count();
     let most = [b'\t', b';', b',']
         .into_iter()
         .max_by_key(|sign| count(*sign));
@@ -347,6 +370,17 @@ mod tests {
         assert_eq!(source.header, ["value", "reason"]);
         assert_eq!(cells(&source), [["1", "a,b"]]);
         assert_eq!(cells(&csv("value\treason\n1\tx\n")), [["1", "x"]]);
+        let quoted = csv("\"value, as dialled, with +\";reason\n1;x\n");
+        assert_eq!(quoted.header, ["value, as dialled, with +", "reason"]);
+        for told in [
+            "sep=|\nvalue|reason\n1|a;b,c\n",
+            "\u{feff}SEP=|\r\nvalue|reason\r\n1|a;b,c\r\n",
+        ] {
+            let told = csv(told);
+            assert_eq!(told.header, ["value", "reason"]);
+            assert_eq!(cells(&told), [["1", "a;b,c"]]);
+        }
+        assert_eq!(cells(&csv("sep=\t\nvalue\treason\n1\tx\n")), [["1", "x"]]);
     }
 
     #[test]
