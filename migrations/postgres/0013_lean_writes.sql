@@ -11,3 +11,7 @@ CREATE INDEX bans_by_creation ON bans (tenant, created_at, ban_id);
 -- Permanent ones, which most are, have no place among ends.
 DROP INDEX bans_by_expiry;
 CREATE INDEX bans_by_expiry ON bans (tenant, expire_at, ban_id) WHERE ended = 0 AND expire_at IS NOT NULL;
+
+-- Digests, which do not shrink.
+ALTER TABLE feed ALTER COLUMN payload SET STORAGE EXTERNAL;
+ALTER TABLE feed_intents ALTER COLUMN payload SET STORAGE EXTERNAL;

@@ -3,27 +3,8 @@
 //! A ban row travels in three ways, and has one shape for all of them: decoded from a result, as
 //! part of the one JSON parameter that brings a chunk in, and inside a remembered answer.
 
-/// Rows that enter a statement by the thousand, as one JSON parameter.
-///
-/// The fields are in the order of the statement's columns, for where rows enter as arrays.
-macro_rules! entering {
-    ($($(#[$doc:meta])* $vis:vis struct $name:ident { $($field:ident: $type:ty,)+ })+) => {$(
-        $(#[$doc])*
-        #[derive(Debug, serde::Serialize)]
-        $vis struct $name {
-            $($field: $type,)+
-        }
-
-        impl crate::store::rows::Entering for $name {
-            const FIELDS: &'static [&'static str] = &[$(stringify!($field)),+];
-
-            fn cells<S: serde::ser::SerializeSeq>(&self, cells: &mut S) -> Result<(), S::Error> {
-                $(cells.serialize_element(&self.$field)?;)+
-                Ok(())
-            }
-        }
-    )+};
-}
+#[macro_use]
+mod entering;
 
 mod access;
 mod ban;
@@ -33,7 +14,7 @@ mod exception;
 mod filed;
 mod queue;
 
-use serde::{Deserialize, Serialize, Serializer, ser::SerializeSeq};
+use serde::{Deserialize, Serialize};
 use sqlx::{Row, any::AnyRow};
 
 use self::bulk::TallyRow;
@@ -47,6 +28,7 @@ pub(super) use self::{
     },
     bulk::{EventRow, RenewalRow, SpotRow},
     config::{ListRow, SettingsRow, list_record, tenant_record},
+    entering::{Entering, entering},
     exception::{ExceptionRow, ProtectionRow, exception_records, lifted},
     filed::{BanColumns, KeyColumns, filed, last_id},
     queue::{PolicyRow, at_queue, ban_rights, forms, queue_record},
@@ -66,26 +48,6 @@ use crate::domain::{
     queue::QueuePolicy,
     view::index::Key,
 };
-
-/// A row that enters a statement.
-pub(super) trait Entering: Serialize {
-    /// Its fields' names, in their order.
-    const FIELDS: &'static [&'static str];
-
-    /// Writes its fields' values, in their order.
-    fn cells<S: SerializeSeq>(&self, cells: &mut S) -> Result<(), S::Error>;
-}
-
-/// A row as an array of its values.
-struct Cells<'a, T>(&'a T);
-
-impl<T: Entering> Serialize for Cells<'_, T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut cells = serializer.serialize_seq(Some(T::FIELDS.len()))?;
-        self.0.cells(&mut cells)?;
-        cells.end()
-    }
-}
 
 entering! {
     /// How often a ban has matched, in the one JSON parameter of a chunk.
@@ -372,16 +334,6 @@ pub(super) fn tenant_id(text: &str) -> Result<TenantId> {
 
 pub(super) fn from_json<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T> {
     serde_json::from_str(text).map_err(|_| StoreError::Corrupt("a JSON column"))
-}
-
-/// Rows as the one JSON parameter of a statement that puts them in, each an object or, where their
-/// values are found by place, an array.
-pub(super) fn entering<T: Entering>(rows: &[T], by_place: bool) -> Result<String> {
-    if by_place {
-        to_json(&rows.iter().map(Cells).collect::<Vec<_>>())
-    } else {
-        to_json(&rows)
-    }
 }
 
 /// Values as the one JSON parameter of a statement.

@@ -50,7 +50,8 @@ pub(in crate::store) struct Dialect {
     /// The rows of a JSON array, as a table `r` of these columns.
     pub(super) rows: fn(parameter: &str, columns: &str) -> String,
     /// Whether each of those rows is an array of values in the order of the columns, which SQLite
-    /// takes in a third quicker, and not an object, which Postgres takes apart in one go.
+    /// takes in a third quicker, and not an object of what not all rows have in common, which Postgres
+    /// takes apart in one go.
     pub(super) by_place: bool,
 }
 
@@ -158,15 +159,18 @@ pub(in crate::store) static POSTGRES: Dialect = Dialect {
             .map(|(name, kind)| match kind {
                 HEX => (
                     format!("{name} text"),
-                    format!("unhex(j.{name}) AS {name}"),
+                    format!("unhex(coalesce(j.{name}, c.{name})) AS {name}"),
                 ),
-                _ => (format!("{name} {kind}"), format!("j.{name}")),
+                _ => (
+                    format!("{name} {kind}"),
+                    format!("coalesce(j.{name}, c.{name}) AS {name}"),
+                ),
             })
             .unzip();
+        let (named, read) = (named.join(", "), read.join(", "));
         format!(
-            "(SELECT {} FROM json_to_recordset(CAST({parameter} AS json)) AS j({}) OFFSET 0) AS r",
-            named.join(", "),
-            read.join(", ")
+            "(SELECT {named} FROM json_to_recordset(CAST({parameter} AS json) -> 'each') AS j({read}),
+                json_to_record(CAST({parameter} AS json) -> 'all') AS c({read}) OFFSET 0) AS r"
         )
     },
     by_place: false,
