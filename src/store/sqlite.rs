@@ -40,7 +40,7 @@ macro_rules! greeting {
         )
     };
 }
-const WRITER: &str = greeting!(cache of 16384 KiB);
+const WRITER: &str = greeting!(cache of 65536 KiB);
 /// What is read of a file is in the system's cache as well, and mostly read once.
 const READER: &str = greeting!(cache of 2048 KiB);
 const SCRUB: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
