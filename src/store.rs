@@ -26,6 +26,7 @@ mod access;
 mod error;
 mod export;
 mod keys;
+mod load;
 mod loaded;
 mod payload;
 mod pool;
@@ -246,7 +247,7 @@ pub trait Work: AccessWork + ExceptionWork + PrivacyWork + Send {
     /// Keeps up to [`MAX_CHUNK`] bans, one answer each in their order.
     ///
     /// Bans alike whose time is over are marked ended first, so that one can be made again at the
-    /// very instant the old one expires.
+    /// very instant the old one expires. Their ids are new: nothing was ever kept under them.
     async fn add_bans(&mut self, bans: &[NewBan]) -> Result<Vec<Added>>;
 
     /// A ban.

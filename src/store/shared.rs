@@ -3,16 +3,16 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use futures_util::future::join;
 use sqlx::{Row, any::AnyRow};
 
 use super::{
     Aged, Answer, BanFilter, BanPage, BanSink, Begun, Concerning, Directory, Event, EventFilter,
     FeedLink, Intent, LoadSink, REMEMBERED, Result, Store, StoreError, Tail, access, export,
     keys::Shown,
+    load,
     pool::{Lent, Pool, Whose},
     queues, read,
-    rows::{self, BanColumns, BanRow, KeyColumns, ListRow, SettingsRow, number},
+    rows::{self, BanRow, ListRow, SettingsRow, number},
     sql::{Dialect, Statements},
     tail::{epoch_of, head, row_number, tail_with},
     work::SqlWork,
@@ -29,8 +29,6 @@ use crate::domain::{
     view::index::Key,
 };
 
-/// How many bans of a load are read at once.
-const LOAD_PAGE: i64 = 4_096;
 /// How long a statement that looks at very many rows may take to find the first.
 const SEARCH: Duration = Duration::from_secs(10);
 
@@ -105,32 +103,6 @@ impl SqlStore {
             return Err(StoreError::Following);
         }
         Ok((head(&row)?, Timestamp::from_micros(row.try_get("clock")?)))
-    }
-
-    /// Some of a tenant's bans, as a JSON column, and the last one's id; `None` = there are no more.
-    /// Some bans of a load that come after one, and their keys; `None` = there are no more.
-    async fn load_page(
-        &self,
-        name: &str,
-        after: Vec<u8>,
-        tx: &mut Lent,
-    ) -> Result<Option<(AnyRow, AnyRow, Vec<u8>)>> {
-        let bans = sqlx::query(self.say.load.clone())
-            .bind(name.to_owned())
-            .bind(after.clone())
-            .bind(LOAD_PAGE)
-            .fetch_one(&mut *tx)
-            .await?;
-        let Some(last) = rows::last_id(&bans)? else {
-            return Ok(None);
-        };
-        let keys = sqlx::query(self.say.load_keys.clone())
-            .bind(name.to_owned())
-            .bind(after)
-            .bind(last.clone())
-            .fetch_one(tx)
-            .await?;
-        Ok(Some((bans, keys, last)))
     }
 
     pub(super) async fn replayed(&self, intent: &Intent, conn: &mut Lent) -> Result<Option<Begun>> {
@@ -282,7 +254,6 @@ impl Store for SqlStore {
     }
 
     async fn load(&self, tenant: &TenantId, sink: &mut dyn LoadSink) -> Result<bool> {
-        let name = tenant.as_str().to_owned();
         let tx = self.reading(Whose::Tenant(tenant)).await?;
         let mut tx = tx.patiently(SEARCH);
         let Some(loaded) = self.loaded_tenant(tenant, &mut tx).await? else {
@@ -290,16 +261,7 @@ impl Store for SqlStore {
         };
         sink.open(loaded);
 
-        let mut read = self.load_page(&name, vec![], &mut tx).await?;
-        while let Some((bans, keys, last)) = read {
-            let filed = async {
-                sink.page(&BanColumns::read(&bans)?.with(&KeyColumns::read(&keys)?)?);
-                Ok(())
-            };
-            // The database reads on while a page is filed.
-            let (next, filed) = join(self.load_page(&name, last, &mut tx), filed).await;
-            read = filed.and(next)?;
-        }
+        load::all(&mut tx, &self.say, tenant.as_str(), sink).await?;
         tx.commit().await?;
         Ok(true)
     }

@@ -282,9 +282,11 @@ statements! {
     /// What a view needs of the bans after $2 that can still hold, of $3 bans at the most.
     load = "SELECT {ban_columns} FROM (SELECT * FROM bans
             WHERE tenant = $1 AND ban_id > $2 AND ended = 0 ORDER BY ban_id LIMIT $3) p";
-    /// All keys in their range: to look for those of each ban would be most of a load's work.
+    /// The first $4 keys in their range: to look for those of each ban would be most of a load's work.
     load_keys = "SELECT {all:p.ban_id} AS ids, {key_columns} FROM (SELECT * FROM ban_keys
-            WHERE tenant = $1 AND ban_id > $2 AND ban_id <= $3 ORDER BY ban_id, ordinal) p";
+            WHERE tenant = $1 AND ban_id > $2 AND ban_id <= $3 ORDER BY ban_id, ordinal LIMIT $4) p";
+    load_keys_of = "SELECT {all:p.ban_id} AS ids, {key_columns} FROM (SELECT * FROM ban_keys
+            WHERE tenant = $1 AND ban_id IN ({hexes:$2}) ORDER BY ban_id, ordinal) p";
     bans_of = "SELECT {whole_ban} FROM bans b
         WHERE b.tenant = $1 AND b.ban_id IN ({hexes:$2}) AND {shown}";
     /// What a view needs of the bans whose time is not over that are found by these keys.

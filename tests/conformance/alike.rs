@@ -27,6 +27,7 @@ on_both_stores!(
     s10_of_two_alike_in_one_chunk_the_first_stands,
     s10_a_chunk_keeps_what_is_new_and_names_what_stands_for_the_rest,
     s10_a_ban_can_be_made_again_at_the_instant_the_old_one_ends,
+    s10_of_a_chunk_each_ban_is_made_or_told_which_stands_in_its_way,
     s10_a_lifted_ban_can_be_made_again,
     s10_a_ban_cannot_be_changed_to_be_like_another,
     s10_a_ban_can_be_changed_to_be_like_one_whose_time_is_over,
@@ -164,6 +165,32 @@ async fn s10_a_chunk_keeps_what_is_new_and_names_what_stands_for_the_rest(house:
         ]
     );
     assert_eq!(told(&house).await.len(), 2);
+}
+
+async fn s10_of_a_chunk_each_ban_is_made_or_told_which_stands_in_its_way(house: House) {
+    let tenant = house.tenant("one").await;
+    house.place(&tenant, until(&tenant, EXPIRE, NOW)).await;
+    let stands = house.place(&tenant, token_ban(&tenant, 5)).await;
+    let later = EXPIRE.plus_micros(SECOND);
+    let chunk = [
+        token_ban(&tenant, 6),
+        until(&tenant, later, EXPIRE),
+        token_ban(&tenant, 5),
+        until(&tenant, later, EXPIRE),
+        token_ban(&tenant, 7),
+    ];
+    let added = house.add(&intent_at(&tenant, EXPIRE), &chunk).await;
+    let first = Added::Alike(chunk[1].ban.ban_id);
+    let stands = Added::Alike(stands.ban_id);
+    assert_eq!(
+        added,
+        [Added::Made, Added::Made, stands, first, Added::Made]
+    );
+    let told = told(&house).await;
+    let held: Vec<_> = { told.iter() }
+        .filter(|ban| !ban.ended && ban.keys.len() == 1)
+        .collect();
+    assert_eq!(held.len(), 3, "three were made, and each has its key");
 }
 
 async fn s10_a_ban_can_be_made_again_at_the_instant_the_old_one_ends(house: House) {

@@ -1,7 +1,7 @@
 //! S-1 and S-2: what a load and the directory tell.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -21,6 +21,7 @@ on_both_stores!(
     s1_a_load_tells_exactly_what_the_feed_told_up_to_its_head,
     s1_the_directory_and_its_head_belong_together,
     s1_a_load_tells_only_of_its_own_tenant,
+    s1_a_load_of_many_tells_each_ban_that_can_hold_with_its_keys,
     s2_a_tenant_without_bans_is_an_empty_view,
     s2_no_tenant_is_none_everywhere,
     s2_a_deleted_tenant_is_no_tenant,
@@ -133,6 +134,47 @@ async fn s1_a_load_tells_only_of_its_own_tenant(house: House) {
     assert!(one.lists.is_empty());
     assert!(two.bans.is_empty());
     assert_eq!(two.lists.len(), 1);
+}
+
+async fn s1_a_load_of_many_tells_each_ban_that_can_hold_with_its_keys(house: House) {
+    let tenant = house.tenant("one").await;
+    let mut placed = BTreeMap::new();
+    // More than come in one page.
+    for chunk in 0..5 {
+        let bans: Vec<_> = { 0..1_000 }
+            .map(|number| token_ban(&tenant, chunk * 1_000 + number))
+            .collect();
+        house.add(&intent(&tenant), &bans).await;
+        placed.extend(bans.iter().map(|new| (new.ban.ban_id, new.keys[0].1.key)));
+    }
+    let loaded = async || {
+        let loaded = Replica::load(&*house.store, &tenant).await;
+        let bans = loaded.expect("the tenant").bans.into_iter();
+        bans.map(|(id, ban)| match &*ban.keys {
+            [key] => (id, key.key),
+            keys => panic!("{} keys", keys.len()),
+        })
+        .collect::<BTreeMap<_, _>>()
+    };
+    assert!(loaded().await == placed, "each with its key");
+
+    // And more keys between two of them than bans: of one that has ended.
+    house
+        .run(
+            "UPDATE bans SET ended = 1 WHERE ban_id IN
+                 (SELECT ban_id FROM bans ORDER BY ban_id LIMIT 1 OFFSET 2500);
+             WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 17000)
+             INSERT INTO ban_keys (tenant, ban_id, ordinal, position, space, width, match_key, kind,
+                 matches, canonicaliser_version)
+             SELECT k.tenant, k.ban_id, n.i, k.position, k.space, k.width, k.match_key, k.kind,
+                 k.matches, k.canonicaliser_version
+             FROM n, ban_keys k WHERE k.ban_id IN (SELECT ban_id FROM bans WHERE ended = 1)",
+        )
+        .await;
+    let left = loaded().await;
+    assert_eq!(left.len(), 4_999);
+    placed.retain(|id, _| left.contains_key(id));
+    assert!(left == placed, "each with its key still");
 }
 
 async fn s2_a_tenant_without_bans_is_an_empty_view(house: House) {

@@ -115,7 +115,11 @@ impl JudgedRows {
         last.set(rules);
         let holds = |ahead: &Judgment| {
             let age = about.now.micros() - ahead.at.micros();
-            ahead.rules == *rules && (0..=FRESH).contains(&age)
+            // What was to come may be over by now.
+            let over = |new: &NewBan| new.ban.expire.is_some_and(|end| end <= about.now);
+            ahead.rules == *rules
+                && (0..=FRESH).contains(&age)
+                && !ahead.bans.iter().flatten().any(over)
         };
         let bans = match self.ahead.filter(holds) {
             Some(ahead) => ahead.bans,
@@ -134,4 +138,132 @@ fn judge(rows: &[ImportRow], rules: &Rules, about: &Circumstances) -> Vec<Result
         Ok(new)
     };
     rows.iter().map(judge).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        desk::{CreateBan, End, TargetGiven},
+        domain::{
+            ban::{Enforcement, Origin},
+            channel::Channels,
+            identity::IdentityKind,
+            ids::TenantId,
+            keys::MasterKey,
+            refusal::Reason,
+        },
+    };
+
+    const THEN: Timestamp = Timestamp::from_micros(1_750_000_000_000_000);
+
+    fn row(end: End) -> ImportRow {
+        let target = TargetGiven {
+            kind: Some(IdentityKind::PhoneNumber),
+            value: "601 123 456".to_owned(),
+            issuer: String::new(),
+            region_hint: String::new(),
+        };
+        let ban = CreateBan {
+            list_id: None,
+            channels: Channels::NONE,
+            targets: vec![target],
+            match_kind: None,
+            reason: String::new(),
+            reason_code: String::new(),
+            end,
+            start: None,
+            enforcement: Enforcement::Enforced,
+            override_warnings: false,
+            origin: Origin::Import,
+        };
+        ImportRow {
+            number: 7,
+            ban: Ok(ban),
+        }
+    }
+
+    fn in_region(region: &str) -> Rules {
+        let settings = TenantSettings {
+            default_region: region.to_owned(),
+            ..TenantSettings::default()
+        };
+        Rules {
+            settings,
+            list: None,
+        }
+    }
+
+    fn at(micros: i64) -> Circumstances {
+        Circumstances {
+            now: THEN.plus_micros(micros),
+            tenant: TenantId::parse("one").unwrap(),
+            actor: "alice".to_owned(),
+            keys: MasterKey::new(&[7; 32]),
+        }
+    }
+
+    /// A row that was judged by the rules of Czechia, seen by these rules at this instant.
+    fn seen(end: End, rules: &Rules, about: &Circumstances) -> Result<NewBan, Refusal> {
+        let rows = vec![row(end)];
+        let ahead = Judgment {
+            bans: judge(&rows, &in_region("CZ"), &at(0)),
+            at: THEN,
+            rules: in_region("CZ"),
+        };
+        let ahead = Some(ahead);
+        let mut seen = JudgedRows { rows, ahead }.by(rules, about, &LastRules::default());
+        let (number, ban) = seen.pop().unwrap();
+        assert_eq!((number, seen.len()), (7, 0));
+        ban
+    }
+
+    #[test]
+    fn a_row_judged_ahead_is_not_judged_again() {
+        let ban = seen(End::Never, &in_region("CZ"), &at(FRESH)).unwrap().ban;
+        assert_eq!(ban.created, THEN);
+        assert_eq!(ban.targets[0].canonical, "+420601123456");
+    }
+
+    #[test]
+    fn where_the_rules_are_others_by_now_a_row_is_judged_by_those() {
+        let ban = seen(End::Never, &in_region("PL"), &at(5)).unwrap().ban;
+        assert_eq!(ban.created, at(5).now);
+        assert_eq!(ban.targets[0].canonical, "+48601123456");
+    }
+
+    #[test]
+    fn a_row_whose_judgment_is_old_or_of_the_future_is_judged_again() {
+        for micros in [FRESH + 1, -1] {
+            let ban = seen(End::Never, &in_region("CZ"), &at(micros)).unwrap().ban;
+            assert_eq!(ban.created, at(micros).now);
+        }
+    }
+
+    #[test]
+    fn a_ban_that_is_over_before_it_is_written_is_refused_though_it_was_judged_ahead() {
+        let end = End::At(THEN.plus_micros(10));
+        let refused = seen(end, &in_region("CZ"), &at(10)).unwrap_err();
+        assert_eq!(refused.reason, Reason::ExpireTimeInPast);
+        assert!(seen(end, &in_region("CZ"), &at(9)).is_ok());
+    }
+
+    #[test]
+    fn rows_are_judged_ahead_only_by_rules_that_a_chunk_was_judged_by() {
+        let last = LastRules::default();
+        assert_eq!(last.get(), None);
+        let rows = JudgedRows {
+            rows: vec![row(End::Never)],
+            ahead: None,
+        };
+        let ban = rows
+            .by(&in_region("CZ"), &at(0), &last)
+            .pop()
+            .unwrap()
+            .1
+            .unwrap()
+            .ban;
+        assert_eq!(ban.created, THEN);
+        assert_eq!(last.get(), Some(in_region("CZ")));
+    }
 }

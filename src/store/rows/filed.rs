@@ -4,7 +4,7 @@
 use serde::de::DeserializeOwned;
 use sqlx::{Row, any::AnyRow};
 
-use super::{ban::space, bytes, from_json, known};
+use super::{ban::space, from_json, known};
 use crate::{
     domain::{
         ban::Enforcement,
@@ -153,13 +153,6 @@ pub(in crate::store) fn filed(row: &AnyRow) -> Result<Vec<BanRecord>> {
         }
     }
     Ok(records)
-}
-
-/// The last of the ids in a row, where there are any.
-pub(in crate::store) fn last_id(row: &AnyRow) -> Result<Option<Vec<u8>>> {
-    let ids: Option<&str> = row.try_get("ids")?;
-    let last = ids.and_then(|ids| ids.get(ids.len().checked_sub(DIGITS)?..));
-    last.map(|last| bytes(&last.to_lowercase())).transpose()
 }
 
 /// What a database gathered; of nothing it may say nothing.

@@ -276,9 +276,20 @@ fn told_delimiter(line: &[u8]) -> Option<u8> {
 
 /// The sign that parts the header's names; spreadsheets choose it by the country they run in.
 fn delimiter_of(header: &[u8]) -> u8 {
-    // What stands between quotes is part of a name.
-    let bare = header.split(|byte| *byte == b'"').step_by(2);
-    let count = |sign: u8| bare.clone().flatten().filter(|byte| **byte == sign).count();
+    let count = |sign: u8| {
+        let (mut signs, mut begins, mut quoted) = (0, true, false);
+        for byte in header {
+            // What stands between quotes is part of a name.
+            quoted = if quoted {
+                *byte != b'"'
+            } else {
+                begins && *byte == b'"'
+            };
+            begins = !quoted && *byte == sign;
+            signs += usize::from(begins);
+        }
+        signs
+    };
     let most = [b'\t', b';', b',']
         .into_iter()
         .max_by_key(|sign| count(*sign));
@@ -372,6 +383,7 @@ mod tests {
         assert_eq!(cells(&csv("value\treason\n1\tx\n")), [["1", "x"]]);
         let quoted = csv("\"value, as dialled, with +\";reason\n1;x\n");
         assert_eq!(quoted.header, ["value, as dialled, with +", "reason"]);
+        assert_eq!(csv("5\" pipe;reason\n1;x\n").header, ["5\" pipe", "reason"]);
         for told in [
             "sep=|\nvalue|reason\n1|a;b,c\n",
             "\u{feff}SEP=|\r\nvalue|reason\r\n1|a;b,c\r\n",
