@@ -474,7 +474,7 @@ async fn nothing_is_left_of_a_purged_tenant_but_its_id(house: House) {
         .collect();
     assert!(
         unknown.is_empty(),
-        "have a purge empty {unknown:?} too (CONFIGURATION in store/sql.rs), and name them here"
+        "have a purge empty {unknown:?} too (CONFIGURATION in store/sql/pieces.rs), and name them here"
     );
     for table in tables {
         let rows = async |tenant: &TenantId| {
