@@ -10,6 +10,8 @@ CREATE INDEX bans_by_creation_new ON bans (tenant, created_at, ban_id);
 -- Permanent ones, which most are, have no place among ends.
 CREATE INDEX bans_by_expiry_new ON bans (tenant, expire_at, ban_id)
     WHERE ended = 0 AND expire_at IS NOT NULL;
+-- Whoever lifts a ban asks which others it has brought with it.
+CREATE INDEX bans_by_parent ON bans (tenant, parent) WHERE parent IS NOT NULL;
 
 -- All else is done in a moment, for which everybody waits.
 LOCK TABLE tenants, bans, ban_targets, ban_keys IN ACCESS EXCLUSIVE MODE;

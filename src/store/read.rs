@@ -240,14 +240,20 @@ pub(super) async fn bans(
 ) -> Result<BanPage> {
     let mut lent = readers.lend(Whose::Tenant(tenant)).await?;
     let total = if filter.count {
-        let count = filter.bind(sqlx::query(say.count_bans.clone()), tenant)?;
+        let text = match filter.keys.as_slice() {
+            [] => &say.count_bans,
+            _ => &say.count_found,
+        };
+        let count = filter.bind(sqlx::query(text.clone()), tenant)?;
         Some(count.fetch_one(&mut lent).await?.try_get("total")?)
     } else {
         None
     };
-    let text = match filter.order {
-        BanOrder::Creation => &say.bans_newest_first,
-        BanOrder::Expiry => &say.bans_soonest_over,
+    let text = match (filter.order, filter.keys.as_slice()) {
+        (BanOrder::Creation, []) => &say.bans_newest_first,
+        (BanOrder::Expiry, []) => &say.bans_soonest_over,
+        (BanOrder::Creation, _) => &say.found_newest_first,
+        (BanOrder::Expiry, _) => &say.found_soonest_over,
     };
     let after = filter.after;
     let found = filter

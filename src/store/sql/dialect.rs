@@ -2,9 +2,9 @@
 
 use super::pieces::{
     BAN_COLUMNS, BAN_COLUMNS_READ, BAN_FILTER, BESIDE, DROPPED, END, ENFORCED, EVENT_COLUMNS,
-    EXCEPTION_RECORDS, EXPORTED, FORM_COLUMNS, KEY_COLUMNS, KEY_COLUMNS_READ, LIKENESS_COLUMNS,
-    MATCH_COLUMNS, RECORD, RENEWAL_COLUMNS, SHOWN, SPOT_COLUMNS, TARGET_COLUMNS, WHOLE_BAN,
-    WHOLE_EXCEPTION, WHOLE_LIST, WHOLE_POLICY,
+    EXCEPTION_RECORDS, EXPORTED, FORM_COLUMNS, FOUND, KEY_COLUMNS, KEY_COLUMNS_READ,
+    LIKENESS_COLUMNS, MATCH_COLUMNS, NEWEST_FIRST, RECORD, RENEWAL_COLUMNS, SHOWN, SOONEST_OVER,
+    SPOT_COLUMNS, TARGET_COLUMNS, WHOLE_BAN, WHOLE_EXCEPTION, WHOLE_LIST, WHOLE_POLICY,
 };
 
 /// The kind of a column that comes in as hexadecimal digits.
@@ -70,6 +70,9 @@ impl Dialect {
             .replace("{ban_columns}", BAN_COLUMNS_READ)
             .replace("{key_columns}", KEY_COLUMNS_READ)
             .replace("{exported}", EXPORTED)
+            .replace("{found}", FOUND)
+            .replace("{newest_first}", NEWEST_FIRST)
+            .replace("{soonest_over}", SOONEST_OVER)
             .replace("{filter}", BAN_FILTER)
             .replace("{shown}", SHOWN)
             .replace("{dropped}", DROPPED)

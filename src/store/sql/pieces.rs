@@ -121,6 +121,19 @@ pub(super) const BAN_FILTER: &str = "b.tenant = $1
     AND ($15 < 0 OR b.expire_at < $15)
     AND {shown}";
 
+/// Bans by the keys that a list of bans is narrowed by.
+pub(super) const FOUND: &str = "(SELECT DISTINCT f.ban_id FROM ban_keys f
+        WHERE f.tenant = $1 AND f.match_key IN ({hexes:$9})) f
+    JOIN bans b ON b.tenant = $1 AND b.ban_id = f.ban_id";
+
+/// The ends of such lists: $16 asks for what comes after $17 and $18; $19 is how many.
+pub(super) const NEWEST_FIRST: &str =
+    "AND ($16 = 0 OR b.created_at < $17 OR (b.created_at = $17 AND b.ban_id < $18))
+    ORDER BY b.created_at DESC, b.ban_id DESC LIMIT $19";
+pub(super) const SOONEST_OVER: &str =
+    "AND ($16 = 0 OR {end} > $17 OR ({end} = $17 AND b.ban_id > $18))
+    ORDER BY {end}, b.ban_id LIMIT $19";
+
 /// Not what is staged to become the content of a list.
 pub(super) const SHOWN: &str = "(b.ended = 1 OR b.list_id IS NULL OR b.generation <= coalesce(
         (SELECT l.generation FROM ban_lists l WHERE l.tenant = b.tenant AND l.list_id = b.list_id),

@@ -27,6 +27,12 @@ macro_rules! statements {
                     by_place: dialect.by_place,
                 }
             }
+
+            /// Each of them, by its name.
+            #[cfg(test)]
+            pub(in crate::store) fn named(&self) -> Vec<(&'static str, &SqlStr)> {
+                vec![$((stringify!($name), &self.$name)),+]
+            }
         }
     };
 }
@@ -289,13 +295,16 @@ statements! {
             AND {shown}
         ORDER BY b.ended, b.ban_id DESC LIMIT $3";
     count_bans = "SELECT count(*) AS total FROM bans b WHERE {filter}";
-    /// $16 asks for what comes after $17 and $18; $19 is how many.
-    bans_newest_first = "SELECT b.created_at AS place, {whole_ban} FROM bans b WHERE {filter}
-            AND ($16 = 0 OR b.created_at < $17 OR (b.created_at = $17 AND b.ban_id < $18))
-        ORDER BY b.created_at DESC, b.ban_id DESC LIMIT $19";
-    bans_soonest_over = "SELECT {end} AS place, {whole_ban} FROM bans b WHERE {filter}
-            AND ($16 = 0 OR {end} > $17 OR ({end} = $17 AND b.ban_id > $18))
-        ORDER BY {end}, b.ban_id LIMIT $19";
+    bans_newest_first = "SELECT b.created_at AS place, {whole_ban} FROM bans b
+        WHERE {filter} {newest_first}";
+    bans_soonest_over = "SELECT {end} AS place, {whole_ban} FROM bans b
+        WHERE {filter} {soonest_over}";
+    /// The same where keys are asked for, by which there are hardly any bans.
+    count_found = "SELECT count(*) AS total FROM {found} WHERE {filter}";
+    found_newest_first = "SELECT b.created_at AS place, {whole_ban} FROM {found}
+        WHERE {filter} {newest_first}";
+    found_soonest_over = "SELECT {end} AS place, {whole_ban} FROM {found}
+        WHERE {filter} {soonest_over}";
     /// Adds to what has been counted, always in one order; of bans that are gone nothing is kept.
     count_matches = "INSERT INTO ban_matches (tenant, ban_id, matches, last_at)
         SELECT b.tenant, b.ban_id, r.matches, r.last_at FROM {matches:$1}
@@ -548,12 +557,13 @@ statements! {
     tell = "INSERT INTO feed_intents (nonce, tenant, kind, payload) VALUES ($1, $2, $3, $4)";
     head = "SELECT f.rev, f.nonce, {recovery} AS in_recovery, {clock} AS clock FROM {newest} f";
     marks = "SELECT rev, nonce FROM feed WHERE rev > $1 ORDER BY rev";
-    /// Floor, head, the server's state and the rows from $1 on, all of one instant.
+    /// Floor, head, the server's state and the rows from $1 on, all of one instant. Each end is asked for
+    /// by itself: for both in one go SQLite looks at the whole feed.
     tail = "SELECT h.lowest, h.highest, {recovery} AS in_recovery, {agreed} AS agreed,
             {clock} AS clock, (SELECT value FROM meta WHERE name = 'epoch') AS epoch,
             (SELECT value FROM meta WHERE name = 'key-check') AS keys,
             f.rev, f.nonce, f.tenant, f.kind, f.payload
-        FROM (SELECT min(rev) AS lowest, max(rev) AS highest FROM feed) h
+        FROM (SELECT (SELECT min(rev) FROM feed) AS lowest, (SELECT max(rev) FROM feed) AS highest) h
         LEFT JOIN (SELECT rev, nonce, tenant, kind, payload, sum(length(payload))
                        OVER (ORDER BY rev) - length(payload) AS before
                    FROM (SELECT * FROM feed WHERE rev >= $1 ORDER BY rev LIMIT $2) next) f
@@ -561,8 +571,8 @@ statements! {
         ORDER BY f.rev";
     /// Up to the first row that is young enough, and not by age alone: clocks go back, and a row
     /// missing in the middle would be a short list passed off as whole (S-7).
-    young = "SELECT min(rev) AS lowest, coalesce((SELECT min(rev) FROM feed WHERE at >= $1), max(rev))
-            AS young FROM feed";
+    young = "SELECT (SELECT min(rev) FROM feed) AS lowest, coalesce(
+            (SELECT min(rev) FROM feed WHERE at >= $1), (SELECT max(rev) FROM feed)) AS young";
     prune_feed = "DELETE FROM feed WHERE rev < $1 AND rev < (SELECT max(rev) FROM feed)";
     prune_requests = "DELETE FROM requests WHERE (tenant, rpc, request_id) IN (
             SELECT tenant, rpc, request_id FROM requests WHERE at < $1 ORDER BY at LIMIT $2)";
