@@ -187,3 +187,48 @@ async fn what_was_planned_while_a_tenant_was_small_serves_it_once_it_is_large() 
         "{rows} rows for {made} bans"
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tenant_that_statistics_have_not_heard_of_is_served_as_well() {
+    let house = House::new(Kind::Postgres).await;
+    let (known, unknown) = (house.tenant("one").await, house.tenant("two").await);
+    let bans = |tenant, from: usize, many: usize| -> Vec<_> {
+        let numbers = from..from + many;
+        numbers.map(|number| token_ban(tenant, number)).collect()
+    };
+    for time in 0..4 {
+        let bans = bans(&known, time * AT_ONCE, AT_ONCE);
+        house.add(&intent(&known), &bans).await;
+    }
+    for statement in [
+        "ALTER TABLE bans SET (autovacuum_enabled = false)",
+        "ALTER TABLE ban_targets SET (autovacuum_enabled = false)",
+        "ALTER TABLE ban_keys SET (autovacuum_enabled = false)",
+        "VACUUM ANALYZE",
+    ] {
+        house.run(statement).await;
+    }
+    let House {
+        store, database, ..
+    } = house;
+    drop(store);
+    let before = looked_at(&database.place).await;
+    let store = open(&database.place).await.expect("a store");
+    let mut added = 0;
+    for many in [1_000, 1, 1, 1_000, 1, 1, 1, 1_000, 1, 1] {
+        let bans = bans(&unknown, added, many);
+        let mut work = opened(store.begin(&intent(&unknown)).await.expect("a write begun"));
+        work.add_bans(&bans).await.expect("bans added");
+        let keys: Vec<Key> = bans[0].keys.iter().map(|(_, key, _)| key.key).collect();
+        assert_eq!(work.found_by(&keys).await.expect("records").len(), 1);
+        work.commit(&Answer::default()).await.expect("a commit");
+        added += many;
+    }
+    drop(store);
+    let rows = looked_at(&database.place).await - before;
+    let made = i64::try_from(added).expect("a small number");
+    assert!(
+        rows > made && rows < 5 * made,
+        "{rows} rows for {made} bans"
+    );
+}

@@ -23,9 +23,9 @@ pub(super) struct Rules {
     pub(super) list: Option<BanList>,
 }
 
-/// What the last chunk was judged by, if there was one.
+/// What the last chunk was judged by, and of what instant its bans are, if there was one.
 #[derive(Clone, Default)]
-pub(super) struct LastRules(Arc<Mutex<Option<Rules>>>);
+pub(super) struct LastRules(Arc<Mutex<Option<(Rules, Timestamp)>>>);
 
 /// Judges rows of an import before their turn to be written comes.
 pub struct Judge {
@@ -48,18 +48,15 @@ struct Judgment {
 }
 
 impl LastRules {
-    fn get(&self) -> Option<Rules> {
+    fn get(&self) -> Option<(Rules, Timestamp)> {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
     }
 
-    fn set(&self, rules: &Rules) {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.as_ref() != Some(rules) {
-            *last = Some(rules.clone());
-        }
+    fn set(&self, rules: &Rules, at: Timestamp) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((rules.clone(), at));
     }
 }
 
@@ -83,7 +80,7 @@ impl Import {
 impl Judge {
     /// Judges rows by what the last chunk was judged by.
     pub fn judge(&mut self, rows: Vec<ImportRow>) -> JudgedRows {
-        let ahead = self.last.get().map(|rules| {
+        let ahead = self.last.get().map(|(rules, _)| {
             self.about.now = self.desk.now();
             Judgment {
                 bans: judge(&rows, &rules, &self.about),
@@ -112,16 +109,23 @@ impl JudgedRows {
         about: &Circumstances,
         last: &LastRules,
     ) -> Vec<(i32, Result<NewBan, Refusal>)> {
-        last.set(rules);
+        let newest = last.get().map(|(_, at)| at);
         let holds = |ahead: &Judgment| {
             let age = about.now.micros() - ahead.at.micros();
-            // What was to come may be over by now.
-            let over = |new: &NewBan| new.ban.expire.is_some_and(|end| end <= about.now);
+            // What was to come may have come by now.
+            let come = |new: &NewBan| {
+                let times = [new.ban.start, new.ban.expire];
+                times.into_iter().flatten().any(|time| time <= about.now)
+            };
             ahead.rules == *rules
                 && (0..=FRESH).contains(&age)
-                && !ahead.bans.iter().flatten().any(over)
+                // Bans of one chunk are no older than those of the chunk before.
+                && newest.is_none_or(|newest| newest <= ahead.at)
+                && !ahead.bans.iter().flatten().any(come)
         };
-        let bans = match self.ahead.filter(holds) {
+        let ahead = self.ahead.filter(holds);
+        last.set(rules, ahead.as_ref().map_or(about.now, |ahead| ahead.at));
+        let bans = match ahead {
             Some(ahead) => ahead.bans,
             None => judge(&self.rows, rules, about),
         };
@@ -205,14 +209,23 @@ mod tests {
 
     /// A row that was judged by the rules of Czechia, seen by these rules at this instant.
     fn seen(end: End, rules: &Rules, about: &Circumstances) -> Result<NewBan, Refusal> {
-        let rows = vec![row(end)];
+        seen_after(row(end), rules, about, &LastRules::default())
+    }
+
+    fn seen_after(
+        row: ImportRow,
+        rules: &Rules,
+        about: &Circumstances,
+        last: &LastRules,
+    ) -> Result<NewBan, Refusal> {
+        let rows = vec![row];
         let ahead = Judgment {
             bans: judge(&rows, &in_region("CZ"), &at(0)),
             at: THEN,
             rules: in_region("CZ"),
         };
         let ahead = Some(ahead);
-        let mut seen = JudgedRows { rows, ahead }.by(rules, about, &LastRules::default());
+        let mut seen = JudgedRows { rows, ahead }.by(rules, about, last);
         let (number, ban) = seen.pop().unwrap();
         assert_eq!((number, seen.len()), (7, 0));
         ban
@@ -264,6 +277,29 @@ mod tests {
             .unwrap()
             .ban;
         assert_eq!(ban.created, THEN);
-        assert_eq!(last.get(), Some(in_region("CZ")));
+        assert_eq!(last.get(), Some((in_region("CZ"), THEN)));
+    }
+
+    #[test]
+    fn a_beginning_that_passes_before_the_row_is_written_is_no_beginning_to_come() {
+        let mut scheduled = row(End::Never);
+        let start = THEN.plus_micros(10);
+        scheduled.ban.as_mut().unwrap().start = Some(start);
+        let last = LastRules::default();
+        let early = seen_after(scheduled, &in_region("CZ"), &at(9), &last);
+        assert_eq!(early.unwrap().ban.start, Some(start));
+        let mut scheduled = row(End::Never);
+        scheduled.ban.as_mut().unwrap().start = Some(start);
+        let late = seen_after(scheduled, &in_region("CZ"), &at(10), &last);
+        assert_eq!(late.unwrap().ban.start, None);
+    }
+
+    #[test]
+    fn no_chunk_is_of_an_earlier_instant_than_the_one_before_it() {
+        let last = LastRules::default();
+        last.set(&in_region("CZ"), at(3).now);
+        let ban = seen_after(row(End::Never), &in_region("CZ"), &at(5), &last);
+        assert_eq!(ban.unwrap().ban.created, at(5).now);
+        assert_eq!(last.get().unwrap().1, at(5).now);
     }
 }

@@ -33,6 +33,9 @@ pub(in crate::store) struct Dialect {
     pub(super) hex: fn(bytes: &str) -> String,
     /// The same of many, one after another.
     pub(super) all: fn(bytes: &str) -> String,
+    /// That rows are the tenant's whom a statement is about. Not by $1 itself on Postgres, which would know
+    /// of a tenant that its statistics have not heard of that it has one row, and join accordingly.
+    pub(super) owned: &'static str,
     /// Whether this server only follows another.
     pub(super) recovery: &'static str,
     /// Whether this is the timeline that the epoch was agreed on; a promoted server begins another.
@@ -78,6 +81,7 @@ impl Dialect {
             .replace("{dropped}", DROPPED)
             .replace("{end}", END)
             .replace("{beside}", BESIDE)
+            .replace("tenant = $1", self.owned)
             .replace("{lock}", self.lock)
             .replace("{turn}", self.turn)
             .replace("{gather}", self.gather)
@@ -148,6 +152,7 @@ pub(in crate::store) static POSTGRES: Dialect = Dialect {
     array: "json_build_array",
     hex: |bytes| format!("encode({bytes}, 'hex')"),
     all: |bytes| format!("encode(string_agg({bytes}, ''), 'hex')"),
+    owned: "tenant = (SELECT $1)",
     recovery: "(pg_is_in_recovery())::int",
     agreed: "(CASE WHEN pg_is_in_recovery() THEN 1 ELSE
                   coalesce((SELECT (right(value, 8) = left(pg_walfile_name(pg_current_wal_lsn()), 8))::int
@@ -191,6 +196,7 @@ pub(in crate::store) static SQLITE: Dialect = Dialect {
     array: "json_array",
     hex: |bytes| format!("hex({bytes})"),
     all: |bytes| format!("group_concat(hex({bytes}), '')"),
+    owned: "tenant = $1",
     recovery: "0",
     agreed: "1",
     clock: "CAST(unixepoch('subsec') * 1000000 AS INTEGER)",
