@@ -17,6 +17,14 @@ from .stage import ROOT, TARGET, Failed, Stage, output, say
 from .table import Findings
 from .tools import Missing
 
+# What is measured apart from the targets, and who writes its page.
+APART = {
+    "growth": (Growth, curves),
+    "credentials": (credentials.Credentials, credentials),
+    "meanwhile": (meanwhile.Meanwhile, meanwhile),
+    "lasting": (lasting.Lasting, lasting),
+}
+
 
 def folder(text):
     return Path(text).resolve()
@@ -27,7 +35,7 @@ def parse(arguments, about):
     parser.add_argument(
         "what",
         nargs="?",
-        choices=["beside", "growth", "credentials", "meanwhile", "lasting"],
+        choices=["beside", *APART],
         default="beside",
         help="the targets, the curves, what credentials cost, what checks feel of all else, or what an hour leaves",
     )
@@ -103,18 +111,10 @@ def main(about):
     try:
         with Stage() as stage:
             binaries = Binaries(told.binaries, told.built)
-            if told.what == "growth":
-                Growth(stage, binaries, told, results).run()
-                curves.write(results, facts(told, binaries, {}), told.into)
-            elif told.what == "credentials":
-                credentials.Credentials(stage, binaries, told, results).run()
-                credentials.write(results, facts(told, binaries, {}), told.into)
-            elif told.what == "meanwhile":
-                meanwhile.Meanwhile(stage, binaries, told, results).run()
-                meanwhile.write(results, facts(told, binaries, {}), told.into)
-            elif told.what == "lasting":
-                lasting.Lasting(stage, binaries, told, results).run()
-                lasting.write(results, facts(told, binaries, {}), told.into)
+            if told.what in APART:
+                measure, pages = APART[told.what]
+                measure(stage, binaries, told, results).run()
+                pages.write(results, facts(told, binaries, {}), told.into)
             else:
                 comparison = Comparison(stage, binaries, told, results)
                 comparison.run()

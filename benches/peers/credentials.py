@@ -11,10 +11,10 @@ import subprocess
 import time
 
 from .load import Load
-from .page import spread, table
+from .page import keep, spread, table
 from .product import Bancheck, seeded
 from .rounds import Subject, play
-from .stage import SERVER_CORE, Failed, output, say
+from .stage import SERVER_CORE, Failed, output
 from .wire import ONE_IN
 
 PRINCIPAL, ISSUER, AUDIENCE = "measure", "https://issuer.example", "bancheck"
@@ -181,9 +181,7 @@ def write(results, facts, into):
         "",
         *table(["what", "checks/s", "server CPU a check, µs", "÷ none"], rows),
     ]
-    (into / "performance").mkdir(parents=True, exist_ok=True)
-    (into / "performance" / "credentials.md").write_text("\n".join(page) + "\n")
-    say(f"wrote {into / 'performance' / 'credentials.md'}")
+    keep(into, "credentials", page)
 
 
 def text(data):

@@ -1,8 +1,7 @@
 """docs/performance/growth.md and its plots."""
 
 from .growth import RATE
-from .page import draw, spread, table
-from .stage import say
+from .page import draw, keep, spread, table
 from .table import told, whole
 
 AXES = {
@@ -31,9 +30,7 @@ def write(results, facts, into):
     for along, (title, _) in AXES.items():
         page += [f"## {title}", "", *rows(results, along), "", *shown[:1], ""]
         shown = shown[1:]
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "growth.md").write_text("\n".join(page).rstrip() + "\n")
-    say(f"wrote {folder / 'growth.md'}")
+    keep(into, "growth", page)
 
 
 def points(results, along):

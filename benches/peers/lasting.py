@@ -5,14 +5,13 @@ again, and others watch. What is looked at is what cannot be seen in a minute: m
 threads, the files' sizes, and the slowest checks, in the beginning and in the end.
 """
 
-import csv
 import json
 import threading
 from pathlib import Path
 
 from .load import Load
-from .page import table
-from .product import Bancheck, seeded
+from .page import keep, table
+from .product import Bancheck, bans_file, seeded
 from .stage import Failed, say
 from .wire import ONE_IN
 
@@ -82,17 +81,10 @@ class Lasting:
 
     def imports(self):
         """Imports a file and lifts it again, over and over."""
-        file = self.stage.folder / "rows.csv"
-        with file.open("w", newline="") as rows:
-            writer = csv.writer(rows)
-            writer.writerow(["value", "reason"])
-            writer.writerows([f"+999{5 * 10**9 + row}", "for an hour"] for row in range(ROWS))
+        file = bans_file(self.stage.folder / "rows.csv", ROWS, 5 * 10**9)
         try:
             while not self.over.is_set():
-                told = self.product.ask("--output", "json", "ban", "import", file, "--channel", "call")
-                told = json.loads(told)
-                if told["created"] != ROWS:
-                    raise Failed(f"an import of {ROWS} rows: {told}")
+                told = self.product.take(file, ROWS)
                 self.imported += ROWS
                 lift = "ban", "deactivate", "--import-id", told["importId"], "--reason", "over"
                 self.product.ask(*lift)
@@ -135,6 +127,4 @@ def write(results, facts, into):
             rows,
         ),
     ]
-    (into / "performance").mkdir(parents=True, exist_ok=True)
-    (into / "performance" / "lasting.md").write_text("\n".join(page) + "\n")
-    say(f"wrote {into / 'performance' / 'lasting.md'}")
+    keep(into, "lasting", page)

@@ -3,15 +3,14 @@
 The tenant that is asked about is small and stays; what goes on is about others, or about the server.
 """
 
-import csv
 import json
 import os
 import threading
 
 from .credentials import Certificates
 from .load import Load
-from .page import spread, table
-from .product import Bancheck, seeded
+from .page import keep, spread, table
+from .product import Bancheck, bans_file, seeded
 from .stage import SERVER_CORE, Failed, say
 from .wire import ONE_IN
 
@@ -100,16 +99,9 @@ class Meanwhile:
         say(f"meanwhile: {name}, {times[0]} times")
 
     def imports(self, product, over, time_of):
-        file, rows = self.stage.folder / "rows.csv", self.told.bans // 20
-        with file.open("w", newline="") as lines:
-            writer = csv.writer(lines)
-            writer.writerow(["value", "reason"])
-            first = 5 * 10**9 + time_of * rows
-            writer.writerows([f"+999{first + row}", "meanwhile"] for row in range(rows))
-        into = ["ban", "import", file, "--tenant", "other", "--channel", "call"]
-        told = product.ask("--output", "json", *into)
-        if json.loads(told)["created"] != rows:
-            raise Failed(f"an import of {rows} rows: {told}")
+        rows = self.told.bans // 20
+        file = bans_file(self.stage.folder / "rows.csv", rows, 5 * 10**9 + time_of * rows)
+        product.take(file, rows, "--tenant", "other")
 
     def scrapes(self, product, over, time_of):
         product.get("metrics").read()
@@ -158,6 +150,4 @@ def write(results, facts, into):
         "",
         *table(["meanwhile", "times", "p50", "p99", "p99.9", "p99 ÷ in peace"], rows),
     ]
-    (into / "performance").mkdir(parents=True, exist_ok=True)
-    (into / "performance" / "meanwhile.md").write_text("\n".join(page) + "\n")
-    say(f"wrote {into / 'performance' / 'meanwhile.md'}")
+    keep(into, "meanwhile", page)

@@ -90,13 +90,24 @@ def others(into):
     for name, words in (
         ("growth", "How large tenants, many tenants and many changes tell"),
         ("credentials", "What each kind of credential costs"),
+        ("meanwhile", "What checks feel of all else"),
+        ("lasting", "What mixed load leaves in the long run"),
     ):
         if (into / "performance" / f"{name}.md").exists():
             yield f"{words} is in [{name}.md](performance/{name}.md)."
 
 
+def keep(into, name, page):
+    """A page beside the one of the targets."""
+    folder = into / "performance"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.md").write_text("\n".join(page).rstrip() + "\n")
+    say(f"wrote {folder / name}.md")
+
+
 def table(header, rows):
-    numeric = lambda word: "--:" if word not in ("what", "command", "target", "met") else "--"
+    words = "what", "command", "target", "met", "meanwhile"
+    numeric = lambda word: "--:" if word not in words else "--"
     yield f"| {' | '.join(header)} |"
     yield f"|{'|'.join(map(numeric, header))}|"
     for row in rows:

@@ -1,5 +1,6 @@
 """bancheck and the two echoes: built, filled, started, and their answers verified."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -104,6 +105,13 @@ class Bancheck:
         """The command line, of this server."""
         return self.bancheck.output(*arguments, env=self.asking(), **more)
 
+    def take(self, file, rows, *more):
+        """Imports a file of so many new bans, and tells what came of it."""
+        told = json.loads(self.ask("--output", "json", "ban", "import", file, "--channel", "call", *more))
+        if told["created"] != rows:
+            raise Failed(f"an import of {rows} bans: {told}")
+        return told
+
     def asking(self):
         """By what the command line finds this server."""
         return {
@@ -186,6 +194,13 @@ class Bancheck:
                 f"{self.server.name}: of {asked} answers to {body} {denied} should be denials: {found}"
             )
         return figures
+
+
+def bans_file(file, rows, first):
+    """A file of so many bans, whose numbers begin with this one."""
+    numbers = range(first, first + rows)
+    file.write_text("value,reason\n" + "".join(f"+999{number},to measure with\n" for number in numbers))
+    return file
 
 
 def seeded(binaries, folder, count, flags=()):

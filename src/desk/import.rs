@@ -24,7 +24,7 @@ use tokio::{
 use uuid::Uuid;
 
 pub use self::judge::{Judge, JudgedRows};
-use self::{judge::LastRules, rows::ImportRows, seen::Seen};
+use self::{judge::LastChunk, rows::ImportRows, seen::Seen};
 use super::{
     Circumstances, Desk, Failure, Job, LONGEST, Order, Outcome, create::CreateBan, lists::no_list,
     request_id_reused,
@@ -103,7 +103,7 @@ pub struct Import {
     /// What a dry run would have made so far.
     seen: Arc<Mutex<Seen>>,
     /// What the last chunk was judged by.
-    last_rules: LastRules,
+    last_chunk: LastChunk,
     /// Boot times at which the last two chunks were committed.
     committed: [Option<i64>; 2],
 }
@@ -163,7 +163,7 @@ impl Desk {
             trails_elsewhere: Vec::new(),
             finished: None,
             seen: Arc::default(),
-            last_rules: LastRules::default(),
+            last_chunk: LastChunk::default(),
             committed: [None; 2],
         };
         if again {
@@ -233,7 +233,7 @@ impl Import {
             staged: self.staged,
             first: self.tally.rows,
             rows,
-            last_rules: self.last_rules.clone(),
+            last_chunk: self.last_chunk.clone(),
             told: self.tally.failures.len(),
             seen: self.order.validate_only.then(|| Arc::clone(&self.seen)),
         };

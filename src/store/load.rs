@@ -1,12 +1,12 @@
 //! Reading what a view needs of all bans that can still hold, in the order of their ids.
 
 use futures_util::future::join;
-use sqlx::{Row, any::AnyRow};
+use sqlx::any::AnyRow;
 
 use super::{
     LoadSink, Result,
     pool::Lent,
-    rows::{BanColumns, KeyColumns, bytes, to_json},
+    rows::{BanColumns, KeyColumns, bytes, ids, to_json},
     sql::{self, Statements},
 };
 use crate::domain::record::BanRecord;
@@ -16,8 +16,6 @@ const PAGE: i64 = 4_096;
 /// The most keys that are read at once for lying between those bans. Where there are as many, most may be
 /// of bans that have ended.
 const KEYS: usize = 4 * 4_096;
-/// How many hexadecimal digits an id has.
-const DIGITS: usize = 32;
 
 /// All of a tenant's bans that can still hold, in a transaction that reads one snapshot.
 pub(super) async fn all(
@@ -86,11 +84,4 @@ impl Page {
     fn records(&self) -> Result<Vec<BanRecord>> {
         BanColumns::read(&self.bans)?.with(&KeyColumns::read(&self.keys)?)
     }
-}
-
-/// The ids in a row, each as hexadecimal digits of either case.
-fn ids(row: &AnyRow) -> Result<impl DoubleEndedIterator<Item = &str> + ExactSizeIterator> {
-    let ids: Option<&str> = row.try_get("ids")?;
-    let ids = ids.unwrap_or_default().as_bytes().chunks(DIGITS);
-    Ok(ids.map(|digits| str::from_utf8(digits).unwrap_or_default()))
 }

@@ -30,7 +30,7 @@ pub(super) use self::{
     config::{ListRow, SettingsRow, list_record, tenant_record},
     entering::{Entering, entering},
     exception::{ExceptionRow, ProtectionRow, exception_records, lifted},
-    filed::{BanColumns, KeyColumns, filed},
+    filed::{BanColumns, KeyColumns, filed, ids},
     queue::{PolicyRow, at_queue, ban_rights, forms, queue_record},
 };
 use super::{Matched, Result, StoreError};

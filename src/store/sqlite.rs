@@ -40,6 +40,7 @@ macro_rules! greeting {
         )
     };
 }
+/// An import goes over the same pages of three indexes again and again.
 const WRITER: &str = greeting!(cache of 65536 KiB);
 /// What is read of a file is in the system's cache as well, and mostly read once.
 const READER: &str = greeting!(cache of 2048 KiB);

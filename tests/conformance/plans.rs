@@ -144,14 +144,8 @@ async fn to_find_some_bans_not_all_of_a_tenants_are_looked_at() {
     assert!(rows > 0 && rows < MANY / 20, "{rows} rows");
 }
 
-/// How many bans come at once where a tenant grows, and how many times they do.
-const AT_ONCE: usize = 500;
-const TIMES: usize = 40;
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_planned_while_a_tenant_was_small_serves_it_once_it_is_large() {
-    let house = House::new(Kind::Postgres).await;
-    // As it is a day after a deployment was begun, when statistics are there and say: nothing.
+/// Takes statistics of what there is, and none later.
+async fn take_statistics_once(house: &House) {
     for statement in [
         "ALTER TABLE bans SET (autovacuum_enabled = false)",
         "ALTER TABLE ban_targets SET (autovacuum_enabled = false)",
@@ -160,6 +154,17 @@ async fn what_was_planned_while_a_tenant_was_small_serves_it_once_it_is_large() 
     ] {
         house.run(statement).await;
     }
+}
+
+/// How many bans come at once where a tenant grows, and how many times they do.
+const AT_ONCE: usize = 500;
+const TIMES: usize = 40;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_planned_while_a_tenant_was_small_serves_it_once_it_is_large() {
+    let house = House::new(Kind::Postgres).await;
+    // As it is a day after a deployment was begun, when statistics are there and say: nothing.
+    take_statistics_once(&house).await;
     let tenant = house.tenant("one").await;
     let bans = |from: usize, many: usize| -> Vec<_> {
         { from..from + many }
@@ -200,14 +205,7 @@ async fn a_tenant_that_statistics_have_not_heard_of_is_served_as_well() {
         let bans = bans(&known, time * AT_ONCE, AT_ONCE);
         house.add(&intent(&known), &bans).await;
     }
-    for statement in [
-        "ALTER TABLE bans SET (autovacuum_enabled = false)",
-        "ALTER TABLE ban_targets SET (autovacuum_enabled = false)",
-        "ALTER TABLE ban_keys SET (autovacuum_enabled = false)",
-        "VACUUM ANALYZE",
-    ] {
-        house.run(statement).await;
-    }
+    take_statistics_once(&house).await;
     let House {
         store, database, ..
     } = house;

@@ -25,13 +25,13 @@ pub(super) struct Rules {
 
 /// What the last chunk was judged by, and of what instant its bans are, if there was one.
 #[derive(Clone, Default)]
-pub(super) struct LastRules(Arc<Mutex<Option<(Rules, Timestamp)>>>);
+pub(super) struct LastChunk(Arc<Mutex<Option<(Rules, Timestamp)>>>);
 
 /// Judges rows of an import before their turn to be written comes.
 pub struct Judge {
     desk: Desk,
     about: Circumstances,
-    last: LastRules,
+    last: LastChunk,
 }
 
 /// Rows, and what came of judging them, where that was possible.
@@ -47,7 +47,7 @@ struct Judgment {
     bans: Vec<Result<NewBan, Refusal>>,
 }
 
-impl LastRules {
+impl LastChunk {
     fn get(&self) -> Option<(Rules, Timestamp)> {
         self.0
             .lock()
@@ -72,7 +72,7 @@ impl Import {
         Judge {
             desk: self.desk.clone(),
             about,
-            last: self.last_rules.clone(),
+            last: self.last_chunk.clone(),
         }
     }
 }
@@ -107,7 +107,7 @@ impl JudgedRows {
         self,
         rules: &Rules,
         about: &Circumstances,
-        last: &LastRules,
+        last: &LastChunk,
     ) -> Vec<(i32, Result<NewBan, Refusal>)> {
         let newest = last.get().map(|(_, at)| at);
         let holds = |ahead: &Judgment| {
@@ -209,14 +209,14 @@ mod tests {
 
     /// A row that was judged by the rules of Czechia, seen by these rules at this instant.
     fn seen(end: End, rules: &Rules, about: &Circumstances) -> Result<NewBan, Refusal> {
-        seen_after(row(end), rules, about, &LastRules::default())
+        seen_after(row(end), rules, about, &LastChunk::default())
     }
 
     fn seen_after(
         row: ImportRow,
         rules: &Rules,
         about: &Circumstances,
-        last: &LastRules,
+        last: &LastChunk,
     ) -> Result<NewBan, Refusal> {
         let rows = vec![row];
         let ahead = Judgment {
@@ -263,7 +263,7 @@ mod tests {
 
     #[test]
     fn rows_are_judged_ahead_only_by_rules_that_a_chunk_was_judged_by() {
-        let last = LastRules::default();
+        let last = LastChunk::default();
         assert_eq!(last.get(), None);
         let rows = JudgedRows {
             rows: vec![row(End::Never)],
@@ -285,7 +285,7 @@ mod tests {
         let mut scheduled = row(End::Never);
         let start = THEN.plus_micros(10);
         scheduled.ban.as_mut().unwrap().start = Some(start);
-        let last = LastRules::default();
+        let last = LastChunk::default();
         let early = seen_after(scheduled, &in_region("CZ"), &at(9), &last);
         assert_eq!(early.unwrap().ban.start, Some(start));
         let mut scheduled = row(End::Never);
@@ -296,7 +296,7 @@ mod tests {
 
     #[test]
     fn no_chunk_is_of_an_earlier_instant_than_the_one_before_it() {
-        let last = LastRules::default();
+        let last = LastChunk::default();
         last.set(&in_region("CZ"), at(3).now);
         let ban = seen_after(row(End::Never), &in_region("CZ"), &at(5), &last);
         assert_eq!(ban.unwrap().ban.created, at(5).now);

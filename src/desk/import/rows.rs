@@ -9,7 +9,7 @@ use async_trait::async_trait;
 
 use super::{
     ImportTerms,
-    judge::{JudgedRows, LastRules, Rules},
+    judge::{JudgedRows, LastChunk, Rules},
     seen::Seen,
 };
 use crate::{
@@ -33,8 +33,8 @@ pub(super) struct ImportRows {
     /// How many rows came before.
     pub(super) first: u64,
     pub(super) rows: JudgedRows,
-    /// Where it is kept what they are judged by.
-    pub(super) last_rules: LastRules,
+    /// What is kept of each chunk for the next.
+    pub(super) last_chunk: LastChunk,
     /// How many failures will be told already.
     pub(super) told: usize,
     /// What would have been made so far, where this is only tried.
@@ -115,7 +115,7 @@ impl Job for ImportRows {
             ),
         };
         let mut read = Vec::new();
-        for (number, judged) in self.rows.by(&rules, about, &self.last_rules) {
+        for (number, judged) in self.rows.by(&rules, about, &self.last_chunk) {
             match judged {
                 Ok(new) => read.push((number, new)),
                 Err(refusal) => count.fail(number, &refusal),

@@ -44,27 +44,19 @@ pub(in crate::store) struct KeyColumns {
 }
 
 impl BanColumns {
-    /// Of a row that says `{ban_columns}`.
+    /// Of a row that says `{bans_by_column}`.
     pub(in crate::store) fn read(row: &AnyRow) -> Result<Self> {
-        let columns = Self {
-            ids: numbers(row, "ids")?,
-            starts: column(row, "starts")?,
-            expires: column(row, "expires")?,
-            generations: column(row, "generations")?,
-            channels: column(row, "channels")?,
-            enforcements: column(row, "enforcements")?,
-            ended: column(row, "ended")?,
-        };
-        let lengths = [
-            columns.starts.len(),
-            columns.expires.len(),
-            columns.generations.len(),
-            columns.channels.len(),
-            columns.enforcements.len(),
-            columns.ended.len(),
-        ];
-        of_one_length(columns.ids.len(), &lengths)?;
-        Ok(columns)
+        let ids = numbers(row, "ids")?;
+        let many = ids.len();
+        Ok(Self {
+            ids,
+            starts: column(row, "starts", many)?,
+            expires: column(row, "expires", many)?,
+            generations: column(row, "generations", many)?,
+            channels: column(row, "channels", many)?,
+            enforcements: column(row, "enforcements", many)?,
+            ended: column(row, "ended", many)?,
+        })
     }
 
     /// One of them, with no keys yet.
@@ -102,25 +94,19 @@ impl BanColumns {
 }
 
 impl KeyColumns {
-    /// Of a row that says whose they are and `{key_columns}`.
+    /// Of a row that says whose they are and `{keys_by_column}`.
     pub(in crate::store) fn read(row: &AnyRow) -> Result<Self> {
-        let columns = Self {
-            bans: numbers(row, "ids")?,
-            match_keys: numbers(row, "match_keys")?,
-            spaces: column(row, "spaces")?,
-            widths: column(row, "widths")?,
-            kinds: column(row, "kinds")?,
-            matches: column(row, "matches")?,
-        };
-        let lengths = [
-            columns.match_keys.len(),
-            columns.spaces.len(),
-            columns.widths.len(),
-            columns.kinds.len(),
-            columns.matches.len(),
-        ];
-        of_one_length(columns.bans.len(), &lengths)?;
-        Ok(columns)
+        let (bans, match_keys) = (numbers(row, "ids")?, numbers(row, "match_keys")?);
+        let many = bans.len();
+        is_so_many(match_keys.len(), many)?;
+        Ok(Self {
+            bans,
+            match_keys,
+            spaces: column(row, "spaces", many)?,
+            widths: column(row, "widths", many)?,
+            kinds: column(row, "kinds", many)?,
+            matches: column(row, "matches", many)?,
+        })
     }
 
     fn key(&self, at: usize) -> Result<MatchKey> {
@@ -155,28 +141,44 @@ pub(in crate::store) fn filed(row: &AnyRow) -> Result<Vec<BanRecord>> {
     Ok(records)
 }
 
-/// What a database gathered; of nothing it may say nothing.
-fn column<T: DeserializeOwned>(row: &AnyRow, name: &str) -> Result<Vec<T>> {
-    let text: Option<&str> = row.try_get(name)?;
-    text.map_or_else(|| Ok(Vec::new()), from_json)
+/// The ids in a row, each as hexadecimal digits of either case.
+pub(in crate::store) fn ids(
+    row: &AnyRow,
+) -> Result<impl DoubleEndedIterator<Item = &str> + ExactSizeIterator> {
+    parted(row, "ids")
 }
 
-/// Numbers of sixteen bytes, one after another as hexadecimal digits of either case.
-fn numbers(row: &AnyRow, name: &str) -> Result<Vec<u128>> {
+/// Texts of so many hexadecimal digits that came one after another.
+fn parted<'a>(
+    row: &'a AnyRow,
+    name: &str,
+) -> Result<impl DoubleEndedIterator<Item = &'a str> + ExactSizeIterator> {
     let digits: Option<&str> = row.try_get(name)?;
-    let digits = digits.unwrap_or_default().as_bytes();
-    let numbers = digits.chunks(DIGITS).map(|digits| {
-        let digits = std::str::from_utf8(digits).ok();
-        let digits = digits.filter(|digits| digits.len() == DIGITS);
-        digits.and_then(|digits| u128::from_str_radix(digits, 16).ok())
+    let digits = digits.unwrap_or_default().as_bytes().chunks(DIGITS);
+    Ok(digits.map(|digits| str::from_utf8(digits).unwrap_or_default()))
+}
+
+/// Such texts as numbers.
+fn numbers(row: &AnyRow, name: &str) -> Result<Vec<u128>> {
+    let numbers = parted(row, name)?.map(|digits| {
+        let number = u128::from_str_radix(digits, 16).ok();
+        number.filter(|_| digits.len() == DIGITS)
     });
     let numbers: Option<Vec<u128>> = numbers.collect();
     numbers.ok_or(StoreError::Corrupt("the length of a key or an id"))
 }
 
-fn of_one_length(length: usize, others: &[usize]) -> Result<()> {
-    if others.iter().all(|other| *other == length) {
+/// What a database gathered of so many; of nothing it may say nothing.
+fn column<T: DeserializeOwned>(row: &AnyRow, name: &str, many: usize) -> Result<Vec<T>> {
+    let text: Option<&str> = row.try_get(name)?;
+    let column: Vec<T> = text.map_or_else(|| Ok(Vec::new()), from_json)?;
+    is_so_many(column.len(), many)?;
+    Ok(column)
+}
+
+fn is_so_many(length: usize, many: usize) -> Result<()> {
+    if length == many {
         return Ok(());
     }
-    Err(StoreError::Corrupt("the lengths of columns"))
+    Err(StoreError::Corrupt("the length of a column"))
 }

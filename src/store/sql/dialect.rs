@@ -1,8 +1,8 @@
 //! The words in which the two databases differ.
 
 use super::pieces::{
-    BAN_COLUMNS, BAN_COLUMNS_READ, BAN_FILTER, BESIDE, DROPPED, END, ENFORCED, EVENT_COLUMNS,
-    EXCEPTION_RECORDS, EXPORTED, FORM_COLUMNS, FOUND, KEY_COLUMNS, KEY_COLUMNS_READ,
+    BAN_COLUMNS, BAN_FILTER, BANS_BY_COLUMN, BESIDE, DROPPED, END, ENFORCED, EVENT_COLUMNS,
+    EXCEPTION_RECORDS, EXPORTED, FORM_COLUMNS, FOUND, KEY_COLUMNS, KEYS_BY_COLUMN,
     LIKENESS_COLUMNS, MATCH_COLUMNS, NEWEST_FIRST, RECORD, RENEWAL_COLUMNS, SHOWN, SOONEST_OVER,
     SPOT_COLUMNS, TARGET_COLUMNS, WHOLE_BAN, WHOLE_EXCEPTION, WHOLE_LIST, WHOLE_POLICY,
 };
@@ -70,8 +70,8 @@ impl Dialect {
             .replace("{enforced:r.value}", &ENFORCED.replace("{of}", "r.value"))
             .replace("{enforced:q.queue}", &ENFORCED.replace("{of}", "q.queue"))
             .replace("{record}", RECORD)
-            .replace("{ban_columns}", BAN_COLUMNS_READ)
-            .replace("{key_columns}", KEY_COLUMNS_READ)
+            .replace("{bans_by_column}", BANS_BY_COLUMN)
+            .replace("{keys_by_column}", KEYS_BY_COLUMN)
             .replace("{exported}", EXPORTED)
             .replace("{found}", FOUND)
             .replace("{newest_first}", NEWEST_FIRST)

@@ -26,13 +26,13 @@ pub(super) const FORM_COLUMNS: &str = "position bigint, space bigint, match_key 
 pub(super) const RECORD: &str = "b.start_at, b.expire_at, b.generation, b.channels, b.enforcement,
             b.ended, k.space, k.width, k.match_key, k.kind, k.matches";
 /// The same of many, a column of each.
-pub(super) const BAN_COLUMNS_READ: &str = "{all:p.ban_id} AS ids,
+pub(super) const BANS_BY_COLUMN: &str = "{all:p.ban_id} AS ids,
     CAST({gather}(p.start_at) AS TEXT) AS starts, CAST({gather}(p.expire_at) AS TEXT) AS expires,
     CAST({gather}(p.generation) AS TEXT) AS generations,
     CAST({gather}(p.channels) AS TEXT) AS channels,
     CAST({gather}(p.enforcement) AS TEXT) AS enforcements,
     CAST({gather}(p.ended) AS TEXT) AS ended";
-pub(super) const KEY_COLUMNS_READ: &str = "{all:p.match_key} AS match_keys,
+pub(super) const KEYS_BY_COLUMN: &str = "{all:p.match_key} AS match_keys,
     CAST({gather}(p.space) AS TEXT) AS spaces, CAST({gather}(p.width) AS TEXT) AS widths,
     CAST({gather}(p.kind) AS TEXT) AS kinds, CAST({gather}(p.matches) AS TEXT) AS matches";
 
