@@ -8,6 +8,7 @@ mod boot;
 mod incoming;
 mod listen;
 mod resident;
+mod rounds;
 mod services;
 mod talk;
 mod tls;

@@ -8,7 +8,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from . import credentials, curves, lasting, meanwhile, page
+from . import credentials, curves, lasting, meanwhile, overload, page
 from .beside import Comparison
 from .growth import Growth
 from .product import Binaries
@@ -22,6 +22,7 @@ APART = {
     "growth": (Growth, curves),
     "credentials": (credentials.Credentials, credentials),
     "meanwhile": (meanwhile.Meanwhile, meanwhile),
+    "overload": (overload.Overload, overload),
     "lasting": (lasting.Lasting, lasting),
 }
 
@@ -37,7 +38,7 @@ def parse(arguments, about):
         nargs="?",
         choices=["beside", *APART],
         default="beside",
-        help="the targets, the curves, what credentials cost, what checks feel of all else, or what an hour leaves",
+        help="the targets, the curves, what credentials cost, what checks feel of all else or of a flood, or what an hour leaves",
     )
     parser.add_argument(
         "--bans", type=int, default=1_000_000, help="bans of the tenant, keys of Redis, rows of Postgres"

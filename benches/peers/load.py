@@ -65,7 +65,41 @@ class Load:
             raise Failed(f"{address}: {figures['bytes']:.0f} bytes in {count} answers")
         return figures
 
-    def at_a_rate(self, bancheck, port, rate, seconds, numbers, key, flags=(), warm_up=1, scheme="http"):
+    def flood(self, port, method, body, seconds, connections, streams, key):
+        """As much as is answered, refusals included."""
+        told = self.run(
+            self.h2load,
+            "-D",
+            seconds,
+            "-c",
+            connections,
+            "-m",
+            streams,
+            "-d",
+            self.folder / f"{body}.body",
+            "-H",
+            "content-type: application/grpc",
+            "-H",
+            "te: trailers",
+            "-H",
+            f"authorization: Bearer {key}",
+            f"http://127.0.0.1:{port}/{method}",
+        )
+        return {"rate": number(r"finished in .*, ([\d.]+) req/s", told)}
+
+    def at_a_rate(
+        self,
+        bancheck,
+        port,
+        rate,
+        seconds,
+        numbers,
+        key,
+        flags=(),
+        warm_up=1,
+        scheme="http",
+        may_refuse=False,
+    ):
         """`bancheck bench load`, by which every question is due at an instant of its own and its
         latency counts from then. h2load sends what is due in bursts, up to a tenth of a second's at
         a time, so what it calls latency at a fixed rate is its own. Here up to a millisecond of it is, the
@@ -93,8 +127,11 @@ class Load:
             *(["--rate", rate] if rate else []),
             *flags,
             env={"BANCHECK_TOKEN": key or ""},
+            # With 1 where any was refused.
+            ends=(0, 1) if may_refuse else (0,),
         )
         told = json.loads(told)
+        refused = told["errors"].pop("OVERLOADED", 0) if may_refuse else 0
         if told["errors"] or told["not_fresh"]:
             raise Failed(
                 f"of {told['checks']} checks at a rate: {told['errors']}, not fresh {told['not_fresh']}"
@@ -105,6 +142,7 @@ class Load:
             "rate": told["checks_per_second"],
             "denied": told["denied"],
             "changes": told.get("changes_per_second", 0),
+            "refused": refused / seconds,
             "p50": times["p50"],
             "p99": times["p99"],
             "p99.9": times["p99_9"],

@@ -91,6 +91,7 @@ def others(into):
         ("growth", "How large tenants, many tenants and many changes tell"),
         ("credentials", "What each kind of credential costs"),
         ("meanwhile", "What checks feel of all else"),
+        ("overload", "What a flood costs others"),
         ("lasting", "What mixed load leaves in the long run"),
     ):
         if (into / "performance" / f"{name}.md").exists():
@@ -106,7 +107,7 @@ def keep(into, name, page):
 
 
 def table(header, rows):
-    words = "what", "command", "target", "met", "meanwhile"
+    words = "what", "command", "target", "met", "meanwhile", "who floods"
     numeric = lambda word: "--:" if word not in words else "--"
     yield f"| {' | '.join(header)} |"
     yield f"|{'|'.join(map(numeric, header))}|"

@@ -26,10 +26,10 @@ class Failed(Exception):
     """What ends the run, in words for whoever started it."""
 
 
-def output(command, stdin=subprocess.DEVNULL, **more):
-    """What a command prints; that it failed ends the run."""
+def output(command, stdin=subprocess.DEVNULL, ends=(0,), **more):
+    """What a command prints; that it failed, or ended otherwise than it may, ends the run."""
     done = subprocess.run(command, capture_output=True, text=True, stdin=stdin, **more)
-    if done.returncode != 0:
+    if done.returncode not in ends:
         raise Failed(f"{' '.join(map(str, command))}: {done.stderr or done.stdout}")
     return done.stdout
 

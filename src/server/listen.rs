@@ -23,6 +23,7 @@ use tower::{Layer as _, Service};
 use super::{
     Ending,
     incoming::{Room, incoming},
+    rounds::Rounds,
     services::Services,
     talk::talk,
     tls::Tls,
@@ -211,7 +212,12 @@ where
         ending: Ending { close, at_once, .. },
     } = house;
     let services = traces.layer(gate.layer(services));
-    let talks = TaskTracker::new();
+    let (talks, rounds) = (TaskTracker::new(), Rounds::new());
+    // They go on as long as there is anybody to talk to, and are not waited for.
+    let going_on = TaskTracker::new().spawn({
+        let rounds = Arc::clone(&rounds);
+        async move { rounds.run().await }
+    });
     // Only as long as connections are taken: then the port is closed, and callers go elsewhere.
     {
         let Ok(incoming) = incoming(listener, tls, room, close.clone()) else {
@@ -225,7 +231,8 @@ where
             };
             match taken {
                 Some(Ok(connection)) => {
-                    let talk = talk(connection, services.clone(), age, close.clone());
+                    let (services, rounds) = (services.clone(), Arc::clone(&rounds));
+                    let talk = talk(connection, services, rounds, age, close.clone());
                     talks.spawn(talk);
                 }
                 // It has been said already, and another may come.
@@ -242,6 +249,7 @@ where
             tracing::warn!("some connections did not close in time");
         }
     }
+    going_on.abort();
 }
 
 async fn serve_http(listener: TcpListener, routes: axum::Router, stop: CancellationToken) {

@@ -3,9 +3,9 @@
 //! Without a layer between HTTP/2 and the services: what a transport's server would add, the gate and
 //! the connections here have already.
 
-use std::{convert::Infallible, pin::pin, time::Duration};
+use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
 
-use http::{Request, Response};
+use http::{Request, Response, header::AUTHORIZATION};
 use hyper::{body::Incoming, server::conn::http2::Builder, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::time::{Instant, sleep_until};
@@ -13,7 +13,10 @@ use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tower::Service;
 
-use super::incoming::Connection;
+use super::{
+    incoming::Connection,
+    rounds::{InRounds, Rounds},
+};
 
 const MAX_STREAMS: u32 = 256;
 const MAX_HEADER_LIST: u32 = 16 << 10;
@@ -27,6 +30,7 @@ const JITTER: f64 = 0.1;
 pub(super) async fn talk<S>(
     connection: Connection,
     services: S,
+    rounds: Arc<Rounds>,
     age: Option<Duration>,
     close: CancellationToken,
 ) where
@@ -36,7 +40,12 @@ pub(super) async fn talk<S>(
 {
     let begun = Instant::now();
     let peer = connection.peer();
+    let asker = connection.asker();
+    let connection = InRounds::new(connection, rounds, asker.clone());
     let answer = service_fn(move |request: Request<Incoming>| {
+        if let Some(credential) = request.headers().get(AUTHORIZATION) {
+            asker.shows(credential.as_bytes());
+        }
         let mut request = request.map(Body::new);
         if let Some(peer) = &peer {
             request.extensions_mut().insert(peer.clone());

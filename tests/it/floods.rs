@@ -4,18 +4,20 @@
 use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
+    ops::Range,
     time::Duration,
 };
 
-use bancheck::{auth::Limits, config::Config};
+use bancheck::{api::v1::CheckInteractionResponse, auth::Limits, config::Config};
 use http_body_util::Full;
-use prost::bytes::Bytes;
+use prost::{Message as _, bytes::Bytes};
 use tokio::time::timeout;
 use tonic::{Code, Request, Status, body::Body};
 use tower::{Service as _, ServiceExt as _};
 
 use crate::{
     database::{Database, Kind},
+    process::Process,
     requests::{NUMBER, connect, phone},
     server::{Client, Server, TENANT, config, runtime},
 };
@@ -28,6 +30,7 @@ const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
 const CONTINUATION: u8 = 9;
+const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 /// The code that says: this is too much.
 const CALM: u32 = 11;
@@ -65,6 +68,11 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 
 /// The header list of a check, without a table and without compression.
 fn header_list() -> Vec<u8> {
+    header_list_by(None)
+}
+
+/// The same, under a credential.
+fn header_list_by(credential: Option<&str>) -> Vec<u8> {
     // POST and http, by their numbers; the path, the authority, the type of the content.
     let mut list = vec![0x83, 0x86];
     let mut add = |name: &[u8], value: &str| {
@@ -76,6 +84,9 @@ fn header_list() -> Vec<u8> {
     add(&[0x01], "x");
     add(&[0x0f, 0x10], "application/grpc");
     add(b"\0\x02te", "trailers");
+    if let Some(credential) = credential {
+        add(&[0x0f, 0x08], credential);
+    }
     list
 }
 
@@ -104,6 +115,32 @@ impl Rogue {
         let mut payload = vec![0; usize::try_from(length).expect("a length")];
         self.0.read_exact(&mut payload).ok()?;
         Some((head[3], payload))
+    }
+
+    /// Asks on these streams, whose numbers are odd.
+    fn ask(&mut self, streams: Range<u32>, credential: Option<&str>) {
+        let list = header_list_by(credential);
+        let question = connect(bancheck::api::v1::Channel::Call, phone(NUMBER)).encode_to_vec();
+        let length = u32::try_from(question.len()).expect("a length");
+        let message = [&[0][..], &length.to_be_bytes(), &question].concat();
+        let frames = streams.step_by(2).flat_map(|stream| {
+            let head = frame(HEADERS, END_HEADERS, stream, &list);
+            [head, frame(DATA, END_STREAM, stream, &message)]
+        });
+        let all = frames.collect::<Vec<_>>().concat();
+        self.0.write_all(&all).expect("room in the socket");
+    }
+
+    /// Which of the pod's decisions the next answer is.
+    fn decision(&mut self) -> u64 {
+        loop {
+            let (kind, payload) = self.read_frame().expect("an answer");
+            if kind == DATA {
+                let answer = CheckInteractionResponse::decode(&payload[5..]).expect("an answer");
+                let (_, number) = answer.decision_id.rsplit_once('-').expect("a decision");
+                return u64::from_str_radix(number, 16).expect("a number");
+            }
+        }
     }
 
     /// Sends what it is given until that is over or nobody takes it any more; tells how many bytes
@@ -344,4 +381,50 @@ fn beyond_the_limit_a_connection_is_closed_at_once_and_the_other_listener_goes_o
         let _held = connected.await.expect("as expected");
         check(&client).await.expect("who is in goes on");
     });
+}
+
+#[test]
+fn whoever_floods_is_read_in_rounds_and_another_callers_check_is_answered_in_the_first_of_them() {
+    const FLOODS: Option<&str> = Some("Bearer flood");
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Process::start(folder.path(), &["check_threads=1"]);
+    runtime().block_on(async {
+        let [check_listener, admin_listener] = server.channels();
+        let client = Client {
+            check_listener,
+            admin_listener,
+        };
+        client.make_tenant(TENANT).await;
+        check(&client).await.expect("its bans are in memory");
+    });
+    let address = server.addresses[0].parse().expect("an address");
+    let mut connections = std::iter::repeat_with(|| {
+        let mut connection = Rogue::connect(address);
+        assert!(connection.is_let_in());
+        connection
+    });
+    let mut flood: Vec<_> = connections.by_ref().take(8).collect();
+    let mut other = connections.next().expect("a connection");
+    // Who they are is known by what they have asked.
+    for one in &mut flood {
+        one.ask(1..2, FLOODS);
+        one.decision();
+    }
+    other.ask(1..2, None);
+    let before = other.decision();
+    // All of it is there before any of it is read.
+    server.freeze();
+    for one in &mut flood {
+        one.ask(3..515, FLOODS);
+    }
+    other.ask(3..4, None);
+    server.thaw();
+    let first = other.decision() - before;
+    println!("of 8 x 256 in the flood, {first} were decided before it");
+    assert!(first < 100, "{first}");
+    for one in &mut flood {
+        for _ in 0..256 {
+            one.decision();
+        }
+    }
 }

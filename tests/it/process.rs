@@ -94,8 +94,21 @@ impl Process {
 
     /// Asks it to end.
     pub(crate) fn terminate(&self) {
-        let pid = Pid::from_child(&self.child);
-        kill_process(pid, Signal::TERM).expect("a process");
+        self.signal(Signal::TERM);
+    }
+
+    /// Stops it where it stands.
+    pub(crate) fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub(crate) fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("a process");
     }
 
     /// Waits until it has ended.

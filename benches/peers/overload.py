@@ -1,0 +1,170 @@
+"""What a flood costs those who do not flood: one caller's checks at a fixed rate, in peace and while another
+asks more than a core can answer.
+
+The flood's connections have as much in flight as a connection may, at any time, and never rest after a
+refusal: what it asks is whatever the server is ready to read. It is about a tenant of its own.
+"""
+
+import re
+import threading
+from dataclasses import dataclass
+
+from . import wire
+from .load import CHECK, Load
+from .page import keep, spread, table
+from .product import Bancheck, seeded
+from .stage import SERVER_CORE, Failed, say
+
+RATE, FEW, LIMIT = 2_000, 10_000, 10_000
+# As many as HTTP/2 here lets a connection have.
+IN_FLIGHT = 100
+# Longer than what is measured, on both sides.
+MARGIN = 1
+
+
+@dataclass
+class Flood:
+    connections: int
+    words: str
+    settings: tuple = ()
+
+
+FLOODS = {
+    "answered": Flood(16, "16 connections, all of it answered"),
+    "limited": Flood(
+        16,
+        f"16 connections, `tenant_checks_per_second` at {LIMIT:,}",
+        (("BANCHECK_TENANT_CHECKS_PER_SECOND", str(LIMIT)),),
+    ),
+    "beyond": Flood(64, "64 connections, more in flight than `max_checks`, 4,096"),
+}
+
+
+class Overload:
+    """What is told on the command line, and what has come of it."""
+
+    def __init__(self, stage, binaries, told, results):
+        self.stage, self.binaries, self.told, self.results = stage, binaries, told, results
+        self.load = Load(stage)
+        body = wire.framed(wire.question(wire.ALLOWED, "other"))
+        (stage.folder / "flood.body").write_bytes(body)
+
+    def run(self):
+        folder = seeded(self.binaries, self.stage.folder / "overload", FEW)
+        for name, flood in FLOODS.items():
+            environment = {"BANCHECK_AUTH": "on", **dict(flood.settings)}
+            product = Bancheck(
+                self.stage, self.binaries, name, folder, core=SERVER_CORE, environment=environment
+            ).with_key()
+            if name == next(iter(FLOODS)):
+                product.ask("tenant", "add", "other")
+                told = product.ask("key", "add", "flood", "--tenant", "other", "--scope", "check")
+                self.key = told.split()[-1]
+            for number in range(self.told.rounds):
+                self.results.add("overload", "peace", round=number, **self.other_caller(product))
+                self.results.add("overload", name, round=number, **self.under(flood, product))
+            product.server.stop()
+            say(f"overload: {name}")
+
+    def other_caller(self, product, **more):
+        """Whoever does not flood."""
+        return self.load.at_a_rate(
+            self.binaries.bancheck,
+            product.port,
+            RATE,
+            self.told.seconds,
+            FEW * wire.ONE_IN,
+            product.key,
+            **more,
+        )
+
+    def under(self, flood, product):
+        asked, failed = {}, []
+        seconds = self.told.seconds + 2 * MARGIN + 1
+
+        def asks():
+            try:
+                asked.update(
+                    self.load.flood(
+                        product.port,
+                        CHECK + "CheckInteraction",
+                        "flood",
+                        seconds,
+                        flood.connections,
+                        IN_FLIGHT,
+                        self.key,
+                    )
+                )
+            except Failed as error:
+                failed.append(error)
+
+        floods = threading.Thread(target=asks)
+        refused, cpu = refusals(product), product.server.cpu()
+        floods.start()
+        threading.Event().wait(MARGIN)
+        figures = self.other_caller(product, may_refuse=True)
+        resident = product.server.resident()
+        floods.join()
+        if failed:
+            raise failed[0]
+        return {
+            **figures,
+            "flood": asked["rate"],
+            "refusals": (refusals(product) - refused) / seconds,
+            "core": (product.server.cpu() - cpu) / seconds,
+            "resident": resident,
+        }
+
+
+def refusals(product):
+    """So far, of either kind."""
+    told = product.get("metrics").read().decode()
+    found = re.findall(r'bancheck_refusals_total\{reason="(?:OVERLOADED|RATE_LIMITED)"\} (\d+)', told)
+    return sum(map(int, found))
+
+
+def write(results, facts, into):
+    """docs/performance/overload.md."""
+
+    def told(name, what, scale=1.0):
+        values = [one / scale for one in results.all("overload", name, what)]
+        return spread(values, results.median("overload", name, what) / scale) if values else "–"
+
+    rows = []
+    for name, words in {"peace": "nobody", **{name: flood.words for name, flood in FLOODS.items()}}.items():
+        ratio = results.median("overload", name, "p99") / results.median("overload", "peace", "p99")
+        rows.append(
+            [
+                words,
+                *(told(name, what) for what in ("flood", "refusals", "rate", "refused")),
+                *(told(name, what, 1e3) for what in ("p50", "p99")),
+                f"{ratio:.1f}",
+                told(name, "resident", 1e6),
+            ]
+        )
+    page = [
+        "# What a flood costs others",
+        "",
+        f"Made by `benches/compare overload`; do not edit. One caller makes {RATE:,} checks a second, while another asks about",
+        f"a tenant of its own, {IN_FLIGHT} checks in flight on each of its connections at any time, and never rests after a refusal.",
+        "Latencies in ms as the first caller sees them, the load's timer of a millisecond included. The server is on one",
+        "core, which the flood fills; both callers are on the other. A flood waits in HTTP/2: what is not in flight is not read.",
+        "",
+        *(f"- {name}: {value}" for name, value in facts.items()),
+        "",
+        *table(
+            [
+                "who floods",
+                "its answers/s",
+                "of which refused",
+                "the other's/s",
+                "of which refused",
+                "p50",
+                "p99",
+                "p99 ÷ in peace",
+                "resident MB",
+            ],
+            rows,
+        ),
+    ]
+    keep(into, "overload", page)
