@@ -6,6 +6,7 @@
 //!
 //! **Invariant:** an RPC without a row is served to nobody; a request without a pass neither.
 
+mod asker;
 mod gate;
 mod jwks;
 mod jwt;
@@ -28,6 +29,7 @@ use self::{
 
 pub(crate) use self::rate::Meter;
 pub use self::{
+    asker::Asker,
     gate::{Gate, GateLayer},
     jwt::{Algorithm, JwtSettings, KeySource},
     limits::{Limits, Load},
@@ -114,11 +116,13 @@ impl Door {
     }
 }
 
-/// Who is at the other end of a connection, by the certificate shown there.
-#[derive(Clone, Debug, Default)]
+/// Who is at the other end of a connection.
+#[derive(Clone, Debug)]
 pub struct Peer {
     /// The name in the certificate; `None` = none was shown.
     pub principal: Option<Arc<str>>,
+    /// Whose questions come from there.
+    pub asker: Asker,
 }
 
 /// Judges credentials by what the feed tells of principals and their keys.

@@ -176,6 +176,9 @@ where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
     S::Future: Send + 'static,
 {
+    if let (Door::Guarded(_), Some(peer)) = (&post.door, parts.extensions.get::<Peer>()) {
+        peer.asker.is(pass.caller.principal());
+    }
     let load = pass.load;
     let patience = patience(&parts.headers, load);
     let lasting = match load {

@@ -6,7 +6,7 @@
 
 use std::{
     io,
-    net::{IpAddr, TcpListener},
+    net::TcpListener,
     pin::Pin,
     sync::{
         Arc,
@@ -27,8 +27,8 @@ use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 
-use super::{rounds::Asker, tls::Tls};
-use crate::auth::Peer;
+use super::tls::Tls;
+use crate::auth::{Asker, Peer};
 
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(5);
@@ -96,22 +96,23 @@ pub(super) fn incoming(
             // Without it the first answers of a connection wait for the peer's delayed ACK, 40 ms.
             // A socket that does not take it is closed already, as the first read will tell.
             let _ = stream.set_nodelay(true);
-            let address = stream.peer_addr()?.ip();
+            let Ok(address) = stream.peer_addr() else {
+                // It has left already.
+                return Ok(None);
+            };
+            let peer = |principal| Peer {
+                principal,
+                asker: Asker::at(address.ip()),
+            };
             let Some(acceptor) = acceptor else {
                 let wire = Wire::Plain(stream);
-                return Ok(Some(Connection::of(
-                    wire,
-                    address,
-                    Peer::default(),
-                    place,
-                    stop,
-                )));
+                return Ok(Some(Connection::of(wire, peer(None), place, stop)));
             };
             match timeout(HANDSHAKE, acceptor.accept(stream)).await {
                 Ok(Ok(stream)) => {
-                    let peer = peer(&stream);
+                    let peer = peer(certified(&stream));
                     let wire = Wire::Tls(Box::new(stream));
-                    Ok(Some(Connection::of(wire, address, peer, place, stop)))
+                    Ok(Some(Connection::of(wire, peer, place, stop)))
                 }
                 Ok(Err(error)) => {
                     tracing::debug!(%error, "a TLS handshake failed");
@@ -131,16 +132,15 @@ pub(super) fn incoming(
 }
 
 /// Who the certificate says is at the other end: its first name that is a URI, else its first DNS name.
-fn peer(stream: &TlsStream<TcpStream>) -> Peer {
+fn certified(stream: &TlsStream<TcpStream>) -> Option<Arc<str>> {
     let (_, session) = stream.get_ref();
     let certificate = session.peer_certificates().and_then(<[_]>::first);
-    let principal = certificate.and_then(|certificate| {
+    certificate.and_then(|certificate| {
         let certificate = webpki::EndEntityCert::try_from(certificate).ok()?;
         let uri = certificate.valid_uri_names().next();
         uri.or_else(|| certificate.valid_dns_names().next())
             .map(Arc::from)
-    });
-    Peer { principal }
+    })
 }
 
 enum Wire {
@@ -151,7 +151,6 @@ enum Wire {
 /// A connection.
 pub(super) struct Connection {
     wire: Wire,
-    address: IpAddr,
     peer: Peer,
     /// Until the preface is there.
     patience: Option<(Patience, usize)>,
@@ -162,38 +161,22 @@ pub(super) struct Connection {
 type Patience = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Connection {
-    fn of(
-        wire: Wire,
-        address: IpAddr,
-        peer: Peer,
-        place: OwnedSemaphorePermit,
-        stop: CancellationToken,
-    ) -> Self {
+    fn of(wire: Wire, peer: Peer, place: OwnedSemaphorePermit, stop: CancellationToken) -> Self {
         let patience = async move {
             // In time or not, there is nothing to be done with it.
             let _ = timeout(PREFACE, stop.cancelled()).await;
         };
         Self {
             wire,
-            address,
             peer,
             patience: Some((Box::pin(patience), PREFACE_BYTES)),
             _place: place,
         }
     }
 
-    /// Who is at the other end, where a certificate told.
-    pub(super) fn peer(&self) -> Option<Peer> {
-        self.peer.principal.is_some().then(|| self.peer.clone())
-    }
-
-    /// Whose share its bytes are of until a credential is shown: its certificate's name, else its address.
-    pub(super) fn asker(&self) -> Asker {
-        match (&self.peer.principal, self.address) {
-            (Some(principal), _) => Asker::of(principal.as_bytes()),
-            (None, IpAddr::V4(address)) => Asker::of(&address.octets()),
-            (None, IpAddr::V6(address)) => Asker::of(&address.octets()),
-        }
+    /// Who is at the other end.
+    pub(super) fn peer(&self) -> Peer {
+        self.peer.clone()
     }
 }
 

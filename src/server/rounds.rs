@@ -6,17 +6,16 @@
 //! had his share stands in his line until the round is over. What a flood asks beyond its share waits
 //! where it costs nothing, in the socket and at the caller, and slows down its own answers alone.
 //!
-//! This is stochastic fairness queueing (INFOCOM 1990): callers are told apart by a hash of the
-//! credential they show, or of their address where they show none, and those few whose hashes are the same
-//! have one share between them.
+//! This is stochastic fairness queueing (INFOCOM 1990): callers are told apart by a part of the hash that an
+//! [`Asker`] has, and those few for whom it is the same have one share between them.
 
 use std::{
     collections::VecDeque,
     io,
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU8, AtomicU64, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll, Waker},
 };
@@ -26,17 +25,18 @@ use tokio::{
     sync::Notify,
     task::yield_now,
 };
-use xxhash_rust::xxh3::xxh3_64;
+
+use crate::auth::Asker;
 
 /// Bytes of a caller in a round: some forty questions about one telephone number, half a millisecond of
 /// a core.
 const SHARE: u64 = 4 << 10;
 /// Callers that are told apart.
-const CALLERS: usize = 1 << u8::BITS;
+const CALLERS: u64 = 256;
 
 /// The rounds of one listener.
 pub(super) struct Rounds {
-    callers: Mutex<[Caller; CALLERS]>,
+    callers: Mutex<Vec<Caller>>,
     /// Somebody waits for the end of this round.
     awaited: Notify,
 }
@@ -54,7 +54,7 @@ type Seat = AtomicU64;
 impl Rounds {
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Self {
-            callers: Mutex::new(std::array::from_fn(|_| Caller::default())),
+            callers: Mutex::new((0..CALLERS).map(|_| Caller::default()).collect()),
             awaited: Notify::new(),
         })
     }
@@ -86,34 +86,13 @@ impl Rounds {
         }
     }
 
-    fn callers(&self) -> std::sync::MutexGuard<'_, [Caller; CALLERS]> {
+    fn callers(&self) -> MutexGuard<'_, Vec<Caller>> {
         self.callers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Who asks on a connection, as far as is known.
-#[derive(Clone, Debug)]
-pub(super) struct Asker(Arc<AtomicU8>);
-
-impl Asker {
-    /// Whoever is known by this.
-    pub(super) fn of(name: &[u8]) -> Self {
-        Self(Arc::new(AtomicU8::new(number(name))))
-    }
-
-    /// Notes by which credential he is known from now on.
-    pub(super) fn shows(&self, credential: &[u8]) {
-        self.0.store(number(credential), Ordering::Relaxed);
-    }
-
-    fn number(&self) -> usize {
-        self.0.load(Ordering::Relaxed).into()
-    }
-}
-
-fn number(name: &[u8]) -> u8 {
-    let [first, ..] = xxh3_64(name).to_le_bytes();
-    first
+fn place_of(asker: &Asker) -> usize {
+    usize::try_from(asker.number() % CALLERS).unwrap_or(0)
 }
 
 /// A connection that is read in rounds.
@@ -133,7 +112,7 @@ impl<C: AsyncRead> InRounds<C> {
         Self {
             connection: connection.take(0),
             rounds,
-            caller: asker.number(),
+            caller: place_of(&asker),
             asker,
             seat: Arc::default(),
             in_line: false,
@@ -147,7 +126,7 @@ impl<C: AsyncRead> InRounds<C> {
             self.in_line = given == 0;
             return given;
         }
-        self.caller = self.asker.number();
+        self.caller = place_of(&self.asker);
         let caller = &mut self.rounds.callers()[self.caller];
         let left = SHARE.saturating_sub(caller.given);
         if left > 0 && caller.line.is_empty() {
@@ -222,13 +201,20 @@ impl<C: AsyncRead + AsyncWrite + Unpin> AsyncWrite for InRounds<C> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use futures_util::poll;
     use tokio::io::{AsyncWriteExt as _, duplex, repeat};
 
     use super::*;
 
+    fn somebody() -> Asker {
+        Asker::at(Ipv4Addr::LOCALHOST.into())
+    }
+
     fn of<C: AsyncRead>(name: &str, rounds: &Arc<Rounds>, connection: C) -> InRounds<C> {
-        let asker = Asker::of(name.as_bytes());
+        let asker = somebody();
+        asker.is(name);
         InRounds::new(connection, Arc::clone(rounds), asker)
     }
 
@@ -301,12 +287,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_shows_another_credential_has_the_share_of_that_one() {
+    async fn a_connection_has_the_share_of_whom_its_credential_names() {
         let rounds = Rounds::new();
-        let asker = Asker::of(b"address");
+        let asker = somebody();
         let mut one = InRounds::new(repeat(0), Arc::clone(&rounds), asker.clone());
-        let mut other = of("key", &rounds, repeat(0));
-        asker.shows(b"key");
+        let mut other = of("principal", &rounds, repeat(0));
+        asker.is("principal");
         assert_eq!(read(&mut one).await, SHARE);
         assert_eq!(read(&mut other).await, 0);
     }

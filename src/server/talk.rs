@@ -5,7 +5,7 @@
 
 use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
 
-use http::{Request, Response, header::AUTHORIZATION};
+use http::{Request, Response};
 use hyper::{body::Incoming, server::conn::http2::Builder, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::time::{Instant, sleep_until};
@@ -40,16 +40,10 @@ pub(super) async fn talk<S>(
 {
     let begun = Instant::now();
     let peer = connection.peer();
-    let asker = connection.asker();
-    let connection = InRounds::new(connection, rounds, asker.clone());
+    let connection = InRounds::new(connection, rounds, peer.asker.clone());
     let answer = service_fn(move |request: Request<Incoming>| {
-        if let Some(credential) = request.headers().get(AUTHORIZATION) {
-            asker.shows(credential.as_bytes());
-        }
         let mut request = request.map(Body::new);
-        if let Some(peer) = &peer {
-            request.extensions_mut().insert(peer.clone());
-        }
+        request.extensions_mut().insert(peer.clone());
         // They are always ready.
         services.clone().call(request)
     });

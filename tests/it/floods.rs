@@ -2,13 +2,18 @@
 //! that is cut off or comes to nothing; everybody else is answered meanwhile.
 
 use std::{
+    fs,
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
     ops::Range,
     time::Duration,
 };
 
-use bancheck::{api::v1::CheckInteractionResponse, auth::Limits, config::Config};
+use bancheck::{
+    api::v1::{CheckInteractionResponse, grant::Scope},
+    auth::Limits,
+    config::Config,
+};
 use http_body_util::Full;
 use prost::{Message as _, bytes::Bytes};
 use tokio::time::timeout;
@@ -17,6 +22,7 @@ use tower::{Service as _, ServiceExt as _};
 
 use crate::{
     database::{Database, Kind},
+    guarded::{Guarded, on_tenant},
     process::Process,
     requests::{NUMBER, connect, phone},
     server::{Client, Server, TENANT, config, runtime},
@@ -385,18 +391,22 @@ fn beyond_the_limit_a_connection_is_closed_at_once_and_the_other_listener_goes_o
 
 #[test]
 fn whoever_floods_is_read_in_rounds_and_another_callers_check_is_answered_in_the_first_of_them() {
-    const FLOODS: Option<&str> = Some("Bearer flood");
     let folder = tempfile::tempdir().expect("a folder");
-    let server = Process::start(folder.path(), &["check_threads=1"]);
-    runtime().block_on(async {
+    let server = Process::start(folder.path(), &["check_threads=1", "auth=on"]);
+    let root = fs::read_to_string(folder.path().join("data/admin.token")).expect("its first key");
+    let flooding = runtime().block_on(async {
         let [check_listener, admin_listener] = server.channels();
         let client = Client {
             check_listener,
             admin_listener,
         };
-        client.make_tenant(TENANT).await;
-        check(&client).await.expect("its bans are in memory");
+        let root = root.trim().to_owned();
+        let all = Guarded { client, root };
+        all.make_tenant(TENANT).await;
+        all.key("flood", vec![on_tenant(Scope::Check)]).await
     });
+    let [flooding, root] = [&flooding, root.trim()].map(|key| format!("Bearer {key}"));
+    let (flooding, root) = (Some(flooding.as_str()), Some(root.as_str()));
     let address = server.addresses[0].parse().expect("an address");
     let mut connections = std::iter::repeat_with(|| {
         let mut connection = Rogue::connect(address);
@@ -407,17 +417,17 @@ fn whoever_floods_is_read_in_rounds_and_another_callers_check_is_answered_in_the
     let mut other = connections.next().expect("a connection");
     // Who they are is known by what they have asked.
     for one in &mut flood {
-        one.ask(1..2, FLOODS);
+        one.ask(1..2, flooding);
         one.decision();
     }
-    other.ask(1..2, None);
+    other.ask(1..2, root);
     let before = other.decision();
     // All of it is there before any of it is read.
     server.freeze();
     for one in &mut flood {
-        one.ask(3..515, FLOODS);
+        one.ask(3..515, flooding);
     }
-    other.ask(3..4, None);
+    other.ask(3..4, root);
     server.thaw();
     let first = other.decision() - before;
     println!("of 8 x 256 in the flood, {first} were decided before it");
