@@ -102,13 +102,14 @@ impl Server {
         let admin_runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("admin")
+            .on_thread_start(listen::give_way)
             .enable_all()
             .build()
             .context("cannot start threads")?;
-        let store = admin_runtime.block_on(store::open(&config.place))?;
+        let tasks = TaskTracker::new();
+        let store = open(config.place.clone(), &tasks, &admin_runtime)?;
 
         let ending = Ending::default();
-        let tasks = TaskTracker::new();
         let counters = Arc::new(Counters::new());
         let tally = Arc::new(Tally::new(Arc::clone(&counters)));
         let views = Views::new(config.view_bytes);
@@ -293,6 +294,13 @@ impl Server {
         }
         admin_runtime.shutdown_timeout(Duration::from_secs(1));
     }
+}
+
+/// Opens the store on a thread of the pool: SQLite's own threads give way as far as whoever began them.
+fn open(place: Place, tasks: &TaskTracker, pool: &Runtime) -> anyhow::Result<Arc<dyn Store>> {
+    let opens = async move { store::open(&place).await };
+    let opened = pool.block_on(tasks.spawn_on(opens, pool.handle()));
+    Ok(opened.context("the store was not opened")??)
 }
 
 /// Who decides whose a request is, and the issuer of tokens, its keys read for the first time.

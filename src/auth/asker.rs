@@ -16,11 +16,15 @@ use xxhash_rust::xxh3::xxh3_64;
 pub struct Asker(Arc<AtomicU64>);
 
 impl Asker {
-    /// Whoever is at an address.
+    /// Whoever is at an address; a network of IPv6 that one machine may have to itself is one address.
     pub fn at(address: IpAddr) -> Self {
-        let number = match address {
+        let number = match address.to_canonical() {
             IpAddr::V4(address) => xxh3_64(&address.octets()),
-            IpAddr::V6(address) => xxh3_64(&address.octets()),
+            IpAddr::V6(address) => {
+                let [network @ .., _, _, _, _, _, _, _, _] = address.octets();
+                let network: [u8; 8] = network;
+                xxh3_64(&network)
+            }
         };
         Self(Arc::new(AtomicU64::new(number)))
     }

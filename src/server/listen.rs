@@ -97,6 +97,15 @@ fn bind(address: SocketAddr, shared: bool) -> anyhow::Result<TcpListener> {
     bound().with_context(|| format!("cannot listen on {address}"))
 }
 
+/// Has the threads that answer checks go before this one where there are too few cores for both: a third
+/// of a core is left to it, so that whoever bans somebody in the middle of a flood is served all the same.
+pub(super) fn give_way() {
+    // Elsewhere it would be the whole process.
+    #[cfg(target_os = "linux")]
+    // Where that is forbidden all are alike.
+    let _ = rustix::process::nice(5);
+}
+
 /// Runs a future on a thread and a runtime of its own.
 pub(super) fn on_thread(
     name: &str,
@@ -213,8 +222,8 @@ where
     } = house;
     let services = traces.layer(gate.layer(services));
     let (talks, rounds) = (TaskTracker::new(), Rounds::new());
-    // They go on as long as there is anybody to talk to, and are not waited for.
-    let going_on = TaskTracker::new().spawn({
+    // They go on as long as this runtime does, and are not waited for.
+    TaskTracker::new().spawn({
         let rounds = Arc::clone(&rounds);
         async move { rounds.run().await }
     });
@@ -249,7 +258,6 @@ where
             tracing::warn!("some connections did not close in time");
         }
     }
-    going_on.abort();
 }
 
 async fn serve_http(listener: TcpListener, routes: axum::Router, stop: CancellationToken) {

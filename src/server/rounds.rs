@@ -3,14 +3,15 @@
 //! HTTP/2 reads a connection as long as there is something, and what was read is answered before anybody's
 //! next question: a flood on a few connections would be before all others each time round. So each caller
 //! has a share of a round, in bytes, however many connections he has, and a connection whose caller has
-//! had his share stands in his line until the round is over. What a flood asks beyond its share waits
-//! where it costs nothing, in the socket and at the caller, and slows down its own answers alone.
+//! had his share stands in his line until the round is over. What a flood asks beyond its share waits in
+//! the socket and at the caller, where it costs next to nothing, and slows down its own answers alone.
 //!
-//! This is stochastic fairness queueing (INFOCOM 1990): callers are told apart by a part of the hash that an
-//! [`Asker`] has, and those few for whom it is the same have one share between them.
+//! It is fair queueing (Nagle, RFC 970) of what is not read yet, by bytes: few questions are much larger
+//! than others. A turn of a round is one of all tasks that are ready; where a listener has several threads
+//! it is that of one of them, and so a round may be over a little sooner.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, HashMap},
     io,
     pin::Pin,
     sync::{
@@ -31,30 +32,46 @@ use crate::auth::Asker;
 /// Bytes of a caller in a round: some forty questions about one telephone number, half a millisecond of
 /// a core.
 const SHARE: u64 = 4 << 10;
-/// Callers that are told apart.
-const CALLERS: u64 = 256;
+/// The most connections of a caller that are called in a round: what a share is enough for, if each has
+/// one question.
+const CALLED: usize = 32;
+/// Callers that are remembered until a round is over, at least.
+const MANY: usize = 1_024;
 
 /// The rounds of one listener.
 pub(super) struct Rounds {
-    callers: Mutex<Vec<Caller>>,
+    /// The number of this one.
+    number: AtomicU64,
+    state: Mutex<State>,
     /// Somebody waits for the end of this round.
     awaited: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    /// The number of the last ticket.
+    tickets: u64,
+    callers: HashMap<u64, Caller>,
 }
 
 #[derive(Default)]
 struct Caller {
     /// Bytes of this round that were given to his connections.
     given: u64,
-    line: VecDeque<(Arc<Seat>, Waker)>,
+    /// How many of the line are called in a round: one where the last used up the share, and twice as many
+    /// each time where it did not.
+    reach: usize,
+    /// Connections that have been called, and have not come yet.
+    called: usize,
+    /// The others, in the order in which they came.
+    line: BTreeMap<u64, Waker>,
 }
-
-/// Where a connection that stands in line is given its bytes.
-type Seat = AtomicU64;
 
 impl Rounds {
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Self {
-            callers: Mutex::new((0..CALLERS).map(|_| Caller::default()).collect()),
+            number: AtomicU64::new(0),
+            state: Mutex::default(),
             awaited: Notify::new(),
         })
     }
@@ -71,40 +88,56 @@ impl Rounds {
 
     /// Begins a round: the first of each line may read.
     fn next(&self) {
-        let mut awaited = false;
-        for caller in self.callers().iter_mut() {
-            caller.given = 0;
-            if let Some((seat, waker)) = caller.line.pop_front() {
-                caller.given = SHARE;
-                seat.store(SHARE, Ordering::Relaxed);
-                waker.wake();
+        let (mut called, mut awaited) = (Vec::new(), false);
+        {
+            let mut state = self.state();
+            self.number.fetch_add(1, Ordering::Relaxed);
+            state.callers.retain(|_, caller| {
+                let wide = if caller.given < SHARE {
+                    2 * caller.reach
+                } else {
+                    1
+                };
+                caller.reach = wide.clamp(1, CALLED);
+                caller.given = 0;
+                while caller.called < caller.reach
+                    && let Some((_, waker)) = caller.line.pop_first()
+                {
+                    caller.called += 1;
+                    called.push(waker);
+                }
                 awaited |= !caller.line.is_empty();
-            }
+                caller.called > 0
+            });
+        }
+        for waker in called {
+            waker.wake();
         }
         if awaited {
             self.awaited.notify_one();
         }
     }
 
-    fn callers(&self) -> MutexGuard<'_, Vec<Caller>> {
-        self.callers.lock().unwrap_or_else(PoisonError::into_inner)
+    fn number(&self) -> u64 {
+        self.number.load(Ordering::Relaxed)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn place_of(asker: &Asker) -> usize {
-    usize::try_from(asker.number() % CALLERS).unwrap_or(0)
-}
-
 /// A connection that is read in rounds.
-pub(super) struct InRounds<C> {
+pub(super) struct InRounds<C: AsyncRead> {
     /// With as many bytes as it was given and has not read.
     connection: Take<C>,
     rounds: Arc<Rounds>,
     asker: Asker,
-    /// Who was given them.
-    caller: usize,
-    seat: Arc<Seat>,
-    in_line: bool,
+    /// Whose share they are of, and of which round.
+    caller: u64,
+    round: u64,
+    /// By which it stands in line.
+    ticket: Option<u64>,
 }
 
 impl<C: AsyncRead> InRounds<C> {
@@ -112,39 +145,77 @@ impl<C: AsyncRead> InRounds<C> {
         Self {
             connection: connection.take(0),
             rounds,
-            caller: place_of(&asker),
+            caller: asker.number(),
             asker,
-            seat: Arc::default(),
-            in_line: false,
+            round: 0,
+            ticket: None,
         }
     }
 
     /// What is left of its caller's share; nothing = it stands in line, and will be woken.
     fn ask(&mut self, waker: &Waker) -> u64 {
-        if self.in_line {
-            let given = self.seat.swap(0, Ordering::Relaxed);
-            self.in_line = given == 0;
-            return given;
+        let mut state = self.rounds.state();
+        let State { tickets, callers } = &mut *state;
+        if self.ticket.is_none() {
+            self.caller = self.asker.number();
         }
-        self.caller = place_of(&self.asker);
-        let caller = &mut self.rounds.callers()[self.caller];
+        let crowded = callers.len() >= MANY;
+        let caller = callers.entry(self.caller).or_default();
+        let its_turn = match self.ticket {
+            Some(ticket) if caller.line.contains_key(&ticket) => return 0,
+            Some(_) => {
+                caller.called -= 1;
+                true
+            }
+            None => caller.line.is_empty() && caller.called == 0,
+        };
         let left = SHARE.saturating_sub(caller.given);
-        if left > 0 && caller.line.is_empty() {
+        if crowded {
+            self.rounds.awaited.notify_one();
+        }
+        if its_turn && left > 0 {
             caller.given = SHARE;
+            (self.round, self.ticket) = (self.rounds.number(), None);
             return left;
         }
-        let place = (Arc::clone(&self.seat), waker.clone());
-        caller.line.push_back(place);
-        self.in_line = true;
+        let ticket = *self.ticket.get_or_insert_with(|| {
+            *tickets += 1;
+            *tickets
+        });
+        caller.line.insert(ticket, waker.clone());
         self.rounds.awaited.notify_one();
         0
     }
 
     /// Leaves to others of its caller what it does not need.
     fn give_back(&mut self) {
-        let caller = &mut self.rounds.callers()[self.caller];
-        caller.given = caller.given.saturating_sub(self.connection.limit());
+        let left = self.connection.limit();
         self.connection.set_limit(0);
+        let mut state = self.rounds.state();
+        if !self.is_late()
+            && let Some(caller) = state.callers.get_mut(&self.caller)
+        {
+            caller.given = caller.given.saturating_sub(left);
+        }
+    }
+
+    /// Whether the round is over for which it was given what it has not read.
+    fn is_late(&self) -> bool {
+        self.rounds.number() != self.round
+    }
+}
+
+impl<C: AsyncRead> Drop for InRounds<C> {
+    fn drop(&mut self) {
+        if self.connection.limit() > 0 {
+            self.give_back();
+        }
+        let Some(ticket) = self.ticket else { return };
+        if let Some(caller) = self.rounds.state().callers.get_mut(&self.caller)
+            && caller.line.remove(&ticket).is_none()
+        {
+            caller.called -= 1;
+        }
     }
 }
 
@@ -154,6 +225,9 @@ impl<C: AsyncRead + Unpin> AsyncRead for InRounds<C> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.connection.limit() > 0 && self.is_late() {
+            self.connection.set_limit(0);
+        }
         if self.connection.limit() == 0 {
             let given = self.ask(context.waker());
             if given == 0 {
@@ -161,8 +235,9 @@ impl<C: AsyncRead + Unpin> AsyncRead for InRounds<C> {
             }
             self.connection.set_limit(given);
         }
+        let before = buffer.filled().len();
         let read = Pin::new(&mut self.connection).poll_read(context, buffer);
-        if read.is_pending() {
+        if buffer.filled().len() == before {
             self.give_back();
         }
         read
@@ -204,7 +279,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use futures_util::poll;
-    use tokio::io::{AsyncWriteExt as _, duplex, repeat};
+    use tokio::io::{AsyncWriteExt as _, DuplexStream, duplex, repeat};
 
     use super::*;
 
@@ -220,6 +295,8 @@ mod tests {
 
     /// What can be read at once.
     async fn read(connection: &mut (impl AsyncRead + Unpin)) -> u64 {
+        // A task may not go on reading without end.
+        yield_now().await;
         let (mut bytes, mut all) = ([0; 1_000], 0);
         while let Poll::Ready(read) = poll!(std::pin::pin!(connection.read(&mut bytes))) {
             all += u64::try_from(read.unwrap()).unwrap();
@@ -247,7 +324,9 @@ mod tests {
         let mut whose = Vec::new();
         for _ in 0..7 {
             for (number, one) in all.iter_mut().enumerate() {
-                if read(one).await > 0 {
+                let bytes = read(one).await;
+                if bytes > 0 {
+                    assert_eq!(bytes, SHARE);
                     whose.push(number);
                 }
             }
@@ -257,33 +336,110 @@ mod tests {
         assert_eq!(whose, [0, 0, 1, 2, 0, 1, 2]);
     }
 
+    /// A connection on which there are so many bytes, and their writer.
+    async fn little(
+        name: &str,
+        rounds: &Arc<Rounds>,
+        bytes: usize,
+    ) -> (DuplexStream, InRounds<DuplexStream>) {
+        let (mut writes, reads) = duplex(1_000);
+        writes.write_all(&vec![0; bytes]).await.unwrap();
+        (writes, of(name, rounds, reads))
+    }
+
     #[tokio::test]
     async fn what_one_connection_does_not_need_is_left_to_the_next_of_its_caller() {
         let rounds = Rounds::new();
-        let (mut writes, reads) = duplex(1_000);
-        writes.write_all(&[0; 100]).await.unwrap();
-        let mut little = of("caller", &rounds, reads);
+        let (_writes, mut first) = little("caller", &rounds, 100).await;
         let mut much = of("caller", &rounds, repeat(0));
-        assert_eq!(read(&mut little).await, 100);
+        assert_eq!(read(&mut first).await, 100);
         assert_eq!(read(&mut much).await, SHARE - 100);
+    }
+
+    #[tokio::test]
+    async fn ever_more_of_a_line_are_called_in_a_round_as_long_as_the_share_is_enough_for_them() {
+        let rounds = Rounds::new();
+        let mut much = of("caller", &rounds, repeat(0));
+        assert_eq!(read(&mut much).await, SHARE);
+        let mut line = Vec::new();
+        for _ in 0..100 {
+            let (writes, mut one) = little("caller", &rounds, 100).await;
+            assert_eq!(read(&mut one).await, 0);
+            line.push((writes, one));
+        }
+        drop(much);
+        let mut served = Vec::new();
+        for _ in 0..7 {
+            rounds.next();
+            let mut bytes = 0;
+            for (_, one) in &mut line {
+                bytes += read(one).await;
+            }
+            served.push(bytes / 100);
+        }
+        assert_eq!(served, [1, 2, 4, 8, 16, 32, 32]);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_is_at_its_end_or_gone_takes_nothing_from_its_callers_others() {
+        let rounds = Rounds::new();
+        let (_, mut ended) = little("caller", &rounds, 0).await;
+        assert_eq!(ended.read(&mut [0; 10]).await.unwrap(), 0);
+        let (_writes, mut gone) = little("caller", &rounds, 100).await;
+        assert_eq!(gone.read(&mut [0; 10]).await.unwrap(), 10);
+        drop(gone);
+        let mut much = of("caller", &rounds, repeat(0));
+        assert_eq!(read(&mut much).await, SHARE - 10);
     }
 
     #[tokio::test]
     async fn a_connection_that_leaves_the_line_holds_up_nobody() {
         let rounds = Rounds::new();
-        let mut first = of("flood", &rounds, repeat(0));
-        let mut gone = of("flood", &rounds, repeat(0));
-        let mut last = of("flood", &rounds, repeat(0));
-        assert_eq!(read(&mut first).await, SHARE);
-        assert_eq!(read(&mut gone).await, 0);
-        assert_eq!(read(&mut last).await, 0);
-        drop(gone);
-        for _ in ["first", "gone"] {
-            rounds.next();
-            assert_eq!(read(&mut last).await, 0);
+        let mut all: Vec<_> = (0..4).map(|_| of("flood", &rounds, repeat(0))).collect();
+        assert_eq!(read(&mut all[0]).await, SHARE);
+        for one in &mut all[1..] {
+            assert_eq!(read(one).await, 0);
         }
+        let mut last = all.pop().unwrap();
+        // One goes before it is called, the others after that.
+        drop(all.pop());
+        rounds.next();
+        drop(all);
         rounds.next();
         assert_eq!(read(&mut last).await, SHARE);
+        let mut new = of("flood", &rounds, repeat(0));
+        drop(last);
+        rounds.next();
+        assert_eq!(read(&mut new).await, SHARE);
+    }
+
+    #[tokio::test]
+    async fn what_was_given_for_a_round_ends_with_it() {
+        let rounds = Rounds::new();
+        let mut hoards = of("caller", &rounds, repeat(0));
+        assert_eq!(hoards.read(&mut [0; 10]).await.unwrap(), 10);
+        rounds.next();
+        let mut much = of("caller", &rounds, repeat(0));
+        assert_eq!(read(&mut much).await, SHARE);
+        assert_eq!(read(&mut hoards).await, 0);
+    }
+
+    #[tokio::test]
+    async fn callers_who_ask_little_are_not_remembered() {
+        let rounds = Rounds::new();
+        let runs = rounds.run();
+        let asks = async {
+            for caller in 0..10 * MANY {
+                let (_writes, mut one) = little(&caller.to_string(), &rounds, 10).await;
+                assert_eq!(read(&mut one).await, 10);
+                yield_now().await;
+            }
+        };
+        tokio::select! {
+            () = runs => unreachable!("they never end"),
+            () = asks => {}
+        }
+        assert!(rounds.state().callers.len() <= MANY + 1);
     }
 
     #[tokio::test]

@@ -9,7 +9,7 @@ use std::{
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use tonic::transport::{Channel, Endpoint};
 
 use crate::server::MASTER_KEY;
@@ -97,9 +97,12 @@ impl Process {
         self.signal(Signal::TERM);
     }
 
-    /// Stops it where it stands.
+    /// Stops it where it stands, all of its threads.
     pub(crate) fn freeze(&self) {
         self.signal(Signal::STOP);
+        let pid = Pid::from_child(&self.child);
+        let stopped = waitpid(Some(pid), WaitOptions::UNTRACED).expect("a child");
+        assert!(stopped.is_some_and(|(_, status)| status.stopped()));
     }
 
     /// Lets it go on.
