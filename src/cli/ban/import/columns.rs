@@ -72,7 +72,8 @@ impl FromStr for Rename {
     }
 }
 
-/// Where in a row each field is.
+/// Where in a row each field is: in the first of these columns that has something in the row, since one
+/// object may call it so and the next otherwise.
 #[derive(Debug)]
 pub(super) struct Columns(Vec<(Field, usize)>);
 
@@ -82,20 +83,23 @@ impl Columns {
         let mut columns = Vec::new();
         for (field, names) in NAMES {
             let mapped = renames.iter().rev().find(|rename| rename.ours == field);
-            let at = match mapped {
+            match mapped {
                 Some(Rename { theirs, .. }) => {
                     let exact = header.iter().position(|name| name == theirs);
                     let Some(at) = exact.or_else(|| position(header, &plain(theirs))) else {
                         bail!("no column `{theirs}`; the file has {}", header.join(", "));
                     };
-                    Some(at)
+                    columns.push((field, at));
                 }
-                None => names.iter().find_map(|name| position(header, name)),
-            };
-            columns.extend(at.map(|at| (field, at)));
+                None => {
+                    let found = names.iter().filter_map(|name| position(header, name));
+                    columns.extend(found.map(|at| (field, at)));
+                }
+            }
         }
         let columns = Self(columns);
-        if columns.at(Field::Value).is_none() && columns.at(Field::Targets).is_none() {
+        let tells = |field| columns.all(field).next().is_some();
+        if !tells(Field::Value) && !tells(Field::Targets) {
             bail!(
                 "no column value, number, phone or identity; the file has {}: name the right one \
                  with --map value=NAME",
@@ -107,8 +111,16 @@ impl Columns {
 
     /// The cell of a field; empty where the file has no such column.
     pub(super) fn cell<'a>(&self, cells: &'a [String], field: Field) -> &'a str {
-        let cell = self.at(field).and_then(|at| cells.get(at));
-        cell.map_or("", |cell| cell.trim())
+        let mut told = self.all(field).filter_map(|at| cells.get(at));
+        let first = told.find_map(|cell| Some(cell.trim()).filter(|cell| !cell.is_empty()));
+        first.unwrap_or_default()
+    }
+
+    /// The name of the first field among these columns.
+    pub(super) fn name_of(&self, columns: &[usize]) -> Option<&'static str> {
+        let (field, _) = self.0.iter().find(|(_, at)| columns.contains(at))?;
+        let (_, names) = NAMES.iter().find(|(one, _)| one == field)?;
+        names.first().copied()
     }
 
     /// The columns that tell nothing to an import, so that a misspelt one is noticed.
@@ -121,11 +133,9 @@ impl Columns {
         unread.map(|(_, name)| name.as_str()).collect()
     }
 
-    fn at(&self, field: Field) -> Option<usize> {
-        self.0
-            .iter()
-            .find(|(column, _)| *column == field)
-            .map(|(_, at)| *at)
+    fn all(&self, field: Field) -> impl Iterator<Item = usize> {
+        let of_field = self.0.iter().filter(move |(column, _)| *column == field);
+        of_field.map(|(_, at)| *at)
     }
 }
 
@@ -168,6 +178,16 @@ mod tests {
             assert_eq!(cell(&format!("value,{name}"), &[], Field::ExpireTime), name);
         }
         assert_eq!(cell("phone,value", &[], Field::Value), "value");
+    }
+
+    #[test]
+    fn what_one_row_calls_so_and_the_next_otherwise_is_the_same_field() {
+        let columns = Columns::find(&header("phone,reason,number"), &[]).unwrap();
+        let value = |cells| columns.cell(&header(cells), Field::Value).to_owned();
+        assert_eq!(
+            [value("1,x,"), value(",x,2"), value("1,x,2")],
+            ["1", "2", "2"]
+        );
     }
 
     #[test]

@@ -93,6 +93,9 @@ impl Template {
         if let Some(broken) = &row.broken {
             return Err(broken.clone());
         }
+        if let Some(name) = columns.name_of(&row.odd) {
+            return Err(format!("{name} is neither a text nor a number"));
+        }
         let cell = |field| Some(columns.cell(&row.cells, field)).filter(|cell| !cell.is_empty());
         if cell(Field::Enforcement).is_some_and(|how| !how.eq_ignore_ascii_case("enforced")) {
             return Err("a ban that only watches cannot be imported: it would deny".to_owned());
@@ -207,7 +210,10 @@ fn one_of<T: ValueEnum>(word: &str, column: &str) -> Result<T, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::source::Raw, *};
+    use super::{
+        super::source::{Form, Raw},
+        *,
+    };
 
     /// What one row under a header asks for.
     fn asked(header: &str, cells: &str) -> Result<Row, String> {
@@ -226,6 +232,7 @@ mod tests {
             &source::Row {
                 number: 1,
                 cells: split(cells),
+                odd: Vec::new(),
                 broken: None,
                 raw: Raw::Line(cells.into()),
             },
@@ -282,6 +289,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_neither_a_text_nor_a_number_is_no_value_unless_nobody_reads_it() {
+        let lines = b"{\"value\":true}\n{\"value\":[1,false]}\n{\"value\":{}}\n{\"value\":1,\"vip\":true}\n";
+        let source = Source::with(lines, Form::Ndjson);
+        let columns = Columns::find(&source.header, &[]).unwrap();
+        let template = Template::default();
+        let rows = source.rows().unwrap().map(Result::unwrap);
+        let told: Vec<_> = rows.map(|row| template.row(&row, &columns)).collect();
+        for refused in &told[..3] {
+            let cause = refused.as_ref().unwrap_err();
+            assert_eq!(cause, "value is neither a text nor a number");
+        }
+        assert_eq!(told[3].as_ref().unwrap().targets[0].value, "1");
+    }
+
+    #[test]
     fn several_targets_come_as_they_were_exported() {
         let one = r#"[{"kind":"phone-number","value":"1"},{"kind":"sip-uri","value":"sip:a@b"}]"#;
         let columns = Columns::find(&["targets".to_owned()], &[]).unwrap();
@@ -293,6 +315,7 @@ mod tests {
             let row = source::Row {
                 number: 7,
                 cells: vec![cell.to_owned()],
+                odd: Vec::new(),
                 broken: None,
                 raw: Raw::Line(cell.into()),
             };

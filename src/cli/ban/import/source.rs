@@ -52,6 +52,8 @@ pub(super) struct Row {
     pub(super) number: usize,
     /// The cells, in the order of the header.
     pub(super) cells: Vec<String>,
+    /// Which cells hold what is no text: `true`, or an object.
+    pub(super) odd: Vec<usize>,
     /// Why the row cannot be read, if it cannot; its cells are then what could be made out.
     pub(super) broken: Option<String>,
     /// The row as it stands in the file.
@@ -248,6 +250,7 @@ fn csv_row(number: usize, record: csv::ByteRecord, names: usize) -> Row {
     Row {
         number,
         cells,
+        odd: Vec::new(),
         broken,
         raw: Raw::Cells(record),
     }
@@ -300,13 +303,20 @@ fn ndjson_row(number: usize, line: &[u8], header: &[String]) -> Row {
     let mut row = Row {
         number,
         cells: vec![String::new(); header.len()],
+        odd: Vec::new(),
         broken: None,
         raw: Raw::Line(line.to_vec()),
     };
     match serde_json::from_slice(stripped(line)) {
         Ok(Value::Object(object)) => {
-            for (name, cell) in header.iter().zip(&mut row.cells) {
-                *cell = object.get(name).map(cell_of).unwrap_or_default();
+            for (at, (name, cell)) in header.iter().zip(&mut row.cells).enumerate() {
+                let Some(value) = object.get(name) else {
+                    continue;
+                };
+                if is_odd(value) {
+                    row.odd.push(at);
+                }
+                *cell = cell_of(value);
             }
         }
         Ok(_) => row.broken = Some("the line is not an object".to_owned()),
@@ -321,6 +331,17 @@ pub(super) fn stripped(line: &[u8]) -> &[u8] {
     line.strip_prefix(BYTE_ORDER_MARK)
         .unwrap_or(line)
         .trim_ascii()
+}
+
+fn is_odd(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::String(_) | Value::Number(_) => false,
+        // Targets are objects in a list.
+        Value::Array(items) => items
+            .iter()
+            .any(|item| item.is_boolean() || item.is_array()),
+        Value::Bool(_) | Value::Object(_) => true,
+    }
 }
 
 /// A JSON value as a cell; several values are written as a CSV file writes them.
