@@ -83,19 +83,16 @@ impl Columns {
         let mut columns = Vec::new();
         for (field, names) in NAMES {
             let mapped = renames.iter().rev().find(|rename| rename.ours == field);
-            match mapped {
-                Some(Rename { theirs, .. }) => {
-                    let exact = header.iter().position(|name| name == theirs);
-                    let Some(at) = exact.or_else(|| position(header, &plain(theirs))) else {
-                        bail!("no column `{theirs}`; the file has {}", header.join(", "));
-                    };
-                    columns.push((field, at));
-                }
-                None => {
-                    let found = names.iter().filter_map(|name| position(header, name));
-                    columns.extend(found.map(|at| (field, at)));
-                }
-            }
+            let Some(Rename { theirs, .. }) = mapped else {
+                let found = names.iter().filter_map(|name| position(header, name));
+                columns.extend(found.map(|at| (field, at)));
+                continue;
+            };
+            let exact = header.iter().position(|name| name == theirs);
+            let Some(at) = exact.or_else(|| position(header, &plain(theirs))) else {
+                bail!("no column `{theirs}`; the file has {}", header.join(", "));
+            };
+            columns.push((field, at));
         }
         let columns = Self(columns);
         let tells = |field| columns.all(field).next().is_some();
