@@ -149,6 +149,8 @@ def write(results, facts, into):
         f"a tenant of its own, {IN_FLIGHT} checks in flight on each of its connections at any time, and never rests after a refusal.",
         "Latencies in ms as the first caller sees them, the load's timer of a millisecond included. The server is on one",
         "core, which the flood fills; both callers are on the other. What a flood asks beyond its share waits, and is not read.",
+        "Refused without a limit are the first of many connections at once: all headers come before the first message, and so",
+        "more than `max_checks` are in flight for a moment.",
         "",
         *(f"- {name}: {value}" for name, value in facts.items()),
         "",
