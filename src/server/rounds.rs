@@ -11,7 +11,7 @@
 //! it is that of one of them, and so a round may be over a little sooner.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     io,
     pin::Pin,
     sync::{
@@ -61,8 +61,9 @@ struct Caller {
     /// How many of the line are called in a round: one where the last used up the share, and twice as many
     /// each time where it did not.
     reach: usize,
-    /// Connections that have been called, and have not come yet.
-    called: usize,
+    /// Those of the line that have been called in this round, and have not come yet. Some do not: whoever
+    /// takes no answers is not read either.
+    called: BTreeSet<u64>,
     /// The others, in the order in which they came.
     line: BTreeMap<u64, Waker>,
 }
@@ -100,14 +101,15 @@ impl Rounds {
                 };
                 caller.reach = wide.clamp(1, CALLED);
                 caller.given = 0;
-                while caller.called < caller.reach
-                    && let Some((_, waker)) = caller.line.pop_first()
+                caller.called.clear();
+                while caller.called.len() < caller.reach
+                    && let Some((ticket, waker)) = caller.line.pop_first()
                 {
-                    caller.called += 1;
+                    caller.called.insert(ticket);
                     called.push(waker);
                 }
                 awaited |= !caller.line.is_empty();
-                caller.called > 0
+                !caller.called.is_empty()
             });
         }
         for waker in called {
@@ -161,14 +163,15 @@ impl<C: AsyncRead> InRounds<C> {
         }
         let crowded = callers.len() >= MANY;
         let caller = callers.entry(self.caller).or_default();
-        let its_turn = match self.ticket {
-            Some(ticket) if caller.line.contains_key(&ticket) => return 0,
-            Some(_) => {
-                caller.called -= 1;
-                true
-            }
-            None => caller.line.is_empty() && caller.called == 0,
-        };
+        if let Some(ticket) = self.ticket
+            && caller.line.contains_key(&ticket)
+        {
+            return 0;
+        }
+        let is_called = self
+            .ticket
+            .is_some_and(|ticket| caller.called.remove(&ticket));
+        let its_turn = is_called || caller.line.is_empty() && caller.called.is_empty();
         let left = SHARE.saturating_sub(caller.given);
         if crowded {
             self.rounds.awaited.notify_one();
@@ -211,10 +214,9 @@ impl<C: AsyncRead> Drop for InRounds<C> {
             self.give_back();
         }
         let Some(ticket) = self.ticket else { return };
-        if let Some(caller) = self.rounds.state().callers.get_mut(&self.caller)
-            && caller.line.remove(&ticket).is_none()
-        {
-            caller.called -= 1;
+        if let Some(caller) = self.rounds.state().callers.get_mut(&self.caller) {
+            caller.line.remove(&ticket);
+            caller.called.remove(&ticket);
         }
     }
 }
@@ -411,6 +413,25 @@ mod tests {
         drop(last);
         rounds.next();
         assert_eq!(read(&mut new).await, SHARE);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_does_not_come_when_it_is_called_holds_up_nobody() {
+        let rounds = Rounds::new();
+        let mut all: Vec<_> = (0..3).map(|_| of("flood", &rounds, repeat(0))).collect();
+        assert_eq!(read(&mut all[0]).await, SHARE);
+        for one in &mut all[1..] {
+            assert_eq!(read(one).await, 0);
+        }
+        // The first is called, and then the second.
+        rounds.next();
+        rounds.next();
+        assert_eq!(read(&mut all[1]).await, SHARE);
+        // Its place is the one that it had.
+        assert_eq!(read(&mut all[0]).await, 0);
+        rounds.next();
+        assert_eq!(read(&mut all[2]).await, 0);
+        assert_eq!(read(&mut all[0]).await, SHARE);
     }
 
     #[tokio::test]
