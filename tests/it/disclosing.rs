@@ -7,6 +7,7 @@ use bancheck::{
     store::Place,
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
+use serde_json::{Map, Value};
 use tonic::Code;
 
 use crate::{
@@ -92,6 +93,32 @@ async fn what_makes_no_sense_is_refused_and_a_trial_erases_nothing(client: Clien
     let tried = tried.expect("tried").into_inner();
     assert_eq!((tried.bans_erased, tried.written_at), (1, None));
     assert!(client.turns_away(Channel::Call, customer()).await);
+}
+
+#[test]
+fn the_command_line_tells_it_as_json_an_object_to_a_line() {
+    let database = Database::fresh(Kind::Sqlite);
+    let server = Server::start(&config(&database.place)).expect("a server");
+    runtime().block_on(async {
+        let client = server.client();
+        client.make_tenant(TENANT).await;
+        client.ban(add(phone(NUMBER))).await;
+    });
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bancheck"));
+    command.args(["disclose", "--kind", "phone-number", "--tenant", TENANT]);
+    command
+        .arg("--admin-endpoint")
+        .arg(format!("http://{}", server.admin_address()))
+        .arg(NUMBER);
+    let told = said(&mut command);
+    let kinds: Vec<_> = told
+        .lines()
+        .map(|line| {
+            let item: Map<String, Value> = serde_json::from_str(line).expect("a JSON object");
+            item.keys().next().expect("what it is").clone()
+        })
+        .collect();
+    assert_eq!(kinds, ["ban", "event"]);
 }
 
 fn command(place: &Place, words: &[&str]) -> Command {
