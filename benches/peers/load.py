@@ -52,12 +52,15 @@ class Load:
             figures |= percentiles(int(line.split("\t")[2]) for line in lines)
         return figures
 
-    def grpc(self, port, method, body, count, connections=8, streams=32, key=None, longs=False):
-        """One body, sent over and over again."""
+    def asking(self, body, key=None):
+        """What h2load has to be told for a call of gRPC."""
         flags = ["-d", self.folder / f"{body}.body"]
         flags += ["-H", "content-type: application/grpc", "-H", "te: trailers"]
-        if key:
-            flags += ["-H", f"authorization: Bearer {key}"]
+        return flags + (["-H", f"authorization: Bearer {key}"] if key else [])
+
+    def grpc(self, port, method, body, count, connections=8, streams=32, key=None, longs=False):
+        """One body, sent over and over again."""
+        flags = self.asking(body, key)
         address = f"http://127.0.0.1:{port}/{method}"
         figures = self.http(address, count, connections, streams, flags, longs)
         # An error has no body; an answer has one, if only its frame.
@@ -66,7 +69,7 @@ class Load:
         return figures
 
     def flood(self, port, method, body, seconds, connections, streams, key):
-        """As much as is answered, refusals included."""
+        """As much as is answered in these seconds, refusals included: how many a second."""
         told = self.run(
             self.h2load,
             "-D",
@@ -75,17 +78,10 @@ class Load:
             connections,
             "-m",
             streams,
-            "-d",
-            self.folder / f"{body}.body",
-            "-H",
-            "content-type: application/grpc",
-            "-H",
-            "te: trailers",
-            "-H",
-            f"authorization: Bearer {key}",
+            *self.asking(body, key),
             f"http://127.0.0.1:{port}/{method}",
         )
-        return {"rate": number(r"finished in .*, ([\d.]+) req/s", told)}
+        return number(r"finished in .*, ([\d.]+) req/s", told)
 
     def at_a_rate(
         self,

@@ -10,21 +10,20 @@ use std::{
 
 use xxhash_rust::xxh3::xxh3_64;
 
+/// Bytes of an IPv6 address that say in which network of one machine, or of one site, it is: a /64.
+const NETWORK: usize = 8;
+
 /// Whoever asks on a connection: whom a credential that was found good names, and until then, or where
 /// none is asked for, whoever is at its address. One handle of many on the same.
 #[derive(Clone, Debug)]
 pub struct Asker(Arc<AtomicU64>);
 
 impl Asker {
-    /// Whoever is at an address; a network of IPv6 that one machine may have to itself is one address.
+    /// Whoever is at an address, or in its network of IPv6, which a machine may have to itself.
     pub fn at(address: IpAddr) -> Self {
         let number = match address.to_canonical() {
             IpAddr::V4(address) => xxh3_64(&address.octets()),
-            IpAddr::V6(address) => {
-                let [network @ .., _, _, _, _, _, _, _, _] = address.octets();
-                let network: [u8; 8] = network;
-                xxh3_64(&network)
-            }
+            IpAddr::V6(address) => xxh3_64(&address.octets()[..NETWORK]),
         };
         Self(Arc::new(AtomicU64::new(number)))
     }

@@ -184,6 +184,11 @@ pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
     print(&(serde_json::to_string_pretty(value)? + "\n"))
 }
 
+/// Writes a value on a line of its own, one of many.
+pub(crate) fn json_line(value: &impl Serialize) -> anyhow::Result<()> {
+    print(&serde_json::to_string(value)?)
+}
+
 /// Writes a line to standard error; where nobody listens, there is nobody to tell.
 pub(crate) fn note(text: &str) {
     drop(writeln!(io::stderr(), "{}", text.trim_end()));

@@ -98,7 +98,7 @@ impl Disclose {
         let mut items = client.export_subject(request).await?.into_inner();
         let mut told = 0;
         while let Some(item) = items.message().await? {
-            output::print(&serde_json::to_string(&proto_json::canonical(&item)?)?)?;
+            output::json_line(&proto_json::canonical(&item)?)?;
             told += 1;
         }
         if told == 0 {

@@ -120,8 +120,7 @@ fn is_passing(status: &Status) -> bool {
 
 fn show(session: &Session<'_>, answer: &WatchChangesResponse) -> anyhow::Result<()> {
     if session.display.format() == Format::Json {
-        let line = serde_json::to_string(&proto_json::canonical(answer)?)?;
-        return output::print(&(line + "\n"));
+        return output::json_line(&proto_json::canonical(answer)?);
     }
     let line = |what: &str, ban: &Ban| {
         let until = match ban.expire_time.as_ref() {

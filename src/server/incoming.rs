@@ -134,13 +134,11 @@ pub(super) fn incoming(
 /// Who the certificate says is at the other end: its first name that is a URI, else its first DNS name.
 fn certified(stream: &TlsStream<TcpStream>) -> Option<Arc<str>> {
     let (_, session) = stream.get_ref();
-    let certificate = session.peer_certificates().and_then(<[_]>::first);
-    certificate.and_then(|certificate| {
-        let certificate = webpki::EndEntityCert::try_from(certificate).ok()?;
-        let uri = certificate.valid_uri_names().next();
-        uri.or_else(|| certificate.valid_dns_names().next())
-            .map(Arc::from)
-    })
+    let certificate = session.peer_certificates()?.first()?;
+    let certificate = webpki::EndEntityCert::try_from(certificate).ok()?;
+    let uri = certificate.valid_uri_names().next();
+    uri.or_else(|| certificate.valid_dns_names().next())
+        .map(Arc::from)
 }
 
 enum Wire {

@@ -97,7 +97,7 @@ fn bind(address: SocketAddr, shared: bool) -> anyhow::Result<TcpListener> {
     bound().with_context(|| format!("cannot listen on {address}"))
 }
 
-/// Has the threads that answer checks go before this one where there are too few cores for both: a third
+/// Has the threads that answer checks go before this one where there are too few cores for both: a quarter
 /// of a core is left to it, so that whoever bans somebody in the middle of a flood is served all the same.
 pub(super) fn give_way() {
     // Elsewhere it would be the whole process.

@@ -7,8 +7,8 @@
 //! the socket and at the caller, where it costs next to nothing, and slows down its own answers alone.
 //!
 //! It is fair queueing (Nagle, RFC 970) of what is not read yet, by bytes: few questions are much larger
-//! than others. A turn of a round is one of all tasks that are ready; where a listener has several threads
-//! it is that of one of them, and so a round may be over a little sooner.
+//! than others. A round is over when whatever was ready on its thread has run; a listener of several threads
+//! asks one of them alone, so there it may be over a little sooner.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -34,9 +34,9 @@ use crate::auth::Asker;
 const SHARE: u64 = 4 << 10;
 /// The most connections of a caller that are called in a round: what a share is enough for, if each has
 /// one question.
-const CALLED: usize = 32;
+const MOST_CALLED: usize = 32;
 /// Callers that are remembered until a round is over, at least.
-const MANY: usize = 1_024;
+const REMEMBERED: usize = 1_024;
 
 /// The rounds of one listener.
 pub(super) struct Rounds {
@@ -99,7 +99,7 @@ impl Rounds {
                 } else {
                     1
                 };
-                caller.reach = wide.clamp(1, CALLED);
+                caller.reach = wide.clamp(1, MOST_CALLED);
                 caller.given = 0;
                 caller.called.clear();
                 while caller.called.len() < caller.reach
@@ -161,7 +161,7 @@ impl<C: AsyncRead> InRounds<C> {
         if self.ticket.is_none() {
             self.caller = self.asker.number();
         }
-        let crowded = callers.len() >= MANY;
+        let crowded = callers.len() >= REMEMBERED;
         let caller = callers.entry(self.caller).or_default();
         if let Some(ticket) = self.ticket
             && caller.line.contains_key(&ticket)
@@ -281,7 +281,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use futures_util::poll;
-    use tokio::io::{AsyncWriteExt as _, DuplexStream, duplex, repeat};
+    use tokio::io::{AsyncWriteExt as _, DuplexStream, Repeat, duplex, repeat};
 
     use super::*;
 
@@ -304,6 +304,18 @@ mod tests {
             all += u64::try_from(read.unwrap()).unwrap();
         }
         all
+    }
+
+    /// Connections of one caller, of which the first has had the share of this round; all stand in line.
+    async fn crowd(count: usize) -> (Arc<Rounds>, Vec<InRounds<Repeat>>) {
+        let rounds = Rounds::new();
+        let mut all: Vec<_> = (0..count)
+            .map(|_| of("flood", &rounds, repeat(0)))
+            .collect();
+        for (number, one) in all.iter_mut().enumerate() {
+            assert_eq!(read(one).await, if number == 0 { SHARE } else { 0 });
+        }
+        (rounds, all)
     }
 
     #[tokio::test]
@@ -396,12 +408,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_that_leaves_the_line_holds_up_nobody() {
-        let rounds = Rounds::new();
-        let mut all: Vec<_> = (0..4).map(|_| of("flood", &rounds, repeat(0))).collect();
-        assert_eq!(read(&mut all[0]).await, SHARE);
-        for one in &mut all[1..] {
-            assert_eq!(read(one).await, 0);
-        }
+        let (rounds, mut all) = crowd(4).await;
         let mut last = all.pop().unwrap();
         // One goes before it is called, the others after that.
         drop(all.pop());
@@ -417,12 +424,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_that_does_not_come_when_it_is_called_holds_up_nobody() {
-        let rounds = Rounds::new();
-        let mut all: Vec<_> = (0..3).map(|_| of("flood", &rounds, repeat(0))).collect();
-        assert_eq!(read(&mut all[0]).await, SHARE);
-        for one in &mut all[1..] {
-            assert_eq!(read(one).await, 0);
-        }
+        let (rounds, mut all) = crowd(3).await;
         // The first is called, and then the second.
         rounds.next();
         rounds.next();
@@ -450,7 +452,7 @@ mod tests {
         let rounds = Rounds::new();
         let runs = rounds.run();
         let asks = async {
-            for caller in 0..10 * MANY {
+            for caller in 0..10 * REMEMBERED {
                 let (_writes, mut one) = little(&caller.to_string(), &rounds, 10).await;
                 assert_eq!(read(&mut one).await, 10);
                 yield_now().await;
@@ -460,7 +462,7 @@ mod tests {
             () = runs => unreachable!("they never end"),
             () = asks => {}
         }
-        assert!(rounds.state().callers.len() <= MANY + 1);
+        assert!(rounds.state().callers.len() <= REMEMBERED + 1);
     }
 
     #[tokio::test]

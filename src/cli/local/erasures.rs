@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::writer::Writer;
 use crate::{
-    cli::output::{note, print},
+    cli::output::{json_line, note, print},
     config::Flags,
     desk::{EraseAgain, Failure, Job as _},
     domain::{
@@ -143,7 +143,7 @@ pub(super) async fn list(store: &dyn Store) -> anyhow::Result<()> {
                 let Some(newest) = some.last() else { break };
                 last = newest.id;
                 for noted in &some {
-                    print(&serde_json::to_string(&Line::of(noted)?)?)?;
+                    json_line(&Line::of(noted)?)?;
                 }
             }
         }

@@ -93,7 +93,7 @@ impl Template {
         if let Some(broken) = &row.broken {
             return Err(broken.clone());
         }
-        if let Some(name) = columns.name_of(&row.odd) {
+        if let Some(name) = columns.name_of(&row.no_text) {
             return Err(format!("{name} is neither a text nor a number"));
         }
         let cell = |field| Some(columns.cell(&row.cells, field)).filter(|cell| !cell.is_empty());
@@ -232,7 +232,7 @@ mod tests {
             &source::Row {
                 number: 1,
                 cells: split(cells),
-                odd: Vec::new(),
+                no_text: Vec::new(),
                 broken: None,
                 raw: Raw::Line(cells.into()),
             },
@@ -315,7 +315,7 @@ mod tests {
             let row = source::Row {
                 number: 7,
                 cells: vec![cell.to_owned()],
-                odd: Vec::new(),
+                no_text: Vec::new(),
                 broken: None,
                 raw: Raw::Line(cell.into()),
             };

@@ -53,7 +53,7 @@ pub(super) struct Row {
     /// The cells, in the order of the header.
     pub(super) cells: Vec<String>,
     /// Which cells hold what is no text: `true`, or an object.
-    pub(super) odd: Vec<usize>,
+    pub(super) no_text: Vec<usize>,
     /// Why the row cannot be read, if it cannot; its cells are then what could be made out.
     pub(super) broken: Option<String>,
     /// The row as it stands in the file.
@@ -250,7 +250,7 @@ fn csv_row(number: usize, record: csv::ByteRecord, names: usize) -> Row {
     Row {
         number,
         cells,
-        odd: Vec::new(),
+        no_text: Vec::new(),
         broken,
         raw: Raw::Cells(record),
     }
@@ -303,7 +303,7 @@ fn ndjson_row(number: usize, line: &[u8], header: &[String]) -> Row {
     let mut row = Row {
         number,
         cells: vec![String::new(); header.len()],
-        odd: Vec::new(),
+        no_text: Vec::new(),
         broken: None,
         raw: Raw::Line(line.to_vec()),
     };
@@ -313,8 +313,8 @@ fn ndjson_row(number: usize, line: &[u8], header: &[String]) -> Row {
                 let Some(value) = object.get(name) else {
                     continue;
                 };
-                if is_odd(value) {
-                    row.odd.push(at);
+                if is_no_text(value) {
+                    row.no_text.push(at);
                 }
                 *cell = cell_of(value);
             }
@@ -333,7 +333,7 @@ pub(super) fn stripped(line: &[u8]) -> &[u8] {
         .trim_ascii()
 }
 
-fn is_odd(value: &Value) -> bool {
+fn is_no_text(value: &Value) -> bool {
     match value {
         Value::Null | Value::String(_) | Value::Number(_) => false,
         // Targets are objects in a list.
