@@ -25,6 +25,7 @@
 mod access;
 mod error;
 mod export;
+mod ids;
 mod keys;
 mod load;
 mod loaded;
@@ -43,18 +44,15 @@ mod tail;
 mod upkeep;
 mod work;
 
-use std::{
-    path::PathBuf,
-    sync::{Arc, Mutex},
-};
+use std::{path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
-use uuid::{ContextV7, Uuid};
 
 pub use self::{
     access::AccessStore,
     error::{Result, StoreError},
     export::BanSink,
+    ids::{new_ban_id, new_id},
     keys::KeyStore,
     privacy::PrivacyStore,
     read::{
@@ -166,16 +164,6 @@ pub enum Begun {
     Reused,
     /// There is no such tenant.
     NoTenant,
-}
-
-/// A `UUIDv7` of an instant, so that ids sort by the clock that all pods share, and those of one pod
-/// by the order in which they were made.
-pub fn new_id(now: Timestamp) -> [u8; 16] {
-    static LAST: Mutex<ContextV7> = Mutex::new(ContextV7::new());
-    let micros = now.micros().unsigned_abs();
-    let nanos = u32::try_from(micros % 1_000_000).unwrap_or_default() * 1_000;
-    let at = uuid::Timestamp::from_unix(&LAST, micros / 1_000_000, nanos);
-    Uuid::new_v7(at).into_bytes()
 }
 
 /// What an import has a ban become that stands already.

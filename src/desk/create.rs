@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use super::{
     Circumstances, Failure, Job,
     lists::no_list,
-    new_id, overlaps,
+    overlaps,
     spared::Spared,
     targets::{self, TargetGiven},
     times::{self, End},
@@ -23,7 +23,7 @@ use crate::{
         policy::TenantSettings,
         refusal::{Reason, Refusal},
     },
-    store::{Added, Answer, Elsewhere, NewBan, Work},
+    store::{Added, Answer, Elsewhere, NewBan, Work, new_ban_id},
 };
 
 /// The administrator's Add.
@@ -228,7 +228,7 @@ pub(super) fn prepare_with(
     }
 
     let ban = Ban {
-        ban_id: BanId::from_bytes(new_id(about.now)),
+        ban_id: new_ban_id(about.now),
         tenant: about.tenant.clone(),
         list_id: asked.list_id.clone(),
         channels,

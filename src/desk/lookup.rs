@@ -342,7 +342,7 @@ struct Place {
 impl Place {
     fn bytes(&self) -> Vec<u8> {
         let mut bytes = self.cursor.ban.bytes().to_vec();
-        for number in [self.cursor.place, self.now.micros(), self.total] {
+        for number in [self.cursor.end, self.now.micros(), self.total] {
             bytes.extend(number.to_be_bytes());
         }
         bytes
@@ -360,7 +360,7 @@ impl Place {
             .unwrap_or_default();
         Self {
             cursor: Cursor {
-                place: number(16),
+                end: number(16),
                 ban: BanId::from_bytes(ban),
             },
             now: Timestamp::from_micros(number(24)),

@@ -20,7 +20,7 @@ pub(super) use self::{
     exceptions::{concerning_exceptions, exception_news},
 };
 use super::{
-    Event, Result, StoreError,
+    Event, Result, StoreError, ids,
     pool::{Lent, Pool, Whose},
     rows::{self, BanRow, number},
     sql::{self, Statements},
@@ -49,9 +49,9 @@ pub enum BanOrder {
 /// The last ban of a page, after which the next page begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cursor {
-    /// The value that the order goes by.
-    pub place: i64,
-    /// The ban's id, which settles ties.
+    /// When the ban ends, as the database has it; after all others where it never does.
+    pub end: i64,
+    /// The ban's id, by which bans are in the order in which they were made.
     pub ban: BanId,
 }
 
@@ -239,12 +239,14 @@ pub(super) async fn bans(
     filter: &BanFilter,
 ) -> Result<BanPage> {
     let mut lent = readers.lend(Whose::Tenant(tenant)).await?;
+    let (from, to) = ids::made_between(filter.created_from, filter.created_to);
     let total = if filter.count {
         let text = match filter.keys.as_slice() {
             [] => &say.count_bans,
             _ => &say.count_found,
         };
         let count = filter.bind(sqlx::query(text.clone()), tenant)?;
+        let count = count.bind(from.clone()).bind(to.clone());
         Some(count.fetch_one(&mut lent).await?.try_get("total")?)
     } else {
         None
@@ -255,27 +257,25 @@ pub(super) async fn bans(
         (BanOrder::Creation, _) => &say.found_newest_first,
         (BanOrder::Expiry, _) => &say.found_soonest_over,
     };
-    let after = filter.after;
-    let found = filter
-        .bind(sqlx::query(text.clone()), tenant)?
-        .bind(i64::from(after.is_some()))
-        .bind(after.map_or(0, |cursor| cursor.place))
-        .bind(after.map_or_else(Vec::new, |cursor| cursor.ban.bytes().to_vec()))
-        .bind(filter.limit)
-        .fetch_all(&mut lent)
-        .await?;
+    let asked = filter.bind(sqlx::query(text.clone()), tenant)?;
+    let last = filter.after.map(|cursor| cursor.ban.bytes().to_vec());
+    let asked = match filter.order {
+        BanOrder::Creation => asked.bind(from).bind(last.unwrap_or(to)),
+        BanOrder::Expiry => asked
+            .bind(i64::from(last.is_some()))
+            .bind(filter.after.map_or(0, |cursor| cursor.end))
+            .bind(last.unwrap_or_default()),
+    };
+    let found = asked.bind(filter.limit).fetch_all(&mut lent).await?;
     let bans = found
         .iter()
         .map(|row| BanRow::read(row)?.into_ban(tenant))
         .collect::<Result<Vec<_>>>()?;
     let full = i64::try_from(bans.len()).is_ok_and(|found| found == filter.limit);
-    let next = match (full, bans.last(), found.last()) {
-        (true, Some(ban), Some(row)) => Some(Cursor {
-            place: row.try_get("place")?,
-            ban: ban.ban_id,
-        }),
-        _ => None,
-    };
+    let next = bans.last().filter(|_| full).map(|last| Cursor {
+        end: last.expire.unwrap_or(Timestamp::MAX).micros(),
+        ban: last.ban_id,
+    });
     Ok(BanPage { bans, next, total })
 }
 

@@ -28,7 +28,7 @@ pub(super) use self::{
     },
     bulk::{EventRow, RenewalRow, SpotRow},
     config::{ListRow, SettingsRow, list_record, tenant_record},
-    entering::{Entering, entering},
+    entering::{Cell, Entering, entering},
     exception::{ExceptionRow, ProtectionRow, exception_records, lifted},
     filed::{BanColumns, KeyColumns, filed, ids},
     queue::{PolicyRow, at_queue, ban_rights, forms, queue_record},

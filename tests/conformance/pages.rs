@@ -2,7 +2,7 @@
 
 use bancheck::{
     domain::{ban::Ban, clock::Timestamp, ids::TenantId},
-    store::{BanFilter, BanOrder},
+    store::{BanFilter, BanOrder, new_ban_id},
 };
 
 use crate::{
@@ -22,6 +22,7 @@ async fn many(house: &House, tenant: &TenantId, count: u32) {
         .map(|number| {
             numbered(tenant, number, |ban| {
                 ban.created = NOW.plus_micros(i64::from(number % 7));
+                ban.ban_id = new_ban_id(ban.created);
                 let end = NOW.plus_micros(SECOND + i64::from(number % 5));
                 ban.expire = (number % 4 != 0).then_some(end);
             })

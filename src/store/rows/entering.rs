@@ -1,13 +1,12 @@
 //! Rows on their way into a statement, all of them in one JSON parameter.
 //!
-//! Where their values are found by place, each is an array. Else each is an object of what it has of its
-//! own, beside one of what all have in common: most of what is imported together is the same in each
-//! row, and a database takes apart what it is given a letter at a time.
+//! Where their values are found by place, each is an array. Else they come a column at a time, beside one
+//! object of what all have in common: most of what is imported together is the same in each row, and a
+//! database takes apart what it is given a letter at a time, and an object a name at a time.
 
-use serde::{
-    Serialize, Serializer,
-    ser::{SerializeMap, SerializeSeq},
-};
+use std::collections::BTreeMap;
+
+use serde::Serialize;
 
 use super::to_json;
 use crate::store::Result;
@@ -26,28 +25,8 @@ macro_rules! entering {
         impl crate::store::rows::Entering for $name {
             const FIELDS: &'static [&'static str] = &[$(stringify!($field)),+];
 
-            fn cells<S: serde::ser::SerializeSeq>(&self, cells: &mut S) -> Result<(), S::Error> {
-                $(cells.serialize_element(&self.$field)?;)+
-                Ok(())
-            }
-
-            fn named<S: serde::ser::SerializeMap>(
-                &self,
-                which: &[bool],
-                named: &mut S,
-            ) -> Result<(), S::Error> {
-                let mut which = which.iter();
-                $(if which.next() == Some(&true) {
-                    named.serialize_entry(stringify!($field), &self.$field)?;
-                })+
-                Ok(())
-            }
-
-            fn compare(&self, other: &Self, alike: &mut [bool]) {
-                let mut alike = alike.iter_mut();
-                $(if let Some(alike) = alike.next() {
-                    *alike = *alike && self.$field == other.$field;
-                })+
+            fn cells(&self) -> Vec<crate::store::rows::Cell<'_>> {
+                vec![$((&self.$field).into()),+]
             }
         }
     )+};
@@ -58,59 +37,127 @@ pub(in crate::store) trait Entering {
     /// Its fields' names, in their order.
     const FIELDS: &'static [&'static str];
 
-    /// Writes its fields' values, in their order.
-    fn cells<S: SerializeSeq>(&self, cells: &mut S) -> Result<(), S::Error>;
+    /// Its fields' values, in their order.
+    fn cells(&self) -> Vec<Cell<'_>>;
+}
 
-    /// Writes those of its fields that are marked, by their names.
-    fn named<S: SerializeMap>(&self, which: &[bool], named: &mut S) -> Result<(), S::Error>;
+/// A value of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub(in crate::store) enum Cell<'a> {
+    Nothing,
+    Whole(i64),
+    Text(&'a str),
+}
 
-    /// Takes the mark from the fields that another row has otherwise.
-    fn compare(&self, other: &Self, alike: &mut [bool]);
+/// What all rows have in common, and the columns of what each has of its own.
+#[derive(Default, Serialize)]
+struct Columns<'a> {
+    all: BTreeMap<&'static str, Cell<'a>>,
+    each: BTreeMap<&'static str, Vec<Cell<'a>>>,
+}
+
+impl<'a> Columns<'a> {
+    fn of<T: Entering>(rows: &[Vec<Cell<'a>>]) -> Self {
+        let mut columns = Self::default();
+        for (place, field) in T::FIELDS.iter().enumerate() {
+            let mut column = rows.iter().map(|row| row[place]);
+            let first = column.clone().next();
+            // From the length of the first column it is known how many rows there are.
+            if let Some(first) =
+                first.filter(|first| place > 0 && column.all(|cell| cell == *first))
+            {
+                columns.all.insert(field, first);
+            } else {
+                columns
+                    .each
+                    .insert(field, rows.iter().map(|row| row[place]).collect());
+            }
+        }
+        columns
+    }
 }
 
 /// Rows as the one JSON parameter of a statement that puts them in.
 pub(in crate::store) fn entering<T: Entering>(rows: &[T], by_place: bool) -> Result<String> {
+    let rows: Vec<_> = rows.iter().map(T::cells).collect();
     if by_place {
-        return to_json(&rows.iter().map(Cells).collect::<Vec<_>>());
-    }
-    let mut alike = vec![true; T::FIELDS.len()];
-    for pair in rows.windows(2) {
-        pair[0].compare(&pair[1], &mut alike);
-    }
-    let own: Vec<bool> = alike.iter().map(|alike| !alike).collect();
-    to_json(&Together {
-        all: rows.first().map(|first| Named(first, &alike)),
-        each: rows.iter().map(|row| Named(row, &own)).collect(),
-    })
-}
-
-/// A row as an array of its values.
-struct Cells<'a, T>(&'a T);
-
-/// A row as an object of the fields that are marked.
-struct Named<'a, T>(&'a T, &'a [bool]);
-
-/// What all rows have in common, and what each has beside it.
-#[derive(Serialize)]
-#[serde(bound = "T: Entering")]
-struct Together<'a, T> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    all: Option<Named<'a, T>>,
-    each: Vec<Named<'a, T>>,
-}
-
-impl<T: Entering> Serialize for Cells<'_, T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut cells = serializer.serialize_seq(Some(T::FIELDS.len()))?;
-        self.0.cells(&mut cells)?;
-        cells.end()
+        to_json(&rows)
+    } else {
+        to_json(&Columns::of::<T>(&rows))
     }
 }
 
-impl<T: Entering> Serialize for Named<'_, T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut named = serializer.serialize_map(None)?;
-        self.0.named(self.1, &mut named)?;
-        named.end()
+impl<'a> From<&'a String> for Cell<'a> {
+    fn from(text: &'a String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl<'a> From<&'a Option<String>> for Cell<'a> {
+    fn from(text: &'a Option<String>) -> Self {
+        text.as_ref().map_or(Self::Nothing, Self::from)
+    }
+}
+
+impl From<&Option<i64>> for Cell<'_> {
+    fn from(number: &Option<i64>) -> Self {
+        number.as_ref().map_or(Self::Nothing, Self::from)
+    }
+}
+
+macro_rules! whole {
+    ($($type:ty)+) => {$(
+        impl From<&$type> for Cell<'_> {
+            fn from(value: &$type) -> Self {
+                // No database here has more.
+                Self::Whole(i64::try_from(*value).unwrap_or(i64::MAX))
+            }
+        }
+    )+};
+}
+
+whole!(u8 u16 u32 u64 usize i32 i64);
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    entering! {
+        struct Guest {
+            id: String,
+            room: u8,
+            leaves: Option<i64>,
+        }
+    }
+
+    fn guest(id: &str, room: u8, leaves: Option<i64>) -> Guest {
+        let id = id.to_owned();
+        Guest { id, room, leaves }
+    }
+
+    fn told(guests: &[Guest], by_place: bool) -> Value {
+        serde_json::from_str(&entering(guests, by_place).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn what_all_rows_have_in_common_is_told_once_and_all_else_by_columns() {
+        let guests = [guest("a", 7, Some(3)), guest("b", 7, None)];
+        let columns = json!({"all": {"room": 7}, "each": {"id": ["a", "b"], "leaves": [3, null]}});
+        assert_eq!(told(&guests, false), columns);
+        let rows = json!([["a", 7, 3], ["b", 7, null]]);
+        assert_eq!(told(&guests, true), rows);
+    }
+
+    #[test]
+    fn rows_that_differ_in_nothing_are_as_many_as_they_are() {
+        let one = json!({"all": {"room": 7, "leaves": null}, "each": {"id": ["a"]}});
+        assert_eq!(told(&[guest("a", 7, None)], false), one);
+        let two = [guest("a", 7, None), guest("a", 7, None)];
+        assert_eq!(told(&two, false)["each"], json!({"id": ["a", "a"]}));
+        let none = json!({"all": {}, "each": {"id": [], "room": [], "leaves": []}});
+        assert_eq!(told(&[], false), none);
     }
 }

@@ -1,10 +1,10 @@
 //! The words in which the two databases differ.
 
 use super::pieces::{
-    BAN_COLUMNS, BAN_FILTER, BANS_BY_COLUMN, BESIDE, DROPPED, END, ENFORCED, EVENT_COLUMNS,
-    EXCEPTION_RECORDS, EXPORTED, FORM_COLUMNS, FOUND, KEY_COLUMNS, KEYS_BY_COLUMN,
-    LIKENESS_COLUMNS, MATCH_COLUMNS, NEWEST_FIRST, RECORD, RENEWAL_COLUMNS, SHOWN, SOONEST_OVER,
-    SPOT_COLUMNS, TARGET_COLUMNS, WHOLE_BAN, WHOLE_EXCEPTION, WHOLE_LIST, WHOLE_POLICY,
+    BAN_COLUMNS, BAN_FILTER, BANS_BY_COLUMN, BESIDE, BETWEEN, DROPPED, END, ENFORCED,
+    EVENT_COLUMNS, EXCEPTION_RECORDS, EXPORTED, FORM_COLUMNS, FOUND, KEY_COLUMNS, KEYS_BY_COLUMN,
+    LIKENESS_COLUMNS, MATCH_COLUMNS, RECORD, RENEWAL_COLUMNS, SHOWN, SOONEST_OVER, SPOT_COLUMNS,
+    TARGET_COLUMNS, WHOLE_BAN, WHOLE_EXCEPTION, WHOLE_LIST, WHOLE_POLICY,
 };
 
 /// The kind of a column that comes in as hexadecimal digits.
@@ -52,9 +52,9 @@ pub(in crate::store) struct Dialect {
     pub(super) texts: fn(parameter: &str) -> String,
     /// The rows of a JSON array, as a table `r` of these columns.
     pub(super) rows: fn(parameter: &str, columns: &str) -> String,
-    /// Whether each of those rows is an array of values in the order of the columns, which SQLite
-    /// takes in a third quicker, and not an object of what not all rows have in common, which Postgres
-    /// takes apart in one go.
+    /// Whether each of those rows is an array of values in the order of the columns, as SQLite takes them
+    /// in soonest, and not a part of each column beside an object of what all have in common, as Postgres
+    /// does: three times as soon as objects.
     pub(super) by_place: bool,
 }
 
@@ -74,7 +74,7 @@ impl Dialect {
             .replace("{keys_by_column}", KEYS_BY_COLUMN)
             .replace("{exported}", EXPORTED)
             .replace("{found}", FOUND)
-            .replace("{newest_first}", NEWEST_FIRST)
+            .replace("{between}", BETWEEN)
             .replace("{soonest_over}", SOONEST_OVER)
             .replace("{filter}", BAN_FILTER)
             .replace("{shown}", SHOWN)
@@ -163,22 +163,23 @@ pub(in crate::store) static POSTGRES: Dialect = Dialect {
     texts: |parameter| format!("json_array_elements_text(CAST({parameter} AS json)) AS r(value)"),
     rows: |parameter, columns| {
         let columns = columns.split(", ").filter_map(|one| one.split_once(' '));
-        let (read, named): (Vec<_>, Vec<_>) = columns
-            .map(|(name, kind)| match kind {
-                HEX => (
-                    format!("{name} text"),
-                    format!("unhex(coalesce(j.{name}, c.{name})) AS {name}"),
-                ),
-                _ => (
-                    format!("{name} {kind}"),
-                    format!("coalesce(j.{name}, c.{name}) AS {name}"),
-                ),
-            })
-            .unzip();
-        let (named, read) = (named.join(", "), read.join(", "));
+        let (mut columns_of, mut names, mut common, mut values) = (vec![], vec![], vec![], vec![]);
+        for (name, kind) in columns {
+            columns_of.push(format!("jsonb_array_elements_text(p.rows -> 'each' -> '{name}')"));
+            names.push(name);
+            common.push(format!("{name} {}", if kind == HEX { "text" } else { kind }));
+            values.push(match kind {
+                HEX => format!("unhex(coalesce(e.{name}, a.{name})) AS {name}"),
+                _ => format!("coalesce(CAST(e.{name} AS {kind}), a.{name}) AS {name}"),
+            });
+        }
         format!(
-            "(SELECT {named} FROM json_to_recordset(CAST({parameter} AS json) -> 'each') AS j({read}),
-                json_to_record(CAST({parameter} AS json) -> 'all') AS c({read}) OFFSET 0) AS r"
+            "(SELECT {} FROM (SELECT CAST({parameter} AS jsonb) AS rows OFFSET 0) p,
+                ROWS FROM ({}) AS e({}), jsonb_to_record(p.rows -> 'all') AS a({}) OFFSET 0) AS r",
+            values.join(", "),
+            columns_of.join(", "),
+            names.join(", "),
+            common.join(", "),
         )
     },
     by_place: false,

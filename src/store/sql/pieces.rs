@@ -126,10 +126,9 @@ pub(super) const FOUND: &str = "(SELECT DISTINCT f.ban_id FROM ban_keys f
         WHERE f.tenant = $1 AND f.match_key IN ({hexes:$9})) f
     JOIN bans b ON b.tenant = $1 AND b.ban_id = f.ban_id";
 
-/// The ends of such lists: $16 asks for what comes after $17 and $18; $19 is how many.
-pub(super) const NEWEST_FIRST: &str =
-    "AND ($16 = 0 OR b.created_at < $17 OR (b.created_at = $17 AND b.ban_id < $18))
-    ORDER BY b.created_at DESC, b.ban_id DESC LIMIT $19";
+/// Those among them whose ids are between two; by their ids they were made one after another.
+pub(super) const BETWEEN: &str = "AND b.ban_id >= $16 AND b.ban_id < $17";
+/// The end of a list that asks, where $16 is not 0, for what comes after $17 and $18; $19 is how many.
 pub(super) const SOONEST_OVER: &str =
     "AND ($16 = 0 OR {end} > $17 OR ({end} = $17 AND b.ban_id > $18))
     ORDER BY {end}, b.ban_id LIMIT $19";

@@ -294,16 +294,16 @@ statements! {
             WHERE k.tenant = $1 AND k.match_key IN ({hexes:$2}))
             AND {shown}
         ORDER BY b.ended, b.ban_id DESC LIMIT $3";
-    count_bans = "SELECT count(*) AS total FROM bans b WHERE {filter}";
-    bans_newest_first = "SELECT b.created_at AS place, {whole_ban} FROM bans b
-        WHERE {filter} {newest_first}";
-    bans_soonest_over = "SELECT {end} AS place, {whole_ban} FROM bans b
+    count_bans = "SELECT count(*) AS total FROM bans b WHERE {filter} {between}";
+    bans_newest_first = "SELECT {whole_ban} FROM bans b
+        WHERE {filter} {between} ORDER BY b.ban_id DESC LIMIT $18";
+    bans_soonest_over = "SELECT {whole_ban} FROM bans b
         WHERE {filter} {soonest_over}";
     /// The same where keys are asked for, by which there are hardly any bans.
-    count_found = "SELECT count(*) AS total FROM {found} WHERE {filter}";
-    found_newest_first = "SELECT b.created_at AS place, {whole_ban} FROM {found}
-        WHERE {filter} {newest_first}";
-    found_soonest_over = "SELECT {end} AS place, {whole_ban} FROM {found}
+    count_found = "SELECT count(*) AS total FROM {found} WHERE {filter} {between}";
+    found_newest_first = "SELECT {whole_ban} FROM {found}
+        WHERE {filter} {between} ORDER BY b.ban_id DESC LIMIT $18";
+    found_soonest_over = "SELECT {whole_ban} FROM {found}
         WHERE {filter} {soonest_over}";
     /// Adds to what has been counted, always in one order; of bans that are gone nothing is kept.
     count_matches = "INSERT INTO ban_matches (tenant, ban_id, matches, last_at)

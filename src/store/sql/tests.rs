@@ -47,12 +47,16 @@ const LONG: [&str; 15] = [
     "x",
 ];
 /// Statements that look at all that a tenant has of something, or at all there is.
-const LOOKS_AT_ALL: [(&str, &str); 12] = [
+const LOOKS_AT_ALL: [(&str, &str); 13] = [
     (
         "add_tenant",
         "for one that is left of an older tenant of this id",
     ),
     ("any_bans", "a deleted tenant's, some at a time"),
+    (
+        "bans_soonest_over",
+        "permanent ones come last, and are in no index of ends",
+    ),
     ("count_exceptions", "there are at most so many"),
     ("exceptions_in_time", "there are at most so many"),
     ("forget_answers", "whoever erases somebody can wait"),
