@@ -1,8 +1,8 @@
 //! Rows on their way into a statement, all of them in one JSON parameter.
 //!
-//! Where their values are found by place, each is an array. Else they come a column at a time, beside one
-//! object of what all have in common: most of what is imported together is the same in each row, and a
-//! database takes apart what it is given a letter at a time, and an object a name at a time.
+//! What all have in common is told once: most of what is imported together is the same in each row. Beside
+//! it come the rows, as arrays where their values are found by place, else a column at a time; as objects
+//! they would be taken apart a name at a time.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,6 @@ use crate::store::Result;
 
 /// Rows that enter a statement by the thousand, as one JSON parameter.
 ///
-/// The fields are in the order of the statement's columns, for where rows enter as arrays.
 macro_rules! entering {
     ($($(#[$doc:meta])* $vis:vis struct $name:ident { $($field:ident: $type:ty,)+ })+) => {$(
         $(#[$doc])*
@@ -50,41 +49,58 @@ pub(in crate::store) enum Cell<'a> {
     Text(&'a str),
 }
 
-/// What all rows have in common, and the columns of what each has of its own.
-#[derive(Default, Serialize)]
-struct Columns<'a> {
-    all: BTreeMap<&'static str, Cell<'a>>,
-    each: BTreeMap<&'static str, Vec<Cell<'a>>>,
+/// Rows, for a database that finds values by their places in a row.
+#[derive(Serialize)]
+struct ByPlace<'a> {
+    all: Named<Cell<'a>>,
+    /// Where in a row each field is that not all have in common.
+    at: Named<usize>,
+    each: Vec<Vec<Cell<'a>>>,
 }
 
-impl<'a> Columns<'a> {
-    fn of<T: Entering>(rows: &[Vec<Cell<'a>>]) -> Self {
-        let mut columns = Self::default();
-        for (place, field) in T::FIELDS.iter().enumerate() {
-            let mut column = rows.iter().map(|row| row[place]);
-            let first = column.clone().next();
-            // From the length of the first column it is known how many rows there are.
-            if let Some(first) =
-                first.filter(|first| place > 0 && column.all(|cell| cell == *first))
-            {
-                columns.all.insert(field, first);
-            } else {
-                columns
-                    .each
-                    .insert(field, rows.iter().map(|row| row[place]).collect());
-            }
-        }
-        columns
-    }
+/// Rows, for a database that takes in a column at a time.
+#[derive(Serialize)]
+struct ByColumn<'a> {
+    all: Named<Cell<'a>>,
+    each: Named<Vec<Cell<'a>>>,
 }
+
+type Named<T> = BTreeMap<&'static str, T>;
 
 /// Rows as the one JSON parameter of a statement that puts them in.
 pub(in crate::store) fn entering<T: Entering>(rows: &[T], by_place: bool) -> Result<String> {
     let rows: Vec<_> = rows.iter().map(T::cells).collect();
+    let (mut all, mut own) = (Named::new(), Vec::new());
+    for (place, field) in T::FIELDS.iter().enumerate() {
+        let mut cells = rows.iter().map(|row| row[place]);
+        // By the first column it is known how many rows there are.
+        match cells.next().filter(|_| place > 0) {
+            Some(first) if cells.all(|cell| cell == first) => {
+                all.insert(*field, first);
+            }
+            _ => own.push((place, *field)),
+        }
+    }
     if by_place {
-        to_json(&rows)
+        let each = |row: &Vec<_>| own.iter().map(|(place, _)| row[*place]).collect();
+        to_json(&ByPlace {
+            all,
+            at: own
+                .iter()
+                .enumerate()
+                .map(|(at, (_, field))| (*field, at))
+                .collect(),
+            each: rows.iter().map(each).collect(),
+        })
     } else {
-        to_json(&Columns::of::<T>(&rows))
+        let column = |place: usize| rows.iter().map(|row| row[place]).collect();
+        to_json(&ByColumn {
+            all,
+            each: own
+                .iter()
+                .map(|(place, field)| (*field, column(*place)))
+                .collect(),
+        })
     }
 }
 
@@ -143,11 +159,13 @@ mod tests {
     }
 
     #[test]
-    fn what_all_rows_have_in_common_is_told_once_and_all_else_by_columns() {
+    fn what_all_rows_have_in_common_is_told_once() {
         let guests = [guest("a", 7, Some(3)), guest("b", 7, None)];
         let columns = json!({"all": {"room": 7}, "each": {"id": ["a", "b"], "leaves": [3, null]}});
         assert_eq!(told(&guests, false), columns);
-        let rows = json!([["a", 7, 3], ["b", 7, null]]);
+        let rows = json!({
+            "all": {"room": 7}, "at": {"id": 0, "leaves": 1}, "each": [["a", 3], ["b", null]],
+        });
         assert_eq!(told(&guests, true), rows);
     }
 
@@ -159,5 +177,6 @@ mod tests {
         assert_eq!(told(&two, false)["each"], json!({"id": ["a", "a"]}));
         let none = json!({"all": {}, "each": {"id": [], "room": [], "leaves": []}});
         assert_eq!(told(&[], false), none);
+        assert_eq!(told(&[], true)["each"], json!([]));
     }
 }

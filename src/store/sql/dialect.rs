@@ -52,9 +52,8 @@ pub(in crate::store) struct Dialect {
     pub(super) texts: fn(parameter: &str) -> String,
     /// The rows of a JSON array, as a table `r` of these columns.
     pub(super) rows: fn(parameter: &str, columns: &str) -> String,
-    /// Whether each of those rows is an array of values in the order of the columns, as SQLite takes them
-    /// in soonest, and not a part of each column beside an object of what all have in common, as Postgres
-    /// does: three times as soon as objects.
+    /// Whether what those rows have of their own is in an array for each, as SQLite takes it in soonest, or
+    /// in one for each column, as Postgres does.
     pub(super) by_place: bool,
 }
 
@@ -206,16 +205,26 @@ pub(in crate::store) static SQLITE: Dialect = Dialect {
     texts: |parameter| format!("json_each({parameter}) AS r"),
     rows: |parameter, columns| {
         let columns = columns.split(", ").filter_map(|one| one.split_once(' '));
-        let fields: Vec<_> = columns
-            .enumerate()
-            .map(|(place, (name, kind))| match kind {
-                HEX => format!("unhex(value ->> {place}) AS {name}"),
-                _ => format!("value ->> {place} AS {name}"),
-            })
-            .collect();
+        let (mut once, mut values) = (vec![], vec![]);
+        for (name, kind) in columns {
+            let in_bytes = |value: String| match kind {
+                HEX => format!("unhex({value})"),
+                _ => value,
+            };
+            let common = in_bytes(format!("{parameter} ->> '$.all.{name}'"));
+            once.push(format!(
+                "{parameter} ->> '$.at.{name}' AS {name}_at, {common} AS {name}_all"
+            ));
+            let own = in_bytes(format!("value ->> {name}_at"));
+            values.push(format!(
+                "CASE WHEN {name}_at IS NULL THEN {name}_all ELSE {own} END AS {name}"
+            ));
+        }
+        // With limits neither is made part of what is around it, to be done for each row.
         format!(
-            "(SELECT {} FROM jsonb_each({parameter})) AS r",
-            fields.join(", ")
+            "(SELECT {} FROM (SELECT {} LIMIT 1) CROSS JOIN jsonb_each({parameter}, '$.each') LIMIT -1) AS r",
+            values.join(", "),
+            once.join(", "),
         )
     },
     by_place: true,

@@ -13,7 +13,7 @@ use crate::store::rows::{
 use crate::store::{Store, sqlite};
 
 #[test]
-fn the_values_of_a_row_are_in_the_order_of_the_columns() {
+fn the_columns_of_a_statement_are_the_fields_of_its_rows() {
     fn names(columns: &str) -> Vec<&str> {
         let names = columns.split(", ").filter_map(|one| one.split(' ').next());
         names.collect()
