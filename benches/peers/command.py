@@ -8,7 +8,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from . import credentials, curves, lasting, meanwhile, overload, page
+from . import credentials, curves, lasting, meanwhile, overload, page, profile
 from .beside import Comparison
 from .growth import Growth
 from .product import Binaries
@@ -24,6 +24,7 @@ APART = {
     "meanwhile": (meanwhile.Meanwhile, meanwhile),
     "overload": (overload.Overload, overload),
     "lasting": (lasting.Lasting, lasting),
+    "profile": (profile.Profile, profile),
 }
 
 
@@ -38,7 +39,7 @@ def parse(arguments, about):
         nargs="?",
         choices=["beside", *APART],
         default="beside",
-        help="the targets, the curves, what credentials cost, what checks feel of all else or of a flood, or what an hour leaves",
+        help="the targets, the curves, what credentials cost, what checks feel of all else or of a flood, what an hour leaves, or where a check's time goes",
     )
     parser.add_argument(
         "--bans", type=int, default=1_000_000, help="bans of the tenant, keys of Redis, rows of Postgres"

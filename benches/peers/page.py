@@ -93,6 +93,7 @@ def others(into):
         ("meanwhile", "What checks feel of all else"),
         ("overload", "What a flood costs others"),
         ("lasting", "What mixed load leaves in the long run"),
+        ("profile", "Where the time of a check goes"),
     ):
         if (into / "performance" / f"{name}.md").exists():
             yield f"{words} is in [{name}.md](performance/{name}.md)."

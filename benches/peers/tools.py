@@ -30,9 +30,11 @@ PACKAGES = {
     "postgres": "postgresql",
     "psql": "postgresql",
     "pgbench": "postgresql",
+    "perf": "linux-perf",
 }
 CERBOS = "@cerbos/cerbos-linux-x64@0.51.0"
 MATPLOTLIB = "matplotlib==3.10.0"
+INFERNO = "inferno@0.12.8"
 
 
 class Missing(Exception):
@@ -147,6 +149,18 @@ def cerbos():
         path.write_bytes(content)
         path.chmod(0o755)
     return Program(path)
+
+
+def inferno(name):
+    """A program of inferno's, which folds stacks and draws flame graphs; from crates.io."""
+    home = HOME / INFERNO
+    if not (home / "bin" / name).exists():
+        say(f"fetching {INFERNO}")
+        try:
+            output(["cargo", "install", "--quiet", "--locked", "--root", home, INFERNO], timeout=900)
+        except (OSError, Failed, subprocess.TimeoutExpired) as error:
+            raise Missing(f"inferno: {error}") from None
+    return Program(home / "bin" / name)
 
 
 def python_that_draws():
