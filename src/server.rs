@@ -151,7 +151,11 @@ impl Server {
 
         let (fail, failed) = oneshot::channel();
         let (base, quiet) = (Arc::clone(&store), ending.quiet.clone());
-        let follows = follow(source, base, views, keys, fail, quiet);
+        let options = feed::Options {
+            loads_on: Some(admin_runtime.handle().clone()),
+            ..feed::Options::default()
+        };
+        let follows = follow(source, base, views, options, keys, fail, quiet);
         let feed_thread = listen::on_thread("feed", follows)?;
         let front = Front {
             tls: tls.clone(),
@@ -332,12 +336,13 @@ async fn follow(
     source: Source,
     store: Arc<dyn Store>,
     views: Views,
+    options: feed::Options,
     keys: MasterKey,
     fail: oneshot::Sender<anyhow::Error>,
     quiet: CancellationToken,
 ) {
     match boot::prepare(&*store, &keys, &quiet).await {
-        Ok(true) => feed::run(source, store, views, feed::Options::default(), quiet).await,
+        Ok(true) => feed::run(source, store, views, options, quiet).await,
         Ok(false) => {}
         // Nobody listens any more: the server is ending anyway.
         Err(error) => drop(fail.send(error)),

@@ -12,6 +12,7 @@ use std::{
 
 use futures_util::future::OptionFuture;
 use tokio::{
+    runtime::Handle,
     sync::oneshot,
     task::{JoinSet, yield_now},
     time::{Instant, sleep, sleep_until},
@@ -48,6 +49,8 @@ pub(super) type Read = Result<Option<(Anchor, TenantView)>>;
 pub(super) struct Loads {
     store: Arc<dyn Store>,
     keys: MasterKey,
+    /// Where they run.
+    on: Handle,
     /// What was begun under an older round was read for a history that is no more.
     round: u64,
     running: JoinSet<(TenantId, u64, Read)>,
@@ -64,10 +67,11 @@ pub(super) struct Loads {
 }
 
 impl Loads {
-    pub(super) fn new(store: Arc<dyn Store>, keys: MasterKey) -> Self {
+    pub(super) fn new(store: Arc<dyn Store>, keys: MasterKey, on: Handle) -> Self {
         Self {
             store,
             keys,
+            on,
             round: 0,
             running: JoinSet::new(),
             afterwards: JoinSet::new(),
@@ -167,10 +171,11 @@ impl Loads {
     pub(super) fn start(&mut self, tenant: TenantId) {
         let (store, round) = (Arc::clone(&self.store), self.round);
         let key = self.keys.tenant(&tenant);
-        self.running.spawn(async move {
+        let reads = async move {
             let read = read(&*store, key, &tenant).await;
             (tenant, round, read)
-        });
+        };
+        self.running.spawn_on(reads, &self.on);
     }
 
     /// Waits for a load to end. Dropped halfway, nothing is lost.

@@ -9,6 +9,7 @@ use std::{
 };
 
 use tokio::{
+    runtime::Handle,
     sync::mpsc,
     time::{Instant, error::Elapsed, sleep, sleep_until, timeout},
 };
@@ -56,6 +57,8 @@ pub struct Options {
     pub longest_pause: Duration,
     /// What makes this pod's pauses differ from another's.
     pub seed: u64,
+    /// Where views are read, which is work; where nothing is said, on the feed's own thread.
+    pub loads_on: Option<Handle>,
 }
 
 impl Default for Options {
@@ -68,6 +71,7 @@ impl Default for Options {
             patience: Duration::from_secs(1),
             longest_pause: Duration::from_secs(1),
             seed: u64::from_be_bytes(seed),
+            loads_on: None,
         }
     }
 }
@@ -128,8 +132,9 @@ impl<S: Shelf + Clone> Task<S> {
             sleep(pause.next()).await;
         };
         pause.reset();
+        let on = options.loads_on.clone().unwrap_or_else(Handle::current);
         let ear = Ear::new(feed.clone(), Arc::clone(&store), options);
-        let loads = Loads::new(Arc::clone(&store), feed.shared.keys.clone());
+        let loads = Loads::new(Arc::clone(&store), feed.shared.keys.clone(), on);
         let mut task = Self {
             follower: Follower::begin(shelf.clone(), directory, sent),
             feed,
