@@ -43,6 +43,21 @@ pub(super) fn made_between(from: Option<Timestamp>, to: Option<Timestamp>) -> (V
     )
 }
 
+/// Whether two bans were made within a second.
+pub(super) fn are_close(one: BanId, other: BanId) -> bool {
+    let millis = |id: BanId| number(id) >> 80;
+    millis(one).abs_diff(millis(other)) <= 1_000
+}
+
+/// What comes right before the id of a ban.
+pub(super) fn before(ban: BanId) -> Vec<u8> {
+    number(ban).saturating_sub(1).to_be_bytes().to_vec()
+}
+
+fn number(id: BanId) -> u128 {
+    u128::from_be_bytes(*id.bytes())
+}
+
 /// The id of a ban with the microseconds of its instant after the milliseconds, as RFC 9562 has it in
 /// section 6.2, method 3, then a counter, method 1, of which two bits are lost, then chance.
 fn ban_id(made: Timestamp, count: [u8; 4], chance: [u8; 4]) -> BanId {

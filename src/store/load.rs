@@ -1,18 +1,21 @@
-//! Reading what a view needs of all bans that can still hold, in the order of their ids.
+//! Reading what a view needs of bans that can still hold, in the order of their ids: of all there are, or
+//! of some that were made one after another.
 
 use futures_util::future::join;
 use sqlx::any::AnyRow;
 
 use super::{
-    LoadSink, Result,
+    LoadSink, Result, ids as made,
     pool::Lent,
     rows::{BanColumns, KeyColumns, bytes, ids, to_json},
     sql::{self, Statements},
 };
-use crate::domain::record::BanRecord;
+use crate::domain::{ids::BanId, record::BanRecord};
 
 /// How many bans are read at once.
-const PAGE: i64 = 4_096;
+const PAGE: usize = 4_096;
+/// How many bans are worth two statements instead of one that looks for each.
+const MANY: usize = 64;
 /// The most keys that are read at once for lying between those bans. Where there are as many, most may be
 /// of bans that have ended.
 const KEYS: usize = 4 * 4_096;
@@ -24,7 +27,7 @@ pub(super) async fn all(
     tenant: &str,
     sink: &mut dyn LoadSink,
 ) -> Result<()> {
-    let mut read = Page::read(tx, say, tenant, Vec::new()).await?;
+    let mut read = Page::read(tx, say, tenant, Vec::new(), PAGE).await?;
     while let Some(page) = read {
         let last = page.last.clone();
         let filed = async {
@@ -32,10 +35,34 @@ pub(super) async fn all(
             Ok(())
         };
         // The database reads on while a page is filed.
-        let (next, filed) = join(Page::read(tx, say, tenant, last), filed).await;
+        let (next, filed) = join(Page::read(tx, say, tenant, last, PAGE), filed).await;
         read = filed.and(next)?;
     }
     Ok(())
+}
+
+/// These bans, if they are many and no other is between the first and the last, as it is with what a chunk
+/// of an import has made; else `None`.
+pub(super) async fn made_together(
+    tx: &mut Lent,
+    say: &Statements,
+    tenant: &str,
+    bans: &[BanId],
+) -> Result<Option<Vec<BanRecord>>> {
+    let (Some(first), Some(last)) = (bans.first(), bans.last()) else {
+        return Ok(None);
+    };
+    if bans.len() < MANY || !made::are_close(*first, *last) {
+        return Ok(None);
+    }
+    let read = Page::read(tx, say, tenant, made::before(*first), bans.len()).await?;
+    let records = read.map_or_else(|| Ok(Vec::new()), |page| page.records())?;
+    let are_these = records
+        .iter()
+        .map(|record| record.ban)
+        .eq(bans.iter().copied())
+        && records.iter().all(|record| !record.keys.is_empty());
+    Ok(are_these.then_some(records))
 }
 
 /// Some bans, and beside them keys, theirs among them, as they were told.
@@ -46,17 +73,18 @@ struct Page {
 }
 
 impl Page {
-    /// The bans that come after an id; `None` = there are no more.
+    /// So many bans that come after an id; `None` = there are no more.
     async fn read(
         tx: &mut Lent,
         say: &Statements,
         tenant: &str,
         after: Vec<u8>,
+        many: usize,
     ) -> Result<Option<Self>> {
         let bans = sqlx::query(say.load.clone())
             .bind(tenant.to_owned())
             .bind(after.clone())
-            .bind(PAGE)
+            .bind(i64::try_from(many).unwrap_or(i64::MAX))
             .fetch_one(&mut *tx)
             .await?;
         let Some(last) = ids(&bans)?.next_back() else {

@@ -20,7 +20,7 @@ pub(super) use self::{
     exceptions::{concerning_exceptions, exception_news},
 };
 use super::{
-    Event, Result, StoreError, ids,
+    Event, Result, StoreError, ids, load,
     pool::{Lent, Pool, Whose},
     rows::{self, BanRow, number},
     sql::{self, Statements},
@@ -190,6 +190,9 @@ pub(super) async fn records(
     tenant: &TenantId,
     bans: &[BanId],
 ) -> Result<Vec<BanRecord>> {
+    if let Some(records) = load::made_together(tx, say, tenant.as_str(), bans).await? {
+        return Ok(records);
+    }
     let ids: Vec<String> = bans.iter().map(|ban| hex(ban.bytes())).collect();
     let row = sql::about_many(&say.records, ids.len())
         .bind(tenant.as_str().to_owned())

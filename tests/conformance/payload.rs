@@ -7,10 +7,11 @@ use bancheck::{
         ban::{Ban, Enforcement},
         channel::{Channel, Channels},
         identity::{IdentityKind, MatchKind},
+        ids::TenantId,
         policy::{FailureMode, TenantSettings},
         record::{Change, ListRecord},
     },
-    store::Answer,
+    store::{Answer, NewBan, Renewal},
 };
 use tokio::task::JoinSet;
 
@@ -24,6 +25,7 @@ use crate::{
 on_both_stores!(
     s11_the_last_payload_equals_the_rows_when_queues_are_set_at_once,
     s11_every_row_of_the_feed_tells_what_a_load_would,
+    s11_of_many_bans_a_row_tells_what_a_load_would_whatever_lies_between_them,
     s11_a_second_writer_waits_for_the_tenants_row,
     s11_settings_are_told_as_they_are_kept,
 );
@@ -80,7 +82,7 @@ async fn s11_the_last_payload_equals_the_rows_when_queues_are_set_at_once(house:
 }
 
 /// The feed, retold from its first row, and a load must know the same.
-async fn agree(house: &House, tenant: &bancheck::domain::ids::TenantId, after: &str) {
+async fn agree(house: &House, tenant: &TenantId, after: &str) {
     let loaded = Replica::load(&*house.store, tenant)
         .await
         .expect("the tenant");
@@ -146,6 +148,57 @@ async fn s11_every_row_of_the_feed_tells_what_a_load_would(house: House) {
 
     house.change(&lifted(&moved), likeness).await;
     agree(&house, &tenant, "the ban was lifted").await;
+}
+
+async fn s11_of_many_bans_a_row_tells_what_a_load_would_whatever_lies_between_them(house: House) {
+    let tenant = house.tenant("one").await;
+    // Their ids follow one another, and each has several keys.
+    let bans: Vec<_> = (0..300)
+        .map(|number| numbered_on_two(&tenant, number))
+        .collect();
+    let every_third = |at: usize| bans.iter().skip(at).step_by(3).cloned().collect::<Vec<_>>();
+    for (at, after) in [
+        (0, "nothing between"),
+        (1, "others between"),
+        (2, "the rest"),
+    ] {
+        house.add(&intent(&tenant), &every_third(at)).await;
+        agree(&house, &tenant, after).await;
+    }
+
+    let renewals: Vec<_> = bans[10..190]
+        .iter()
+        .map(|new| Renewal {
+            ban: new.ban.ban_id,
+            reason: String::new(),
+            reason_code: String::new(),
+            start: None,
+            expire: Some(NOW.plus_micros(7 * SECOND)),
+        })
+        .collect();
+    let mut work = house.begin(&intent(&tenant)).await;
+    work.renew_bans(&renewals).await.expect("bans renewed");
+    work.commit(&Answer::default()).await.expect("a commit");
+    agree(&house, &tenant, "those in a row were renewed").await;
+
+    house.change(&lifted(&bans[150].ban), [9; 16]).await;
+    let mut work = house.begin(&intent(&tenant)).await;
+    work.renew_bans(&renewals).await.expect("bans renewed");
+    work.commit(&Answer::default()).await.expect("a commit");
+    agree(&house, &tenant, "one of them has ended").await;
+}
+
+/// A ban on two people.
+fn numbered_on_two(tenant: &TenantId, number: usize) -> NewBan {
+    let mut asked = asked("");
+    asked.targets = vec![
+        target(IdentityKind::PhoneNumber, &format!("+420 601 {number:06}")),
+        target(
+            IdentityKind::EmailAddress,
+            &format!("a.{number}+tag@example.org"),
+        ),
+    ];
+    made(tenant, &asked)
 }
 
 async fn s11_a_second_writer_waits_for_the_tenants_row(house: House) {
