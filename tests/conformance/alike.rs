@@ -26,6 +26,7 @@ on_both_stores!(
     s10_of_many_alike_made_at_once_one_stands,
     s10_of_two_alike_in_one_chunk_the_first_stands,
     s10_a_chunk_keeps_what_is_new_and_names_what_stands_for_the_rest,
+    s10_so_does_a_chunk_of_very_many_and_writing_goes_on_after_it,
     s10_a_ban_can_be_made_again_at_the_instant_the_old_one_ends,
     s10_of_a_chunk_each_ban_is_made_or_told_which_stands_in_its_way,
     s10_a_lifted_ban_can_be_made_again,
@@ -165,6 +166,25 @@ async fn s10_a_chunk_keeps_what_is_new_and_names_what_stands_for_the_rest(house:
         ]
     );
     assert_eq!(told(&house).await.len(), 2);
+}
+
+async fn s10_so_does_a_chunk_of_very_many_and_writing_goes_on_after_it(house: House) {
+    let tenant = house.tenant("one").await;
+    let standing = house.place(&tenant, token_ban(&tenant, 250)).await;
+    let chunk: Vec<_> = (0..300).map(|number| token_ban(&tenant, number)).collect();
+    let more: Vec<_> = (300..400)
+        .map(|number| token_ban(&tenant, number))
+        .collect();
+    let mut work = house.begin(&intent(&tenant)).await;
+    let added = work.add_bans(&chunk).await.expect("bans added");
+    assert_eq!(added[250], Added::Alike(standing.ban_id));
+    assert_eq!(added.iter().filter(|one| **one == Added::Made).count(), 299);
+    let added = work.add_bans(&more).await.expect("bans added");
+    assert!(added.iter().all(|one| *one == Added::Made));
+    work.commit(&Answer::default()).await.expect("a commit");
+    assert_eq!(told(&house).await.len(), 399);
+    assert_eq!(house.number("SELECT count(*) FROM bans").await, 400);
+    assert_eq!(house.number("SELECT count(*) FROM ban_keys").await, 400);
 }
 
 async fn s10_of_a_chunk_each_ban_is_made_or_told_which_stands_in_its_way(house: House) {

@@ -13,6 +13,8 @@ macro_rules! statements {
             pub(in crate::store) purge_configuration: Vec<SqlStr>,
             /// How rows enter; see [`Dialect`].
             pub(in crate::store) by_place: bool,
+            /// The same.
+            pub(in crate::store) looks_first: bool,
         }
 
         impl Statements {
@@ -25,6 +27,7 @@ macro_rules! statements {
                         .map(|table| AssertSqlSafe(purge(table)).into_sql_str())
                         .collect(),
                     by_place: dialect.by_place,
+                    looks_first: dialect.looks_first,
                 }
             }
 
@@ -42,16 +45,10 @@ statements! {
     /// With it come the master keys that are in use.
     lock_tenant = "SELECT t.*, (SELECT m.value FROM meta m WHERE m.name = 'key-check') AS keys
         FROM tenants t WHERE t.tenant = $1 AND t.deleted = 0 {lock}";
+    /// Keeps bans, if each is like no other.
+    add_new_bans = "{add_bans}";
     /// Keeps the bans that are like no other.
-    add_bans = "INSERT INTO bans (tenant, ban_id, list_id, generation, channels, match_kind,
-            reason, reason_code, enforcement, origin, start_at, expire_at, ended, created_at,
-            updated_at, created_by, deactivated_by, deactivate_reason, source_interaction,
-            source_queue, parent, import_id, likeness, version)
-        SELECT $1, r.ban_id, r.list_id, r.generation, r.channels, r.match_kind, r.reason,
-            r.reason_code, r.enforcement, r.origin, r.start_at, r.expire_at, r.ended, r.created_at,
-            r.updated_at, r.created_by, '', '', r.source_interaction, r.source_queue,
-            r.parent, r.import_id, r.likeness, r.version
-        FROM {bans:$2} WHERE true
+    add_bans = "{add_bans} WHERE true
         ON CONFLICT (tenant, likeness, generation) WHERE ended = 0 DO NOTHING";
     add_targets = "INSERT INTO ban_targets
             (tenant, ban_id, position, kind, input, canonical, issuer, canonicaliser_version,

@@ -11,6 +11,9 @@ use crate::{
     },
 };
 
+/// How many bans are worth two more statements.
+const MANY: usize = 64;
+
 impl SqlWork {
     /// Enters bans, but for those that are alike one in being, which are told each with that one.
     pub(super) async fn enter_bans(&mut self, bans: Vec<&NewBan>) -> Result<HashMap<BanId, BanId>> {
@@ -34,12 +37,34 @@ impl SqlWork {
     /// Enters what is like no other, and says whether that is all.
     async fn enter(&mut self, bans: &[&NewBan]) -> Result<bool> {
         let rows: Vec<_> = bans.iter().copied().map(NewBanRow::of).collect();
+        let rows = rows::entering(&rows, self.say.by_place)?;
+        if self.say.looks_first && bans.len() >= MANY && self.enter_new(&rows).await? {
+            return Ok(true);
+        }
         let entered = sqlx::query(self.say.add_bans.clone())
             .bind(self.tenant())
-            .bind(rows::entering(&rows, self.say.by_place)?)
+            .bind(rows)
             .execute(&mut self.tx)
             .await?;
         Ok(entered.rows_affected() == u64::try_from(bans.len()).unwrap_or(u64::MAX))
+    }
+
+    /// Enters rows as if each were like no other, and says whether it is so; else none has entered.
+    async fn enter_new(&mut self, rows: &str) -> Result<bool> {
+        self.tx.savepoint().await?;
+        let entered = sqlx::query(self.say.add_new_bans.clone())
+            .bind(self.tenant())
+            .bind(rows.to_owned())
+            .execute(&mut self.tx)
+            .await;
+        match entered.map_err(StoreError::from) {
+            Ok(_) => Ok(true),
+            Err(StoreError::Taken) => {
+                self.tx.back_to_savepoint().await?;
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Of these bans those that were not entered, each with the one that is like it.
