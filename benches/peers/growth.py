@@ -32,15 +32,15 @@ class Growth:
         while count <= most:
             self.point("bans", count, seeded(self.binaries, self.kept / str(count), count), count)
             count *= 10
-        for tenants in TENANTS:
-            folder = self.kept / f"{most} in {tenants}"
-            if tenants == 1:
-                folder = seeded(self.binaries, self.kept / str(most), most)
-            else:
-                seeded(self.binaries, folder, most, ["--tenants", tenants])
-            self.point("tenants", tenants, folder, most, tenants)
-        # Their bans stay, so they are made in a database of their own.
         some = most // 10
+        for tenants in TENANTS:
+            folder = self.kept / f"{some} in {tenants}"
+            if tenants == 1:
+                folder = seeded(self.binaries, self.kept / str(some), some)
+            else:
+                seeded(self.binaries, folder, some, ["--tenants", tenants])
+            self.point("tenants", tenants, folder, some, tenants)
+        # Their bans stay, so they are made in a database of their own.
         changing = seeded(self.binaries, self.stage.folder / "changing", some)
         for changes in CHANGES:
             self.point("changes", changes, changing, some, changes=changes)

@@ -4,6 +4,7 @@ import json
 import subprocess
 from pathlib import Path
 
+from .reasons import reason
 from .stage import ROOT, Failed, say
 from .table import ELSEWHERE, told
 from .tools import Missing, python_that_draws
@@ -50,7 +51,8 @@ SHORT = (
 
 def write(findings, facts, missing, into):
     """The page, its plots, and what README shows of it where the page is the repository's own."""
-    rows = findings.rows()
+    # Those that are missed come first.
+    rows = sorted(findings.rows(), key=lambda row: not row.is_missed())
     drawn = draw(plots(findings), into / "performance")
     page = [
         "# Performance",
@@ -72,6 +74,10 @@ def write(findings, facts, missing, into):
             [[row.what, row.target(), row.measured(), row.met()] for row in rows],
         ),
         "",
+        "What is known of those that are missed:",
+        "",
+        *(f"- *{row.what}*: {words}" for row in rows if row.is_missed() and (words := reason(row.what))),
+        "",
         "Measured by other commands:",
         "",
         *table(["target", "command"], ELSEWHERE),
@@ -83,7 +89,7 @@ def write(findings, facts, missing, into):
     (into / "performance.md").write_text("\n".join(page).rstrip() + "\n")
     say(f"wrote {into / 'performance.md'}")
     if into == ROOT / "docs":
-        into_readme(rows, facts, drawn)
+        into_readme(findings.rows(), facts, drawn)
 
 
 def others(into):

@@ -27,7 +27,12 @@ class Row:
     def met(self):
         if self.value is None:
             return "–"
-        return "yes" if (self.value <= self.bound if self.less else self.value >= self.bound) else "**no**"
+        return "**no**" if self.is_missed() else "yes"
+
+    def is_missed(self):
+        if self.value is None:
+            return False
+        return self.value > self.bound if self.less else self.value < self.bound
 
 
 # Targets that other commands measure.

@@ -1,0 +1,46 @@
+"""What is known of a target that is missed: where the time or the memory goes, by what was profiled."""
+
+REASONS = {
+    "check ÷ empty echo as a newcomer": (
+        "nothing pinned, the load takes the larger part of both cores, and is what is slow; by the server's CPU an "
+        "answer, in the second table below, the ratio is larger."
+    ),
+    "check, 8 × 32 ÷ Redis": (
+        "nine tenths of a check are HTTP/2, gRPC and sockets, which its echo pays as well ([profile](performance/profile.md)); "
+        "a `GET` has a dozen bytes of protocol."
+    ),
+    "check, 50 × 1 ÷ Redis": (
+        "with one request a connection each answer is a read and a write of its own for both, and HTTP/2 frames, "
+        "header tables and a timer beside."
+    ),
+    "batches, checks/s ÷ Redis": (
+        "`-P 16` sends 16 bare look-ups at once; an item of a batch is a protobuf message in and one out, with its "
+        "canonical form, keyed digest, decision and id."
+    ),
+    "check ÷ Postgres": "Postgres is as fast as the processor too: what the target was set by had 17 500 look-ups/s.",
+    "check ÷ Cerbos": "what the target was set by had 2 400 answers/s of Cerbos; on newer machines it has twice that.",
+    "check ÷ rbldnsd": "UDP, a datagram each way and no connection, against HTTP/2.",
+    "batches, checks/s on one core": (
+        "flat: of an item's time a third goes to protobuf and its strings, a tenth to the digest (HMAC-SHA-256), the rest "
+        "to a score of steps of one to three hundredths each."
+    ),
+    "batches, checks/s ÷ one": "the same: an item costs what a check costs without its HTTP/2.",
+    "resident memory a ban": (
+        "what the load needed on the way is free again, and the allocator hands it back 1.5 s later; then it is 73 B."
+    ),
+    "cold load": "most of it is the database's: reading bans and keys by pages, and writing them down as JSON.",
+    "import into SQLite": (
+        "SQLite's one thread: writing eight b-trees two thirds of it, the log and its pages a quarter, taking rows "
+        "apart a tenth; a chunk's fsync beside."
+    ),
+    "import into Postgres": (
+        "one backend, busy throughout: of a row's time a third goes to the ban, a quarter to its key, each with its "
+        "indexes and its log, the rest to the target, taking rows apart and reading them back."
+    ),
+    "resident at rest": "18 MB of it are pages of the binary, which the processes of a machine share; 11 MB are a pod's own.",
+}
+
+
+def reason(what):
+    """None where there is none."""
+    return next((words for beginning, words in REASONS.items() if what.startswith(beginning)), None)
