@@ -193,3 +193,26 @@ async fn both_databases_have_the_same_tables_columns_keys_and_indexes() {
         indexes(&mut there, Kind::Postgres).await
     );
 }
+
+#[tokio::test]
+async fn a_bans_parts_and_the_ban_itself_refer_to_nothing_that_would_be_looked_for_at_each() {
+    let sqlite = Database::fresh(Kind::Sqlite);
+    let question = "SELECT m.name, count(f.\"table\") AS refers FROM sqlite_schema m
+        LEFT JOIN pragma_foreign_key_list(m.name) f
+        WHERE m.name IN ('bans', 'ban_targets', 'ban_keys', 'exceptions') GROUP BY m.name ORDER BY m.name";
+    let found = ask(&mut connection(&sqlite).await, question).await;
+    let refers: Vec<_> = found
+        .iter()
+        .map(|row| (text(row, "name"), flag(row, "refers")))
+        .collect();
+    let expected = [
+        ("ban_keys", false),
+        ("ban_targets", false),
+        ("bans", false),
+        ("exceptions", true),
+    ];
+    assert_eq!(
+        refers,
+        expected.map(|(name, refers)| (name.to_owned(), refers))
+    );
+}

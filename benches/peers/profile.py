@@ -76,7 +76,8 @@ class Profile:
             [self.perf.path, *recording, "-p", pid, "-o", data],
             core=LOAD_CORE,
             end=signal.SIGINT,
-        )
+            environment=self.perf.environment,
+        ).until(data.exists)
         subject.ask(1)
         profiler.stop()
         frames = ["script", "-i", data, "--no-inline", "-F", "comm,pid,tid,time,event,ip,sym,dso"]

@@ -266,7 +266,8 @@ async fn attempt(store: &dyn Store, key: TenantKey, tenant: &TenantId, sign: &Si
     };
     let mut filing = view.file();
     while filing.go_on() {
-        // There is news to hear meanwhile.
+        sign.now();
+        // Others of the pool have something to do meanwhile.
         yield_now().await;
     }
     Ok(Some((head, filing.view())))

@@ -64,14 +64,14 @@ async fn bans(
     filter: &BanFilter,
     sink: &mut dyn BanSink,
 ) -> Result<()> {
-    let mut page = Page::read(tx, say, tenant, filter, Vec::new()).await?;
+    let mut page = Page::read(tx, say, tenant, filter, None).await?;
     loop {
         let Some(after) = page.last()?.filter(|_| page.is_full()) else {
             take(sink, page, tenant).await?;
             return Ok(());
         };
         // The database has the next one ready by the time that this one has been taken.
-        let next = Page::read(tx, say, tenant, filter, after);
+        let next = Page::read(tx, say, tenant, filter, Some(after));
         let (next, wanted) = join(next, take(sink, page, tenant)).await;
         if !wanted? {
             return Ok(());
@@ -98,11 +98,11 @@ impl Page {
         say: &Statements,
         tenant: &TenantId,
         filter: &BanFilter,
-        after: Vec<u8>,
+        after: Option<Vec<u8>>,
     ) -> Result<Self> {
-        let asked = filter.bind(sqlx::query(say.export_bans.clone()), tenant)?;
+        let asked = filter.bind(sqlx::query(say.export_bans.clone()), tenant, after, None)?;
         let mut page = Self {
-            bans: rows_of(tx, asked.bind(after).bind(PAGE)).await?,
+            bans: rows_of(tx, asked.bind(PAGE)).await?,
             targets: Vec::new(),
             keys: Vec::new(),
         };

@@ -33,8 +33,7 @@ pub fn new_ban_id(made: Timestamp) -> BanId {
     ban_id(made, count, [a, b, c, d])
 }
 
-/// Ids between which all bans are that were made from one instant on and before another: the first is
-/// among them, the second is not.
+/// Ids between which all bans are that were made from one instant on and before another.
 pub(super) fn made_between(from: Option<Timestamp>, to: Option<Timestamp>) -> (Vec<u8>, Vec<u8>) {
     let least = |at: Timestamp| ban_id(at, [0; 4], [0; 4]).bytes().to_vec();
     (

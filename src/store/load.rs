@@ -14,8 +14,8 @@ use crate::domain::{ids::BanId, record::BanRecord};
 
 /// How many bans are read at once.
 const PAGE: usize = 4_096;
-/// How many bans are worth two statements instead of one that looks for each.
-const MANY: usize = 64;
+/// After the id of every ban.
+const END: &[u8] = &[u8::MAX; 17];
 /// The most keys that are read at once for lying between those bans. Where there are as many, most may be
 /// of bans that have ended.
 const KEYS: usize = 4 * 4_096;
@@ -27,7 +27,8 @@ pub(super) async fn all(
     tenant: &str,
     sink: &mut dyn LoadSink,
 ) -> Result<()> {
-    let mut read = Page::read(tx, say, tenant, Vec::new(), PAGE).await?;
+    let read = Page::read(tx, say, tenant, Vec::new(), END, PAGE);
+    let mut read = read.await?;
     while let Some(page) = read {
         let last = page.last.clone();
         let filed = async {
@@ -35,7 +36,8 @@ pub(super) async fn all(
             Ok(())
         };
         // The database reads on while a page is filed.
-        let (next, filed) = join(Page::read(tx, say, tenant, last, PAGE), filed).await;
+        let next = Page::read(tx, say, tenant, last, END, PAGE);
+        let (next, filed) = join(next, filed).await;
         read = filed.and(next)?;
     }
     Ok(())
@@ -52,10 +54,11 @@ pub(super) async fn made_together(
     let (Some(first), Some(last)) = (bans.first(), bans.last()) else {
         return Ok(None);
     };
-    if bans.len() < MANY || !made::are_close(*first, *last) {
+    if bans.len() <= sql::FEW || !made::are_close(*first, *last) {
         return Ok(None);
     }
-    let read = Page::read(tx, say, tenant, made::before(*first), bans.len()).await?;
+    let before = made::before(*first);
+    let read = Page::read(tx, say, tenant, before, last.bytes(), bans.len()).await?;
     let records = read.map_or_else(|| Ok(Vec::new()), |page| page.records())?;
     let are_these = records
         .iter()
@@ -73,17 +76,19 @@ struct Page {
 }
 
 impl Page {
-    /// So many bans that come after an id; `None` = there are no more.
+    /// So many bans that come after an id and up to another; `None` = there are no more.
     async fn read(
         tx: &mut Lent,
         say: &Statements,
         tenant: &str,
         after: Vec<u8>,
+        until: &[u8],
         many: usize,
     ) -> Result<Option<Self>> {
-        let bans = sqlx::query(say.load.clone())
+        let bans = sql::about_many(&say.load, many)
             .bind(tenant.to_owned())
             .bind(after.clone())
+            .bind(until.to_vec())
             .bind(i64::try_from(many).unwrap_or(i64::MAX))
             .fetch_one(&mut *tx)
             .await?;
@@ -91,7 +96,7 @@ impl Page {
             return Ok(None);
         };
         let last = bytes(&last.to_lowercase())?;
-        let mut keys = sqlx::query(say.load_keys.clone())
+        let mut keys = sql::about_many(&say.load_keys, many)
             .bind(tenant.to_owned())
             .bind(after)
             .bind(last.clone())

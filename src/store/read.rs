@@ -146,7 +146,15 @@ fn state_bits(states: &[State]) -> i64 {
 }
 
 impl BanFilter {
-    pub(super) fn bind(&self, query: Asked, tenant: &TenantId) -> Result<Asked> {
+    /// Tells a statement all this, and between which ids the bans are to be, besides.
+    pub(super) fn bind(
+        &self,
+        query: Asked,
+        tenant: &TenantId,
+        after: Option<Vec<u8>>,
+        before: Option<Vec<u8>>,
+    ) -> Result<Asked> {
+        let (from, to) = ids::made_between(self.created_from, self.created_to);
         let lists: Vec<&str> = self.lists.iter().map(ListId::as_str).collect();
         let ends_with = match self.ends_with.as_str() {
             "" => String::new(),
@@ -179,7 +187,9 @@ impl BanFilter {
             .bind(
                 self.expire_before
                     .map_or(-1, |before| before.micros().max(0)),
-            ))
+            )
+            .bind(after.unwrap_or(from))
+            .bind(before.unwrap_or(to)))
     }
 }
 
@@ -242,14 +252,12 @@ pub(super) async fn bans(
     filter: &BanFilter,
 ) -> Result<BanPage> {
     let mut lent = readers.lend(Whose::Tenant(tenant)).await?;
-    let (from, to) = ids::made_between(filter.created_from, filter.created_to);
     let total = if filter.count {
         let text = match filter.keys.as_slice() {
             [] => &say.count_bans,
             _ => &say.count_found,
         };
-        let count = filter.bind(sqlx::query(text.clone()), tenant)?;
-        let count = count.bind(from.clone()).bind(to.clone());
+        let count = filter.bind(sqlx::query(text.clone()), tenant, None, None)?;
         Some(count.fetch_one(&mut lent).await?.try_get("total")?)
     } else {
         None
@@ -260,11 +268,11 @@ pub(super) async fn bans(
         (BanOrder::Creation, _) => &say.found_newest_first,
         (BanOrder::Expiry, _) => &say.found_soonest_over,
     };
-    let asked = filter.bind(sqlx::query(text.clone()), tenant)?;
+    let asked = sqlx::query(text.clone());
     let last = filter.after.map(|cursor| cursor.ban.bytes().to_vec());
     let asked = match filter.order {
-        BanOrder::Creation => asked.bind(from).bind(last.unwrap_or(to)),
-        BanOrder::Expiry => asked
+        BanOrder::Creation => filter.bind(asked, tenant, None, last)?,
+        BanOrder::Expiry => { filter.bind(asked, tenant, None, None)? }
             .bind(i64::from(last.is_some()))
             .bind(filter.after.map_or(0, |cursor| cursor.end))
             .bind(last.unwrap_or_default()),
@@ -314,9 +322,9 @@ pub(super) async fn ban_ids(
     after: Option<BanId>,
     limit: i64,
 ) -> Result<Vec<BanId>> {
+    let after = after.map(|ban| ban.bytes().to_vec());
     let found = filter
-        .bind(sqlx::query(say.ban_ids.clone()), tenant)?
-        .bind(after.map_or_else(Vec::new, |ban| ban.bytes().to_vec()))
+        .bind(sqlx::query(say.ban_ids.clone()), tenant, after, None)?
         .bind(limit)
         .fetch_all(lent)
         .await?;

@@ -15,8 +15,9 @@ pub(super) use self::{
     statements::Statements,
 };
 
-/// How many things a statement may be about that is planned once and for all.
-const FEW: usize = 64;
+/// How many things a statement may be about that is planned once and for all; where there are more, a
+/// statement besides is worth its while.
+pub(super) const FEW: usize = 64;
 
 /// A statement about so many things. About many it is planned each time: what Postgres planned when a
 /// table was small it goes on with, while an import makes the table large, until statistics are taken.

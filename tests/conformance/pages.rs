@@ -1,8 +1,12 @@
 //! Pages of bans: each ban on one of them, and on one only.
 
 use bancheck::{
-    domain::{ban::Ban, clock::Timestamp, ids::TenantId},
-    store::{BanFilter, BanOrder, new_ban_id},
+    domain::{
+        ban::Ban,
+        clock::Timestamp,
+        ids::{BanId, TenantId},
+    },
+    store::{BanFilter, BanOrder, new_ban_id, new_id},
 };
 
 use crate::{
@@ -13,8 +17,45 @@ use crate::{
 on_both_stores!(
     pages_newest_first_lose_and_repeat_nothing,
     pages_by_end_lose_and_repeat_nothing,
+    bans_with_ids_of_before_are_listed_among_the_others,
     a_page_that_is_not_full_is_the_last,
 );
+
+/// Ids of before told the millisecond, and went by a counter within it.
+async fn bans_with_ids_of_before_are_listed_among_the_others(house: House) {
+    let tenant = house.tenant("one").await;
+    let made = |number: u32| NOW.plus_micros(i64::from(number) * 10_000);
+    let bans: Vec<_> = (0..60)
+        .map(|number| {
+            numbered(&tenant, number, |ban| {
+                ban.created = made(number);
+                ban.ban_id = match number % 2 {
+                    0 => BanId::from_bytes(new_id(ban.created)),
+                    _ => new_ban_id(ban.created),
+                };
+            })
+        })
+        .collect();
+    house.add(&intent(&tenant), &bans).await;
+    let filter = BanFilter {
+        limit: 100,
+        created_from: Some(made(7)),
+        created_to: Some(made(47)),
+        ..all()
+    };
+    for order in [BanOrder::Creation, BanOrder::Expiry] {
+        let filter = BanFilter {
+            order,
+            ..filter.clone()
+        };
+        let page = house.store.bans(&tenant, &filter).await.expect("a page");
+        assert_eq!((page.bans.len(), page.total), (40, Some(40)));
+        let newest_first = page.bans.iter().rev().map(|ban| ban.created);
+        assert!(order == BanOrder::Expiry || newest_first.eq((7..47).map(made)));
+    }
+    let ids = house.store.ban_ids(&tenant, &filter, None, 100).await;
+    assert_eq!(ids.expect("ids").len(), 40);
+}
 
 /// So many bans, made and ending at few different instants, every fourth one permanent.
 async fn many(house: &House, tenant: &TenantId, count: u32) {

@@ -20,6 +20,7 @@ on_both_stores!(
     s8_instants_survive_to_the_microsecond,
     a_ban_comes_out_as_it_went_in,
     texts_come_out_as_they_went_in,
+    bans_that_came_together_come_out_as_they_went_in_whatever_they_share,
     values_of_a_kibibyte_come_out_as_they_went_in,
     a_changed_ban_comes_out_as_it_was_changed,
 );
@@ -134,6 +135,29 @@ async fn s8_instants_survive_to_the_microsecond(house: House) {
         .filter(|event| !["STARTED", "EXPIRED"].contains(&event.action.as_str()));
     let instants: Vec<_> = noted.map(|event| event.at.micros()).collect();
     assert_eq!(instants, INSTANTS);
+}
+
+async fn bans_that_came_together_come_out_as_they_went_in_whatever_they_share(house: House) {
+    let tenant = house.tenant("one").await;
+    let texts = [TEXTS.as_slice(), &["", "null", "123", "[]"]].concat();
+    let instants = [None, Some(at(NOW.micros())), Some(at(i64::MAX - 1))];
+    let new = |number: usize| {
+        let mut new = token_ban(&tenant, number);
+        texts[number % texts.len()].clone_into(&mut new.ban.reason);
+        "the same".clone_into(&mut new.ban.source_queue);
+        new.ban.start = instants[number % 3];
+        new.ban.parent = (number % 4 == 0).then_some(new.ban.ban_id);
+        new
+    };
+    let mut all = Vec::new();
+    for many in [1, 2, 63, 200] {
+        let bans: Vec<_> = (all.len()..all.len() + many).map(new).collect();
+        house.add(&intent(&tenant), &bans).await;
+        all.extend(bans);
+    }
+    for new in all {
+        assert_eq!(house.kept(&new.ban).await, new.ban);
+    }
 }
 
 /// A ban of which nothing is left at its default.

@@ -12,7 +12,6 @@ use super::to_json;
 use crate::store::Result;
 
 /// Rows that enter a statement by the thousand, as one JSON parameter.
-///
 macro_rules! entering {
     ($($(#[$doc:meta])* $vis:vis struct $name:ident { $($field:ident: $type:ty,)+ })+) => {$(
         $(#[$doc])*

@@ -138,11 +138,11 @@ pub(super) const FOUND: &str = "(SELECT DISTINCT f.ban_id FROM ban_keys f
     JOIN bans b ON b.tenant = $1 AND b.ban_id = f.ban_id";
 
 /// Those among them whose ids are between two; by their ids they were made one after another.
-pub(super) const BETWEEN: &str = "AND b.ban_id >= $16 AND b.ban_id < $17";
-/// The end of a list that asks, where $16 is not 0, for what comes after $17 and $18; $19 is how many.
+pub(super) const BETWEEN: &str = "AND b.ban_id > $16 AND b.ban_id < $17";
+/// The end of a list that asks, where $18 is not 0, for what comes after $19 and $20; $21 is how many.
 pub(super) const SOONEST_OVER: &str =
-    "AND ($16 = 0 OR {end} > $17 OR ({end} = $17 AND b.ban_id > $18))
-    ORDER BY {end}, b.ban_id LIMIT $19";
+    "AND ($18 = 0 OR {end} > $19 OR ({end} = $19 AND b.ban_id > $20))
+    ORDER BY {end}, b.ban_id LIMIT $21";
 
 /// Not what is staged to become the content of a list.
 pub(super) const SHOWN: &str = "(b.ended = 1 OR b.list_id IS NULL OR b.generation <= coalesce(

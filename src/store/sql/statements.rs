@@ -13,7 +13,7 @@ macro_rules! statements {
             pub(in crate::store) purge_configuration: Vec<SqlStr>,
             /// How rows enter; see [`Dialect`].
             pub(in crate::store) by_place: bool,
-            /// The same.
+            /// What is to be avoided where all rows are new; see [`Dialect`].
             pub(in crate::store) looks_first: bool,
         }
 
@@ -261,9 +261,10 @@ statements! {
             FROM bans b JOIN ban_keys k ON k.tenant = b.tenant AND k.ban_id = b.ban_id
             WHERE b.tenant = $1 AND b.ban_id IN ({hexes:$2})
             ORDER BY b.ban_id, k.ordinal) p";
-    /// What a view needs of the bans after $2 that can still hold, of $3 bans at the most.
+    /// What a view needs of the bans after $2 and up to $3 that can still hold, of $4 bans at the most.
     load = "SELECT {bans_by_column} FROM (SELECT * FROM bans
-            WHERE tenant = $1 AND ban_id > $2 AND ended = 0 ORDER BY ban_id LIMIT $3) p";
+            WHERE tenant = $1 AND ban_id > $2 AND ban_id <= $3 AND ended = 0
+            ORDER BY ban_id LIMIT $4) p";
     /// The first $4 keys in their range: to look for those of each ban would be most of a load's work.
     load_keys = "SELECT {all:p.ban_id} AS ids, {keys_by_column} FROM (SELECT * FROM ban_keys
             WHERE tenant = $1 AND ban_id > $2 AND ban_id <= $3 ORDER BY ban_id, ordinal LIMIT $4) p";
@@ -295,13 +296,13 @@ statements! {
     bans_newest_first = "SELECT {whole_ban} FROM bans b
         WHERE {filter} {between} ORDER BY b.ban_id DESC LIMIT $18";
     bans_soonest_over = "SELECT {whole_ban} FROM bans b
-        WHERE {filter} {soonest_over}";
+        WHERE {filter} {between} {soonest_over}";
     /// The same where keys are asked for, by which there are hardly any bans.
     count_found = "SELECT count(*) AS total FROM {found} WHERE {filter} {between}";
     found_newest_first = "SELECT {whole_ban} FROM {found}
         WHERE {filter} {between} ORDER BY b.ban_id DESC LIMIT $18";
     found_soonest_over = "SELECT {whole_ban} FROM {found}
-        WHERE {filter} {soonest_over}";
+        WHERE {filter} {between} {soonest_over}";
     /// Adds to what has been counted, always in one order; of bans that are gone nothing is kept.
     count_matches = "INSERT INTO ban_matches (tenant, ban_id, matches, last_at)
         SELECT b.tenant, b.ban_id, r.matches, r.last_at FROM {matches:$1}
@@ -310,9 +311,9 @@ statements! {
         ON CONFLICT (tenant, ban_id) DO UPDATE SET matches = ban_matches.matches + excluded.matches,
             last_at = CASE WHEN excluded.last_at > ban_matches.last_at
                 THEN excluded.last_at ELSE ban_matches.last_at END";
-    /// After $16, at most $17.
-    ban_ids = "SELECT b.ban_id FROM bans b WHERE {filter} AND b.ban_id > $16
-        ORDER BY b.ban_id LIMIT $17";
+    /// At most $18.
+    ban_ids = "SELECT b.ban_id FROM bans b WHERE {filter} {between}
+        ORDER BY b.ban_id LIMIT $18";
     /// The same bans whole, but for their targets and keys: those are read beside them, in the same
     /// order, for a look-up a ban is most of the work. A page of each is one JSON column.
     export_bans = "SELECT CAST({gather}({exported}) AS TEXT) AS page
@@ -321,8 +322,8 @@ statements! {
             FROM bans b LEFT JOIN ban_matches m ON m.tenant = b.tenant AND m.ban_id = b.ban_id
             LEFT JOIN dropped_generations d ON d.tenant = b.tenant AND d.generation = b.generation
                 AND b.ended = 0 AND (b.expire_at IS NULL OR b.expire_at > d.at)
-            WHERE {filter} AND b.ban_id > $16
-            ORDER BY b.ban_id LIMIT $17) p";
+            WHERE {filter} {between}
+            ORDER BY b.ban_id LIMIT $18) p";
     export_targets = "SELECT CAST({gather}({array}(lower({hex:p.ban_id}), {array}(p.kind, p.input,
                 p.canonical, p.issuer, p.canonicaliser_version))) AS TEXT) AS page
         FROM (SELECT * FROM ban_targets WHERE tenant = $1 AND ban_id >= $2 AND ban_id <= $3

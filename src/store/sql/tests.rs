@@ -3,12 +3,13 @@ use std::collections::BTreeSet;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
 
 use super::pieces::{
-    BAN_COLUMNS, EVENT_COLUMNS, FORM_COLUMNS, KEY_COLUMNS, MATCH_COLUMNS, RENEWAL_COLUMNS,
-    SPOT_COLUMNS, TARGET_COLUMNS,
+    BAN_COLUMNS, EVENT_COLUMNS, FORM_COLUMNS, KEY_COLUMNS, LIKENESS_COLUMNS, MATCH_COLUMNS,
+    RENEWAL_COLUMNS, SPOT_COLUMNS, TARGET_COLUMNS,
 };
 use super::{SQLITE, Statements};
 use crate::store::rows::{
-    Entering, EventRow, FormRow, KeyRow, MatchRow, NewBanRow, NewTargetRow, RenewalRow, SpotRow,
+    Entering, EventRow, FormRow, KeyRow, LikenessRow, MatchRow, NewBanRow, NewTargetRow,
+    RenewalRow, SpotRow,
 };
 use crate::store::{Store, sqlite};
 
@@ -26,6 +27,7 @@ fn the_columns_of_a_statement_are_the_fields_of_its_rows() {
     assert_eq!(names(MATCH_COLUMNS), MatchRow::FIELDS);
     assert_eq!(names(FORM_COLUMNS), FormRow::FIELDS);
     assert_eq!(names(SPOT_COLUMNS), SpotRow::FIELDS);
+    assert_eq!(names(LIKENESS_COLUMNS), LikenessRow::FIELDS);
 }
 
 /// Tables that may be very long, by their names and by those that statements give them.
@@ -47,16 +49,12 @@ const LONG: [&str; 15] = [
     "x",
 ];
 /// Statements that look at all that a tenant has of something, or at all there is.
-const LOOKS_AT_ALL: [(&str, &str); 13] = [
+const LOOKS_AT_ALL: [(&str, &str); 12] = [
     (
         "add_tenant",
         "for one that is left of an older tenant of this id",
     ),
     ("any_bans", "a deleted tenant's, some at a time"),
-    (
-        "bans_soonest_over",
-        "permanent ones come last, and are in no index of ends",
-    ),
     ("count_exceptions", "there are at most so many"),
     ("exceptions_in_time", "there are at most so many"),
     ("forget_answers", "whoever erases somebody can wait"),

@@ -8,11 +8,9 @@ use crate::{
     store::{
         NewBan, Result, StoreError,
         rows::{self, KeyRow, NewBanRow, NewTargetRow},
+        sql,
     },
 };
-
-/// How many bans are worth two more statements.
-const MANY: usize = 64;
 
 impl SqlWork {
     /// Enters bans, but for those that are alike one in being, which are told each with that one.
@@ -38,7 +36,7 @@ impl SqlWork {
     async fn enter(&mut self, bans: &[&NewBan]) -> Result<bool> {
         let rows: Vec<_> = bans.iter().copied().map(NewBanRow::of).collect();
         let rows = rows::entering(&rows, self.say.by_place)?;
-        if self.say.looks_first && bans.len() >= MANY && self.enter_new(&rows).await? {
+        if self.say.looks_first && bans.len() > sql::FEW && self.enter_new(&rows).await? {
             return Ok(true);
         }
         let entered = sqlx::query(self.say.add_bans.clone())
@@ -49,7 +47,8 @@ impl SqlWork {
         Ok(entered.rows_affected() == u64::try_from(bans.len()).unwrap_or(u64::MAX))
     }
 
-    /// Enters rows as if each were like no other, and says whether it is so; else none has entered.
+    /// Enters rows as if each were like no other, and says whether it is so; else none has entered. The
+    /// savepoint ends with the transaction.
     async fn enter_new(&mut self, rows: &str) -> Result<bool> {
         self.tx.savepoint().await?;
         let entered = sqlx::query(self.say.add_new_bans.clone())
