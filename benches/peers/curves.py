@@ -22,7 +22,7 @@ def write(results, facts, into):
         "banned number, and asked by `bancheck bench load`, which takes more of its core than the server of its own:",
         "where it is what is slow, the server's CPU a check tells more than checks/s. Server on one core, load on the",
         f"other; latencies at {told(RATE)} checks/s, each counted from when it was due: up to a millisecond of that is",
-        "the load's own timer. Bans of the third table are made by ten imports a second.",
+        "the load's own timer. The second and third are of a tenth of `--bans`; bans are made by ten imports a second.",
         "",
         *(f"- {name}: {value}" for name, value in facts.items()),
         "",
