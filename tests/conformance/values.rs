@@ -146,7 +146,7 @@ async fn bans_that_came_together_come_out_as_they_went_in_whatever_they_share(ho
         texts[number % texts.len()].clone_into(&mut new.ban.reason);
         "the same".clone_into(&mut new.ban.source_queue);
         new.ban.start = instants[number % 3];
-        new.ban.parent = (number % 4 == 0).then_some(new.ban.ban_id);
+        new.ban.parent = number.is_multiple_of(4).then_some(new.ban.ban_id);
         new
     };
     let mut all = Vec::new();
