@@ -9,7 +9,7 @@ import signal
 from collections import Counter
 
 from .load import CHECK, Load
-from .page import keep, table
+from .page import keep, spread, table
 from .product import Bancheck, Echo, seeded
 from .rounds import Subject, play
 from .stage import LOAD_CORE, SERVER_CORE, Failed, say
@@ -115,16 +115,10 @@ def write(results, facts, into):
     [check], [echo] = (results.all("stacks", name, "layers") for name in ("check", "echo"))
     rows = []
     for name in [name for _, name in LAYERS] + [ELSE]:
-        spent = [shares.get(name, 0) * costs[which] for which, shares in (("check", check), ("echo", echo))]
+        spent = check.get(name, 0) * costs["check"], echo.get(name, 0) * costs["echo"]
         rows.append([name, *(f"{one:.2f}" for one in spent), f"{spent[0] - spent[1]:+.2f}"])
-    rows.append(
-        [
-            "all of it",
-            f"{costs['check']:.2f}",
-            f"{costs['echo']:.2f}",
-            f"{costs['check'] - costs['echo']:+.2f}",
-        ]
-    )
+    whole = [spread(results.all("profile", which, "cpu"), cost) for which, cost in costs.items()]
+    rows.append(["all of it", *whole, f"{costs['check'] - costs['echo']:+.2f}"])
     page = [
         "# Where the time of a check goes",
         "",

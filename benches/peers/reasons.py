@@ -6,7 +6,7 @@ REASONS = {
         "answer, in the second table below, the ratio is larger."
     ),
     "check, 8 × 32 ÷ Redis": (
-        "nine tenths of a check are HTTP/2, gRPC and sockets, which its echo pays as well ([profile](performance/profile.md)); "
+        "four fifths of a check are HTTP/2, gRPC and sockets, which its echo pays as well ([profile](performance/profile.md)); "
         "a `GET` has a dozen bytes of protocol."
     ),
     "check, 50 × 1 ÷ Redis": (
@@ -30,8 +30,8 @@ REASONS = {
     ),
     "cold load": "most of it is the database's: reading bans and keys by pages, and writing them down as JSON.",
     "import into SQLite": (
-        "SQLite's one thread: writing eight b-trees two thirds of it, the log and its pages a quarter, taking rows "
-        "apart a tenth; a chunk's fsync beside."
+        "SQLite's one thread: writing seven b-trees half of it, the log and its pages a quarter, taking rows apart and "
+        "reading them back the rest; a chunk's fsync beside."
     ),
     "import into Postgres": (
         "one backend, busy throughout: of a row's time a third goes to the ban, a quarter to its key, each with its "

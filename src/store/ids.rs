@@ -11,6 +11,8 @@ use crate::domain::{clock::Timestamp, ids::BanId};
 
 /// The last instant that an id can tell, in microseconds: milliseconds have 48 bits.
 const LAST: i64 = (1 << 48) * 1_000 - 1;
+/// What comes after every id.
+pub(super) const AFTER_ALL: [u8; 17] = [u8::MAX; 17];
 /// How far the id of a ban may be from the time at which it was made, in microseconds. Ids of older bans
 /// never went back where a clock did.
 const SLACK: i64 = 3_600_000_000;
@@ -28,17 +30,17 @@ pub fn new_id(now: Timestamp) -> [u8; 16] {
 /// made; those of one instant by the order in which this pod made them.
 pub fn new_ban_id(made: Timestamp) -> BanId {
     static COUNT: AtomicU32 = AtomicU32::new(0);
-    let count = COUNT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
-    let [.., a, b, c, d] = Uuid::new_v4().into_bytes();
-    ban_id(made, count, [a, b, c, d])
+    let count = u128::from(COUNT.fetch_add(1, Ordering::Relaxed));
+    let chance = Uuid::new_v4().as_u128() & u128::from(u32::MAX);
+    ban_id(made, count << 32 | chance)
 }
 
 /// Ids between which all bans are that were made from one instant on and before another.
 pub(super) fn made_between(from: Option<Timestamp>, to: Option<Timestamp>) -> (Vec<u8>, Vec<u8>) {
-    let least = |at: Timestamp| ban_id(at, [0; 4], [0; 4]).bytes().to_vec();
+    let least = |at: Timestamp| ban_id(at, 0).bytes().to_vec();
     (
         from.map_or_else(Vec::new, |from| least(from.plus_micros(-SLACK))),
-        to.map_or_else(|| vec![u8::MAX; 17], |to| least(to.plus_micros(SLACK))),
+        to.map_or_else(|| AFTER_ALL.to_vec(), |to| least(to.plus_micros(SLACK))),
     )
 }
 
@@ -49,7 +51,7 @@ pub(super) fn are_close(one: BanId, other: BanId) -> bool {
 }
 
 /// What comes right before the id of a ban.
-pub(super) fn before(ban: BanId) -> Vec<u8> {
+pub(super) fn just_before(ban: BanId) -> Vec<u8> {
     number(ban).saturating_sub(1).to_be_bytes().to_vec()
 }
 
@@ -58,14 +60,11 @@ fn number(id: BanId) -> u128 {
 }
 
 /// The id of a ban with the microseconds of its instant after the milliseconds, as RFC 9562 has it in
-/// section 6.2, method 3, then a counter, method 1, of which two bits are lost, then chance.
-fn ban_id(made: Timestamp, count: [u8; 4], chance: [u8; 4]) -> BanId {
+/// section 6.2, method 3, and after them what tells those of one instant apart, less its first two bits of 64.
+fn ban_id(made: Timestamp, apart: u128) -> BanId {
     let micros = made.micros().clamp(0, LAST).unsigned_abs();
-    let finer = u16::try_from(micros % 1_000 * 4_096 / 1_000).unwrap_or_default();
-    let mut rest = [0; 10];
-    rest[..2].copy_from_slice(&finer.to_be_bytes());
-    rest[2..6].copy_from_slice(&count);
-    rest[6..].copy_from_slice(&chance);
+    let finer = u128::from(micros % 1_000 * 4_096 / 1_000);
+    let [_, _, _, _, _, _, rest @ ..] = (finer << 64 | apart).to_be_bytes();
     let id = Builder::from_unix_timestamp_millis(micros / 1_000, &rest).into_uuid();
     BanId::from_bytes(id.into_bytes())
 }

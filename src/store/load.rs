@@ -5,7 +5,8 @@ use futures_util::future::join;
 use sqlx::any::AnyRow;
 
 use super::{
-    LoadSink, Result, ids as made,
+    LoadSink, Result,
+    ids::{AFTER_ALL, are_close, just_before},
     pool::Lent,
     rows::{BanColumns, KeyColumns, bytes, ids, to_json},
     sql::{self, Statements},
@@ -14,8 +15,6 @@ use crate::domain::{ids::BanId, record::BanRecord};
 
 /// How many bans are read at once.
 const PAGE: usize = 4_096;
-/// After the id of every ban.
-const END: &[u8] = &[u8::MAX; 17];
 /// The most keys that are read at once for lying between those bans. Where there are as many, most may be
 /// of bans that have ended.
 const KEYS: usize = 4 * 4_096;
@@ -27,8 +26,7 @@ pub(super) async fn all(
     tenant: &str,
     sink: &mut dyn LoadSink,
 ) -> Result<()> {
-    let read = Page::read(tx, say, tenant, Vec::new(), END, PAGE);
-    let mut read = read.await?;
+    let mut read = Page::read(tx, say, tenant, Vec::new(), &AFTER_ALL, PAGE).await?;
     while let Some(page) = read {
         let last = page.last.clone();
         let filed = async {
@@ -36,7 +34,7 @@ pub(super) async fn all(
             Ok(())
         };
         // The database reads on while a page is filed.
-        let next = Page::read(tx, say, tenant, last, END, PAGE);
+        let next = Page::read(tx, say, tenant, last, &AFTER_ALL, PAGE);
         let (next, filed) = join(next, filed).await;
         read = filed.and(next)?;
     }
@@ -54,11 +52,11 @@ pub(super) async fn made_together(
     let (Some(first), Some(last)) = (bans.first(), bans.last()) else {
         return Ok(None);
     };
-    if bans.len() <= sql::FEW || !made::are_close(*first, *last) {
+    if bans.len() <= sql::FEW || !are_close(*first, *last) {
         return Ok(None);
     }
-    let before = made::before(*first);
-    let read = Page::read(tx, say, tenant, before, last.bytes(), bans.len()).await?;
+    let after = just_before(*first);
+    let read = Page::read(tx, say, tenant, after, last.bytes(), bans.len()).await?;
     let records = read.map_or_else(|| Ok(Vec::new()), |page| page.records())?;
     let are_these = records
         .iter()

@@ -272,7 +272,8 @@ pub(super) async fn bans(
     let last = filter.after.map(|cursor| cursor.ban.bytes().to_vec());
     let asked = match filter.order {
         BanOrder::Creation => filter.bind(asked, tenant, None, last)?,
-        BanOrder::Expiry => { filter.bind(asked, tenant, None, None)? }
+        BanOrder::Expiry => filter
+            .bind(asked, tenant, None, None)?
             .bind(i64::from(last.is_some()))
             .bind(filter.after.map_or(0, |cursor| cursor.end))
             .bind(last.unwrap_or_default()),

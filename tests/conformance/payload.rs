@@ -176,16 +176,15 @@ async fn s11_of_many_bans_a_row_tells_what_a_load_would_whatever_lies_between_th
             expire: Some(NOW.plus_micros(7 * SECOND)),
         })
         .collect();
-    let mut work = house.begin(&intent(&tenant)).await;
-    work.renew_bans(&renewals).await.expect("bans renewed");
-    work.commit(&Answer::default()).await.expect("a commit");
-    agree(&house, &tenant, "those in a row were renewed").await;
-
+    let renewed = async |after| {
+        let mut work = house.begin(&intent(&tenant)).await;
+        work.renew_bans(&renewals).await.expect("bans renewed");
+        work.commit(&Answer::default()).await.expect("a commit");
+        agree(&house, &tenant, after).await;
+    };
+    renewed("those in a row were renewed").await;
     house.change(&lifted(&bans[150].ban), [9; 16]).await;
-    let mut work = house.begin(&intent(&tenant)).await;
-    work.renew_bans(&renewals).await.expect("bans renewed");
-    work.commit(&Answer::default()).await.expect("a commit");
-    agree(&house, &tenant, "one of them has ended").await;
+    renewed("one of them has ended").await;
 }
 
 /// A ban on two people.

@@ -144,6 +144,42 @@ async fn to_find_some_bans_not_all_of_a_tenants_are_looked_at() {
     assert!(rows > 0 && rows < MANY / 20, "{rows} rows");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn to_lift_an_old_import_what_has_ended_since_is_not_looked_at() {
+    let (database, new) = crowded().await;
+    let Place::Postgres { url, .. } = &database.place else {
+        panic!("a database on a server")
+    };
+    let mut raw = AnyConnection::connect(url).await.expect("a connection");
+    // Ids are drawn from all there can be; those that come first have ended.
+    let ended = r"UPDATE bans SET ended = 1 WHERE ban_id < '\x80'; ANALYZE bans";
+    let ended = sqlx::raw_sql(ended).execute(&mut raw).await;
+    ended.expect("half of them have ended");
+    drop(raw);
+    let tenant = &new.ban.tenant;
+    let store = open(&database.place).await.expect("a store");
+    let mut work = opened(store.begin(&intent(tenant)).await.expect("a write begun"));
+    let bans: Vec<_> = (10..110).map(|number| token_ban(tenant, number)).collect();
+    work.add_bans(&bans).await.expect("bans added");
+    work.commit(&Answer::default()).await.expect("a commit");
+    drop(store);
+
+    let before = looked_at(&database.place).await;
+    let store = open(&database.place).await.expect("a store");
+    let mut work = opened(store.begin(&intent(tenant)).await.expect("a write begun"));
+    let lifting = Lifting {
+        bans: bans.iter().map(|new| new.ban.ban_id).collect(),
+        by: "bob".to_owned(),
+        reason: String::new(),
+    };
+    let lifted = work.lift_bans(&lifting).await.expect("lifted");
+    assert_eq!(lifted.len(), bans.len());
+    work.commit(&Answer::default()).await.expect("a commit");
+    drop(store);
+    let rows = looked_at(&database.place).await - before;
+    assert!(rows > 0 && rows < MANY / 20, "{rows} rows");
+}
+
 /// Takes statistics of what there is, and none later.
 async fn take_statistics_once(house: &House) {
     for statement in [

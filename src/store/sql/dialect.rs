@@ -1,7 +1,7 @@
 //! The words in which the two databases differ.
 
 use super::pieces::{
-    ADD_BANS, BAN_COLUMNS, BAN_FILTER, BANS_BY_COLUMN, BESIDE, BETWEEN, DROPPED, END, ENFORCED,
+    ADD_BANS, BAN_COLUMNS, BAN_FILTER, BANS_BY_COLUMN, BESIDE, DROPPED, END, ENFORCED,
     EVENT_COLUMNS, EXCEPTION_RECORDS, EXPORTED, FORM_COLUMNS, FOUND, KEY_COLUMNS, KEYS_BY_COLUMN,
     LIKENESS_COLUMNS, MATCH_COLUMNS, RECORD, RENEWAL_COLUMNS, SHOWN, SOONEST_OVER, SPOT_COLUMNS,
     TARGET_COLUMNS, WHOLE_BAN, WHOLE_EXCEPTION, WHOLE_LIST, WHOLE_POLICY,
@@ -50,14 +50,14 @@ pub(in crate::store) struct Dialect {
     pub(super) among: fn(found: &str) -> String,
     /// The strings of a JSON array, as a table `r(value)`.
     pub(super) texts: fn(parameter: &str) -> String,
-    /// The rows of a JSON array, as a table `r` of these columns.
+    /// The rows of a JSON parameter (`rows::entering`), as a table `r` of these columns.
     pub(super) rows: fn(parameter: &str, columns: &str) -> String,
     /// Whether what those rows have of their own is in an array for each, as SQLite takes it in soonest, or
     /// in one for each column, as Postgres does.
     pub(super) by_place: bool,
-    /// Whether `ON CONFLICT` looks for what is in the way before each row, as Postgres does, which is a fifth of
-    /// what a row costs; SQLite comes by it anyway.
-    pub(super) looks_first: bool,
+    /// Whether many rows are tried as if each were new: with `ON CONFLICT` Postgres looks for what is in the way
+    /// before each, which is a fifth of what a row costs; SQLite comes by it anyway.
+    pub(super) tries_as_new: bool,
 }
 
 impl Dialect {
@@ -77,7 +77,6 @@ impl Dialect {
             .replace("{keys_by_column}", KEYS_BY_COLUMN)
             .replace("{exported}", EXPORTED)
             .replace("{found}", FOUND)
-            .replace("{between}", BETWEEN)
             .replace("{soonest_over}", SOONEST_OVER)
             .replace("{filter}", BAN_FILTER)
             .replace("{shown}", SHOWN)
@@ -166,9 +165,9 @@ pub(in crate::store) static POSTGRES: Dialect = Dialect {
     texts: |parameter| format!("json_array_elements_text(CAST({parameter} AS json)) AS r(value)"),
     rows: |parameter, columns| {
         let columns = columns.split(", ").filter_map(|one| one.split_once(' '));
-        let (mut columns_of, mut names, mut common, mut values) = (vec![], vec![], vec![], vec![]);
+        let (mut arrays, mut names, mut common, mut values) = (vec![], vec![], vec![], vec![]);
         for (name, kind) in columns {
-            columns_of.push(format!("jsonb_array_elements_text(p.rows -> 'each' -> '{name}')"));
+            arrays.push(format!("jsonb_array_elements_text(p.rows -> 'each' -> '{name}')"));
             names.push(name);
             common.push(format!("{name} {}", if kind == HEX { "text" } else { kind }));
             values.push(match kind {
@@ -180,13 +179,13 @@ pub(in crate::store) static POSTGRES: Dialect = Dialect {
             "(SELECT {} FROM (SELECT CAST({parameter} AS jsonb) AS rows OFFSET 0) p,
                 ROWS FROM ({}) AS e({}), jsonb_to_record(p.rows -> 'all') AS a({}) OFFSET 0) AS r",
             values.join(", "),
-            columns_of.join(", "),
+            arrays.join(", "),
             names.join(", "),
             common.join(", "),
         )
     },
     by_place: false,
-    looks_first: true,
+    tries_as_new: true,
 };
 
 pub(in crate::store) static SQLITE: Dialect = Dialect {
@@ -233,5 +232,5 @@ pub(in crate::store) static SQLITE: Dialect = Dialect {
         )
     },
     by_place: true,
-    looks_first: false,
+    tries_as_new: false,
 };

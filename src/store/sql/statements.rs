@@ -13,8 +13,8 @@ macro_rules! statements {
             pub(in crate::store) purge_configuration: Vec<SqlStr>,
             /// How rows enter; see [`Dialect`].
             pub(in crate::store) by_place: bool,
-            /// What is to be avoided where all rows are new; see [`Dialect`].
-            pub(in crate::store) looks_first: bool,
+            /// How many rows enter; see [`Dialect`].
+            pub(in crate::store) tries_as_new: bool,
         }
 
         impl Statements {
@@ -27,7 +27,7 @@ macro_rules! statements {
                         .map(|table| AssertSqlSafe(purge(table)).into_sql_str())
                         .collect(),
                     by_place: dialect.by_place,
-                    looks_first: dialect.looks_first,
+                    tries_as_new: dialect.tries_as_new,
                 }
             }
 
@@ -292,17 +292,17 @@ statements! {
             WHERE k.tenant = $1 AND k.match_key IN ({hexes:$2}))
             AND {shown}
         ORDER BY b.ended, b.ban_id DESC LIMIT $3";
-    count_bans = "SELECT count(*) AS total FROM bans b WHERE {filter} {between}";
+    count_bans = "SELECT count(*) AS total FROM bans b WHERE {filter}";
     bans_newest_first = "SELECT {whole_ban} FROM bans b
-        WHERE {filter} {between} ORDER BY b.ban_id DESC LIMIT $18";
+        WHERE {filter} ORDER BY b.ban_id DESC LIMIT $18";
     bans_soonest_over = "SELECT {whole_ban} FROM bans b
-        WHERE {filter} {between} {soonest_over}";
+        WHERE {filter} {soonest_over}";
     /// The same where keys are asked for, by which there are hardly any bans.
-    count_found = "SELECT count(*) AS total FROM {found} WHERE {filter} {between}";
+    count_found = "SELECT count(*) AS total FROM {found} WHERE {filter}";
     found_newest_first = "SELECT {whole_ban} FROM {found}
-        WHERE {filter} {between} ORDER BY b.ban_id DESC LIMIT $18";
+        WHERE {filter} ORDER BY b.ban_id DESC LIMIT $18";
     found_soonest_over = "SELECT {whole_ban} FROM {found}
-        WHERE {filter} {between} {soonest_over}";
+        WHERE {filter} {soonest_over}";
     /// Adds to what has been counted, always in one order; of bans that are gone nothing is kept.
     count_matches = "INSERT INTO ban_matches (tenant, ban_id, matches, last_at)
         SELECT b.tenant, b.ban_id, r.matches, r.last_at FROM {matches:$1}
@@ -312,7 +312,7 @@ statements! {
             last_at = CASE WHEN excluded.last_at > ban_matches.last_at
                 THEN excluded.last_at ELSE ban_matches.last_at END";
     /// At most $18.
-    ban_ids = "SELECT b.ban_id FROM bans b WHERE {filter} {between}
+    ban_ids = "SELECT b.ban_id FROM bans b WHERE {filter}
         ORDER BY b.ban_id LIMIT $18";
     /// The same bans whole, but for their targets and keys: those are read beside them, in the same
     /// order, for a look-up a ban is most of the work. A page of each is one JSON column.
@@ -322,7 +322,7 @@ statements! {
             FROM bans b LEFT JOIN ban_matches m ON m.tenant = b.tenant AND m.ban_id = b.ban_id
             LEFT JOIN dropped_generations d ON d.tenant = b.tenant AND d.generation = b.generation
                 AND b.ended = 0 AND (b.expire_at IS NULL OR b.expire_at > d.at)
-            WHERE {filter} {between}
+            WHERE {filter}
             ORDER BY b.ban_id LIMIT $18) p";
     export_targets = "SELECT CAST({gather}({array}(lower({hex:p.ban_id}), {array}(p.kind, p.input,
                 p.canonical, p.issuer, p.canonicaliser_version))) AS TEXT) AS page

@@ -36,7 +36,7 @@ impl SqlWork {
     async fn enter(&mut self, bans: &[&NewBan]) -> Result<bool> {
         let rows: Vec<_> = bans.iter().copied().map(NewBanRow::of).collect();
         let rows = rows::entering(&rows, self.say.by_place)?;
-        if self.say.looks_first && bans.len() > sql::FEW && self.enter_new(&rows).await? {
+        if self.say.tries_as_new && bans.len() > sql::FEW && self.enter_new(&rows).await? {
             return Ok(true);
         }
         let entered = sqlx::query(self.say.add_bans.clone())
