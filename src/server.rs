@@ -13,6 +13,7 @@ mod services;
 mod talk;
 mod tls;
 mod traced;
+mod unread;
 
 use std::{fs::File, net::SocketAddr, sync::Arc, thread::JoinHandle, time::Duration};
 

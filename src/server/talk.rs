@@ -16,6 +16,7 @@ use tower::Service;
 use super::{
     incoming::Connection,
     rounds::{InRounds, Rounds},
+    unread::ReadOut,
 };
 
 const MAX_STREAMS: u32 = 256;
@@ -42,7 +43,7 @@ pub(super) async fn talk<S>(
     let peer = connection.peer();
     let connection = InRounds::new(connection, rounds, peer.asker.clone());
     let answer = service_fn(move |request: Request<Incoming>| {
-        let mut request = request.map(Body::new);
+        let mut request = request.map(|body| Body::new(ReadOut::of(body)));
         request.extensions_mut().insert(peer.clone());
         // They are always ready.
         services.clone().call(request)

@@ -6,6 +6,7 @@ use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
     ops::Range,
+    path::Path,
     time::Duration,
 };
 
@@ -96,12 +97,20 @@ fn header_list_by(credential: Option<&str>) -> Vec<u8> {
     list
 }
 
+/// A check as a body has it.
+fn question() -> Vec<u8> {
+    let question = connect(bancheck::api::v1::Channel::Call, phone(NUMBER)).encode_to_vec();
+    let length = u32::try_from(question.len()).expect("a length");
+    [&[0][..], &length.to_be_bytes(), &question].concat()
+}
+
 impl Rogue {
     fn connect(address: SocketAddr) -> Self {
         let mut stream = TcpStream::connect(address).expect("a connection");
         let wait = Some(PATIENCE);
         stream.set_read_timeout(wait).expect("a socket");
         stream.set_write_timeout(wait).expect("a socket");
+        stream.set_nodelay(true).expect("a socket");
         let mut hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
         hello.extend(frame(SETTINGS, 0, 0, &[]));
         // Whether it is let in, its reads will tell.
@@ -125,10 +134,7 @@ impl Rogue {
 
     /// Asks on these streams, whose numbers are odd.
     fn ask(&mut self, streams: Range<u32>, credential: Option<&str>) {
-        let list = header_list_by(credential);
-        let question = connect(bancheck::api::v1::Channel::Call, phone(NUMBER)).encode_to_vec();
-        let length = u32::try_from(question.len()).expect("a length");
-        let message = [&[0][..], &length.to_be_bytes(), &question].concat();
+        let (list, message) = (header_list_by(credential), question());
         let frames = streams.step_by(2).flat_map(|stream| {
             let head = frame(HEADERS, END_HEADERS, stream, &list);
             [head, frame(DATA, END_STREAM, stream, &message)]
@@ -172,6 +178,26 @@ impl Rogue {
         let _ = self.0.shutdown(std::net::Shutdown::Write);
         (sent, goodbye.join().expect("a reader"))
     }
+}
+
+/// A process that asks for credentials, with one thread for checks; and its first key.
+fn guarded_process(folder: &Path) -> (Process, String) {
+    let process = Process::start(folder, &["check_threads=1", "auth=on"]);
+    let root = fs::read_to_string(folder.join("data/admin.token")).expect("its first key");
+    (process, root.trim().to_owned())
+}
+
+/// Makes the tenant there.
+async fn has_tenant(process: &Process, root: &str) -> Guarded {
+    let [check_listener, admin_listener] = process.channels();
+    let client = Client {
+        check_listener,
+        admin_listener,
+    };
+    let root = root.to_owned();
+    let all = Guarded { client, root };
+    all.make_tenant(TENANT).await;
+    all
 }
 
 async fn check(client: &Client) -> Result<(), Status> {
@@ -392,20 +418,12 @@ fn beyond_the_limit_a_connection_is_closed_at_once_and_the_other_listener_goes_o
 #[test]
 fn whoever_floods_is_read_in_rounds_and_another_callers_check_is_answered_in_the_first_of_them() {
     let folder = tempfile::tempdir().expect("a folder");
-    let server = Process::start(folder.path(), &["check_threads=1", "auth=on"]);
-    let root = fs::read_to_string(folder.path().join("data/admin.token")).expect("its first key");
+    let (server, root) = guarded_process(folder.path());
     let flooding = runtime().block_on(async {
-        let [check_listener, admin_listener] = server.channels();
-        let client = Client {
-            check_listener,
-            admin_listener,
-        };
-        let root = root.trim().to_owned();
-        let all = Guarded { client, root };
-        all.make_tenant(TENANT).await;
+        let all = has_tenant(&server, &root).await;
         all.key("flood", vec![on_tenant(Scope::Check)]).await
     });
-    let [flooding, root] = [&flooding, root.trim()].map(|key| format!("Bearer {key}"));
+    let [flooding, root] = [&flooding, &root].map(|key| format!("Bearer {key}"));
     let (flooding, root) = (Some(flooding.as_str()), Some(root.as_str()));
     let address = server.addresses[0].parse().expect("an address");
     let mut connections = std::iter::repeat_with(|| {
@@ -437,4 +455,26 @@ fn whoever_floods_is_read_in_rounds_and_another_callers_check_is_answered_in_the
             one.decision();
         }
     }
+}
+
+#[test]
+fn a_connection_outlives_any_number_of_refusals_that_overtook_their_questions() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (server, root) = guarded_process(folder.path());
+    runtime().block_on(has_tenant(&server, &root));
+    let address = server.addresses[0].parse().expect("an address");
+    let mut connection = Rogue::connect(address);
+    assert!(connection.is_let_in());
+    let (list, question) = (header_list(), question());
+    let many = 3_001;
+    for stream in (1..many).step_by(2) {
+        let head = frame(HEADERS, END_HEADERS, stream, &list);
+        connection.0.write_all(&head).expect("room in the socket");
+        // The refusal, which needs no more than the headers.
+        while connection.read_frame().expect("no good-bye").0 != HEADERS {}
+        let body = frame(DATA, END_STREAM, stream, &question);
+        connection.0.write_all(&body).expect("room in the socket");
+    }
+    connection.ask(many..many + 1, Some(&format!("Bearer {root}")));
+    connection.decision();
 }
