@@ -19,7 +19,7 @@ use crate::{
     store::{Result, StoreError},
 };
 
-/// How many hexadecimal digits an id has, and a key.
+/// How many hexadecimal digits an id has, and as many a key.
 const DIGITS: usize = 32;
 
 /// Bans in the order of their ids, without their keys.
@@ -35,8 +35,8 @@ pub(in crate::store) struct BanColumns {
 
 /// Keys in the order of the ids of their bans.
 pub(in crate::store) struct KeyColumns {
-    bans: Vec<u128>,
-    match_keys: Vec<u128>,
+    /// Whose each is, and it.
+    match_keys: Vec<(u128, u128)>,
     spaces: Vec<i32>,
     widths: Vec<u8>,
     kinds: Vec<i32>,
@@ -46,7 +46,7 @@ pub(in crate::store) struct KeyColumns {
 impl BanColumns {
     /// Of a row that says `{bans_by_column}`.
     pub(in crate::store) fn read(row: &AnyRow) -> Result<Self> {
-        let ids = numbers(row, "ids")?;
+        let ids = ids(row)?.map(number).collect::<Result<Vec<_>>>()?;
         let many = ids.len();
         Ok(Self {
             ids,
@@ -82,8 +82,9 @@ impl BanColumns {
         let mut records = Vec::with_capacity(self.ids.len());
         for (at, id) in self.ids.iter().enumerate() {
             let mut record = self.record(at)?;
-            next += keys.bans[next..].iter().take_while(|ban| *ban < id).count();
-            while keys.bans.get(next) == Some(id) {
+            let others = |(ban, _): &&(u128, u128)| ban < id;
+            next += keys.match_keys[next..].iter().take_while(others).count();
+            while keys.match_keys.get(next).is_some_and(|(ban, _)| ban == id) {
                 record.keys.push(keys.key(next)?);
                 next += 1;
             }
@@ -94,13 +95,16 @@ impl BanColumns {
 }
 
 impl KeyColumns {
-    /// Of a row that says whose they are and `{keys_by_column}`.
+    /// Of a row that says `{keys_by_column}`.
     pub(in crate::store) fn read(row: &AnyRow) -> Result<Self> {
-        let (bans, match_keys) = (numbers(row, "ids")?, numbers(row, "match_keys")?);
-        let many = bans.len();
-        is_so_many(match_keys.len(), many)?;
+        let both = |digits: &str| match digits.split_at_checked(DIGITS) {
+            Some((ban, key)) => Ok((number(ban)?, number(key)?)),
+            None => Err(StoreError::Corrupt("the length of a key")),
+        };
+        let match_keys = parted(row, "match_keys", 2 * DIGITS)?.map(both);
+        let match_keys = match_keys.collect::<Result<Vec<_>>>()?;
+        let many = match_keys.len();
         Ok(Self {
-            bans,
             match_keys,
             spaces: column(row, "spaces", many)?,
             widths: column(row, "widths", many)?,
@@ -109,11 +113,16 @@ impl KeyColumns {
         })
     }
 
+    /// How many such a row tells of.
+    pub(in crate::store) fn many(row: &AnyRow) -> Result<usize> {
+        Ok(parted(row, "match_keys", 2 * DIGITS)?.len())
+    }
+
     fn key(&self, at: usize) -> Result<MatchKey> {
         Ok(MatchKey {
             space: space(self.spaces[at])?,
             width: self.widths[at],
-            key: Key::from(self.match_keys[at]),
+            key: Key::from(self.match_keys[at].1),
             kind: known(
                 IdentityKind::from_number(self.kinds[at]),
                 "an identity kind",
@@ -145,27 +154,24 @@ pub(in crate::store) fn filed(row: &AnyRow) -> Result<Vec<BanRecord>> {
 pub(in crate::store) fn ids(
     row: &AnyRow,
 ) -> Result<impl DoubleEndedIterator<Item = &str> + ExactSizeIterator> {
-    parted(row, "ids")
+    parted(row, "ids", DIGITS)
 }
 
-/// Texts of so many hexadecimal digits that came one after another.
+/// What came in texts of so many hexadecimal digits, one after another.
 fn parted<'a>(
     row: &'a AnyRow,
     name: &str,
+    digits: usize,
 ) -> Result<impl DoubleEndedIterator<Item = &'a str> + ExactSizeIterator> {
-    let digits: Option<&str> = row.try_get(name)?;
-    let digits = digits.unwrap_or_default().as_bytes().chunks(DIGITS);
-    Ok(digits.map(|digits| str::from_utf8(digits).unwrap_or_default()))
+    let text: Option<&str> = row.try_get(name)?;
+    let parts = text.unwrap_or_default().as_bytes().chunks(digits);
+    Ok(parts.map(|part| str::from_utf8(part).unwrap_or_default()))
 }
 
-/// Such texts as numbers.
-fn numbers(row: &AnyRow, name: &str) -> Result<Vec<u128>> {
-    let numbers = parted(row, name)?.map(|digits| {
-        let number = u128::from_str_radix(digits, 16).ok();
-        number.filter(|_| digits.len() == DIGITS)
-    });
-    let numbers: Option<Vec<u128>> = numbers.collect();
-    numbers.ok_or(StoreError::Corrupt("the length of a key or an id"))
+fn number(digits: &str) -> Result<u128> {
+    let number = u128::from_str_radix(digits, 16).ok();
+    let number = number.filter(|_| digits.len() == DIGITS);
+    number.ok_or(StoreError::Corrupt("the length of a key or an id"))
 }
 
 /// What a database gathered of so many; of nothing it may say nothing.

@@ -1,10 +1,10 @@
 //! The words in which the two databases differ.
 
 use super::pieces::{
-    ADD_BANS, BAN_COLUMNS, BAN_FILTER, BANS_BY_COLUMN, BESIDE, DROPPED, END, ENFORCED,
-    EVENT_COLUMNS, EXCEPTION_RECORDS, EXPORTED, FORM_COLUMNS, FOUND, KEY_COLUMNS, KEYS_BY_COLUMN,
-    LIKENESS_COLUMNS, MATCH_COLUMNS, RECORD, RENEWAL_COLUMNS, SHOWN, SOONEST_OVER, SPOT_COLUMNS,
-    TARGET_COLUMNS, WHOLE_BAN, WHOLE_EXCEPTION, WHOLE_LIST, WHOLE_POLICY,
+    ADD_BANS, BAN_COLUMNS, BAN_FILTER, BAN_RECORD, BANS_BY_COLUMN, BESIDE, DROPPED, END, ENFORCED,
+    EVENT_COLUMNS, EXCEPTION_RECORDS, EXPORTED, FORM_COLUMNS, FOUND, KEY_COLUMNS, KEY_RECORD,
+    KEYS_BY_COLUMN, LIKENESS_COLUMNS, MATCH_COLUMNS, RENEWAL_COLUMNS, SHOWN, SOONEST_OVER,
+    SPOT_COLUMNS, TARGET_COLUMNS, WHOLE_BAN, WHOLE_EXCEPTION, WHOLE_LIST, WHOLE_POLICY,
 };
 
 /// The kind of a column that comes in as hexadecimal digits.
@@ -72,7 +72,8 @@ impl Dialect {
             .replace("{exception_records}", EXCEPTION_RECORDS)
             .replace("{enforced:r.value}", &ENFORCED.replace("{of}", "r.value"))
             .replace("{enforced:q.queue}", &ENFORCED.replace("{of}", "q.queue"))
-            .replace("{record}", RECORD)
+            .replace("{ban_record}", BAN_RECORD)
+            .replace("{key_record}", KEY_RECORD)
             .replace("{bans_by_column}", BANS_BY_COLUMN)
             .replace("{keys_by_column}", KEYS_BY_COLUMN)
             .replace("{exported}", EXPORTED)
@@ -105,7 +106,7 @@ impl Dialect {
         for parameter in ["$2", "$3", "$5", "$9"] {
             said = self.say_texts(&said, parameter);
         }
-        for bytes in ["p.ban_id", "p.match_key", "p.parent"] {
+        for bytes in ["p.ban_id", "p.ban_id || p.match_key", "p.parent"] {
             said = said
                 .replace(&format!("{{hex:{bytes}}}"), &(self.hex)(bytes))
                 .replace(&format!("{{all:{bytes}}}"), &(self.all)(bytes));

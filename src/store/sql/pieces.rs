@@ -33,17 +33,18 @@ pub(super) const ADD_BANS: &str = "INSERT INTO bans (tenant, ban_id, list_id, ge
             r.parent, r.import_id, r.likeness, r.version
         FROM {bans:$2}";
 
-/// What a view needs of a ban and of a key of it.
-pub(super) const RECORD: &str = "b.start_at, b.expire_at, b.generation, b.channels, b.enforcement,
-            b.ended, k.space, k.width, k.match_key, k.kind, k.matches";
-/// The same of many, a column of each.
+/// What a view needs of a ban, and of a key: by name, for SQLite reads whatever of a row is named.
+pub(super) const BAN_RECORD: &str =
+    "b.ban_id, b.start_at, b.expire_at, b.generation, b.channels, b.enforcement, b.ended";
+pub(super) const KEY_RECORD: &str = "k.space, k.width, k.match_key, k.kind, k.matches";
+/// The same of many, a column of each; of a key with whose it is.
 pub(super) const BANS_BY_COLUMN: &str = "{all:p.ban_id} AS ids,
     CAST({gather}(p.start_at) AS TEXT) AS starts, CAST({gather}(p.expire_at) AS TEXT) AS expires,
     CAST({gather}(p.generation) AS TEXT) AS generations,
     CAST({gather}(p.channels) AS TEXT) AS channels,
     CAST({gather}(p.enforcement) AS TEXT) AS enforcements,
     CAST({gather}(p.ended) AS TEXT) AS ended";
-pub(super) const KEYS_BY_COLUMN: &str = "{all:p.match_key} AS match_keys,
+pub(super) const KEYS_BY_COLUMN: &str = "{all:p.ban_id || p.match_key} AS match_keys,
     CAST({gather}(p.space) AS TEXT) AS spaces, CAST({gather}(p.width) AS TEXT) AS widths,
     CAST({gather}(p.kind) AS TEXT) AS kinds, CAST({gather}(p.matches) AS TEXT) AS matches";
 

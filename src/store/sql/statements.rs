@@ -257,24 +257,25 @@ statements! {
                 AND o.ban_id <> bans.ban_id)";
     /// What a view needs of these bans.
     records = "SELECT {bans_by_column}, {keys_by_column}
-        FROM (SELECT b.ban_id, {record}
+        FROM (SELECT {ban_record}, {key_record}
             FROM bans b JOIN ban_keys k ON k.tenant = b.tenant AND k.ban_id = b.ban_id
             WHERE b.tenant = $1 AND b.ban_id IN ({hexes:$2})
             ORDER BY b.ban_id, k.ordinal) p";
     /// What a view needs of the bans after $2 and up to $3 that can still hold, of $4 bans at the most.
-    load = "SELECT {bans_by_column} FROM (SELECT * FROM bans
-            WHERE tenant = $1 AND ban_id > $2 AND ban_id <= $3 AND ended = 0
-            ORDER BY ban_id LIMIT $4) p";
+    load = "SELECT {bans_by_column} FROM (SELECT {ban_record} FROM bans b
+            WHERE b.tenant = $1 AND b.ban_id > $2 AND b.ban_id <= $3 AND b.ended = 0
+            ORDER BY b.ban_id LIMIT $4) p";
     /// The first $4 keys in their range: to look for those of each ban would be most of a load's work.
-    load_keys = "SELECT {all:p.ban_id} AS ids, {keys_by_column} FROM (SELECT * FROM ban_keys
-            WHERE tenant = $1 AND ban_id > $2 AND ban_id <= $3 ORDER BY ban_id, ordinal LIMIT $4) p";
-    load_keys_of = "SELECT {all:p.ban_id} AS ids, {keys_by_column} FROM (SELECT * FROM ban_keys
-            WHERE tenant = $1 AND ban_id IN ({hexes:$2}) ORDER BY ban_id, ordinal) p";
+    load_keys = "SELECT {keys_by_column} FROM (SELECT k.ban_id, {key_record} FROM ban_keys k
+            WHERE k.tenant = $1 AND k.ban_id > $2 AND k.ban_id <= $3
+            ORDER BY k.ban_id, k.ordinal LIMIT $4) p";
+    load_keys_of = "SELECT {keys_by_column} FROM (SELECT k.ban_id, {key_record} FROM ban_keys k
+            WHERE k.tenant = $1 AND k.ban_id IN ({hexes:$2}) ORDER BY k.ban_id, k.ordinal) p";
     bans_of = "SELECT {whole_ban} FROM bans b
         WHERE b.tenant = $1 AND b.ban_id IN ({hexes:$2}) AND {shown}";
     /// What a view needs of the bans whose time is not over that are found by these keys.
     bans_by_keys = "SELECT {bans_by_column}, {keys_by_column}
-        FROM (SELECT b.ban_id, {record}
+        FROM (SELECT {ban_record}, {key_record}
             FROM ban_keys k JOIN bans b ON b.tenant = k.tenant AND b.ban_id = k.ban_id
             WHERE k.tenant = $1 AND k.match_key IN ({hexes:$2})
                 AND b.ended = 0 AND (b.expire_at IS NULL OR b.expire_at > $3) AND {shown}
