@@ -43,7 +43,7 @@ mod watch;
 
 use std::time::Duration;
 
-use http::{Extensions, HeaderMap};
+use http::{Extensions, HeaderMap, HeaderName};
 use tonic::{Request, Status};
 
 pub use self::{
@@ -100,15 +100,10 @@ struct Asked {
 
 impl Asked {
     fn of<T>(request: &Request<T>, unless_told: Duration) -> Result<Self, Status> {
-        let headers = request.metadata().as_ref();
-        Self::by(request.extensions(), headers, unless_told).map_err(|refusal| to_status(&refusal))
+        Self::by(request.extensions(), unless_told).map_err(|refusal| to_status(&refusal))
     }
 
-    fn by(
-        extensions: &Extensions,
-        headers: &HeaderMap,
-        unless_told: Duration,
-    ) -> Result<Self, Refusal> {
+    fn by(extensions: &Extensions, unless_told: Duration) -> Result<Self, Refusal> {
         // The gate gives one to every RPC that has a row in its table.
         let pass = extensions.get::<Pass>().cloned();
         let pass = pass.ok_or_else(|| {
@@ -116,8 +111,8 @@ impl Asked {
             Refusal::new(Reason::Internal, message)
         })?;
         Ok(Self {
+            deadline: pass.deadline.unwrap_or(unless_told),
             pass,
-            deadline: deadline(headers).unwrap_or(unless_told),
         })
     }
 
@@ -158,9 +153,11 @@ fn no_answer() -> Refusal {
     Refusal::new(Reason::Internal, "the write left nothing to answer with")
 }
 
+const TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+
 /// The deadline of the `grpc-timeout` header: up to eight digits and a unit.
 pub(crate) fn deadline(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let text = headers.get(TIMEOUT)?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let amount: u64 = digits.parse().ok().filter(|_| digits.len() <= 8)?;
     Some(match unit {

@@ -56,6 +56,8 @@ pub struct Pass {
     pub scope: Scope,
     /// Among which requests it counts, by the table.
     pub load: Load,
+    /// How long the caller waits, where it says so.
+    pub(crate) deadline: Option<Duration>,
     /// What is asked about each tenant, where that is limited.
     meter: Option<Arc<Meter>>,
 }

@@ -156,9 +156,11 @@ impl v1::check_service_server::CheckService for CheckApi {
         &self,
         request: Request<Streaming<v1::StreamCheckInteractionsRequest>>,
     ) -> Result<Response<Answers>, Status> {
-        let until =
-            super::deadline(request.metadata().as_ref()).map(|deadline| Instant::now() + deadline);
         let asked = Asked::of(&request, CHECK_DEADLINE)?;
+        let until = asked
+            .pass
+            .deadline
+            .map(|deadline| Instant::now() + deadline);
         let answers = Answers::new(self.clone(), asked.pass, request.into_inner(), until);
         Ok(Response::new(answers))
     }

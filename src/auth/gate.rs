@@ -67,11 +67,12 @@ impl Post {
         Ok((taken, caller))
     }
 
-    fn pass(&self, caller: Caller, rpc: &Rpc) -> Pass {
+    fn pass(&self, caller: Caller, rpc: &Rpc, headers: &HeaderMap) -> Pass {
         Pass {
             caller,
             scope: rpc.scope,
             load: rpc.load,
+            deadline: deadline(headers),
             meter: self.meter.clone(),
         }
     }
@@ -151,14 +152,14 @@ where
                 });
                 match known {
                     Ok(caller) => {
-                        let pass = post.pass(caller, rpc);
+                        let pass = post.pass(caller, rpc, &parts.headers);
                         serve(&mut inner, &post, taken, pass, parts, body).await
                     }
                     Err(refusal) => Ok(refuse(&refusal)),
                 }
             });
         };
-        let pass = self.post.pass(caller, rpc);
+        let pass = self.post.pass(caller, rpc, &parts.headers);
         serve(&mut self.inner, &self.post, taken, pass, parts, body)
     }
 }
@@ -180,7 +181,7 @@ where
         peer.asker.is(pass.caller.principal());
     }
     let load = pass.load;
-    let patience = patience(&parts.headers, load);
+    let patience = patience(&pass);
     let lasting = match load {
         Load::Check | Load::Desk => None,
         Load::Bulk | Load::Stream => Some(Lasting::new(Arc::clone(post), &parts, &pass)),
@@ -216,10 +217,11 @@ where
 }
 
 /// How long an answer may take; `None` = as long as its caller stays, for it is a stream.
-fn patience(headers: &HeaderMap, load: Load) -> Option<Duration> {
-    let asked = deadline(headers).map(|asked| asked.saturating_sub(EARLIER.min(asked / 4)));
-    match load {
-        Load::Check | Load::Desk => Some(asked.unwrap_or(default_deadline(load))),
+fn patience(pass: &Pass) -> Option<Duration> {
+    let asked = pass.deadline;
+    let asked = asked.map(|asked| asked.saturating_sub(EARLIER.min(asked / 4)));
+    match pass.load {
+        Load::Check | Load::Desk => Some(asked.unwrap_or(default_deadline(pass.load))),
         Load::Bulk | Load::Stream => None,
     }
 }

@@ -9,6 +9,8 @@ use std::{
     sync::{PoisonError, RwLock},
 };
 
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
 use crate::domain::{access::Recognised, clock::Timestamp};
 
 /// So many parts, so that threads seldom meet.
@@ -30,23 +32,37 @@ pub(super) struct Ground {
 
 #[derive(Debug)]
 struct Remembered {
+    credential: Box<[u8]>,
     ground: Ground,
     recognised: Recognised,
 }
 
-type Shard = RwLock<HashMap<Box<[u8]>, Remembered>>;
+/// By a hash of the credential: of two with the same, which nobody can find who does not know the seed, the
+/// later one is remembered.
+type Shard = RwLock<HashMap<u64, Remembered>>;
 
 /// The credentials that are remembered.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Known {
     shards: [Shard; SHARDS],
-    hasher: RandomState,
+    seed: u64,
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Self {
+            shards: Default::default(),
+            seed: RandomState::new().hash_one(()),
+        }
+    }
 }
 
 impl Known {
-    fn shard(&self, credential: &[u8]) -> &Shard {
-        let hash = usize::try_from(self.hasher.hash_one(credential) % SHARDS as u64);
-        &self.shards[hash.unwrap_or_default()]
+    /// The hash of a credential, and the part that it is in.
+    fn place(&self, credential: &[u8]) -> (u64, &Shard) {
+        let hash = xxh3_64_with_seed(credential, self.seed);
+        let shard = usize::try_from(hash % SHARDS as u64);
+        (hash, &self.shards[shard.unwrap_or_default()])
     }
 
     /// Whose a credential is, if it was judged on this ground and is not over.
@@ -56,9 +72,12 @@ impl Known {
         ground: Ground,
         now: impl FnOnce() -> Timestamp,
     ) -> Option<Recognised> {
-        let shard = self.shard(credential).read();
-        let shard = shard.unwrap_or_else(PoisonError::into_inner);
-        let found = shard.get(credential)?;
+        let (hash, shard) = self.place(credential);
+        let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
+        let found = shard.get(&hash)?;
+        if *found.credential != *credential {
+            return None;
+        }
         let over = found.recognised.until.is_some_and(|end| end <= now());
         (found.ground == ground && !over).then(|| found.recognised.clone())
     }
@@ -68,13 +87,17 @@ impl Known {
         if credential.len() > LONGEST {
             return;
         }
-        let shard = self.shard(credential).write();
-        let mut shard = shard.unwrap_or_else(PoisonError::into_inner);
-        if shard.len() >= MOST && !shard.contains_key(credential) {
+        let (hash, shard) = self.place(credential);
+        let mut shard = shard.write().unwrap_or_else(PoisonError::into_inner);
+        if shard.len() >= MOST && !shard.contains_key(&hash) {
             shard.clear();
         }
-        let remembered = Remembered { ground, recognised };
-        shard.insert(credential.into(), remembered);
+        let remembered = Remembered {
+            credential: credential.into(),
+            ground,
+            recognised,
+        };
+        shard.insert(hash, remembered);
     }
 }
 

@@ -3,7 +3,7 @@
 //! Without a layer between HTTP/2 and the services: what a transport's server would add, the gate and
 //! the connections here have already.
 
-use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
+use std::{cell::RefCell, convert::Infallible, pin::pin, sync::Arc, time::Duration};
 
 use http::{Request, Response};
 use hyper::{body::Incoming, server::conn::http2::Builder, service::service_fn};
@@ -42,11 +42,12 @@ pub(super) async fn talk<S>(
     let begun = Instant::now();
     let peer = connection.peer();
     let connection = InRounds::new(connection, rounds, peer.asker.clone());
+    let services = RefCell::new(services);
     let answer = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(|body| Body::new(ReadOut::of(body)));
         request.extensions_mut().insert(peer.clone());
-        // They are always ready.
-        services.clone().call(request)
+        // They are always ready, so none needs a copy of its own.
+        services.borrow_mut().call(request)
     });
     let serving = Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())

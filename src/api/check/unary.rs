@@ -15,7 +15,9 @@ use std::{
 };
 
 use futures_util::{StreamExt as _, stream};
-use http::{HeaderMap, HeaderValue, Request, Response, header::CONTENT_TYPE};
+use http::{
+    Extensions, HeaderMap, HeaderName, HeaderValue, Request, Response, header::CONTENT_TYPE,
+};
 use http_body::{Body as HttpBody, Frame};
 use http_body_util::{BodyStream, StreamBody};
 use prost::{
@@ -42,7 +44,7 @@ const CHECK: &str = "/bancheck.v1.CheckService/CheckInteraction";
 /// Before each message on the wire: whether it is compressed, and its length in four bytes.
 const PREFIX: usize = 5;
 /// Says how messages are compressed, even where those that come are not.
-const ENCODING: &str = "grpc-encoding";
+const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 const OK: HeaderValue = HeaderValue::from_static("0");
 
@@ -83,7 +85,7 @@ impl Service<Request<Body>> for Unary {
         Box::pin(async move {
             let (parts, body) = request.into_parts();
             match read(body).await {
-                Ok(question) => Ok(ways.short.answer(parts, &question).await),
+                Ok(question) => Ok(ways.short.answer(&parts.extensions, &question).await),
                 Err(body) => {
                     let request = Request::from_parts(parts, body);
                     ways.tonics.clone().call(request).await
@@ -96,11 +98,11 @@ impl Service<Request<Body>> for Unary {
 impl CheckApi {
     async fn answer(
         &self,
-        parts: http::request::Parts,
+        extensions: &Extensions,
         question: &CheckInteractionRequest,
     ) -> Response<Body> {
         let answered = async {
-            let asked = Asked::by(&parts.extensions, &parts.headers, CHECK_DEADLINE)?;
+            let asked = Asked::by(extensions, CHECK_DEADLINE)?;
             self.check(&asked, question).await
         };
         match answered.await {
