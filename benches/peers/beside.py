@@ -5,7 +5,7 @@ import time
 from . import others, wire
 from .load import CHECK, Load
 from .product import EMPTY, Bancheck, Echo, bans_file, seeded
-from .rounds import Results, Subject, play
+from .rounds import BESIDE, SHORT, Results, Subject, play
 from .stage import SERVER_CORE, Failed, say
 from .tools import Missing
 
@@ -153,6 +153,7 @@ class Comparison:
             *self.at_a_rate(large, check_echo),
             *self.of_peers(peers),
         ]
+        play(self.results, BESIDE, self.close(large, check_echo), SHORT * self.told.rounds)
         play(self.results, "pinned", subjects, self.told.rounds)
         self.results.add("start", "busy", resident=large.server.resident())
         for one in large, small, check_echo, empty_echo:
@@ -175,6 +176,14 @@ class Comparison:
                 empty_echo.server,
                 lambda part: self.load.grpc(empty_echo.port, EMPTY, "empty", self.count(part)),
             ),
+        ]
+
+    def close(self, large, check_echo):
+        """The check and its echo only, by shorter runs: the machine is the same for both in each round."""
+        return [
+            self.subject("miss", large, "miss", 1 / SHORT),
+            self.subject("hit", large, "hit", 1 / SHORT),
+            self.echo("check echo", check_echo, large.key, 1 / SHORT),
         ]
 
     def count(self, part, of=1.0):

@@ -68,6 +68,7 @@ def write(findings, facts, missing, into):
         "",
         "A check is `CheckInteraction` about one telephone number at 8 connections × 32 streams, 5 % denied, under an API",
         "key; its echo takes the same request apart and answers an ALLOW; a batch has 1 000 checks.",
+        "Check ÷ its echo is the median ratio of short rounds that have only the two.",
         "",
         *table(
             ["what", "target", "measured", "met"],

@@ -10,6 +10,8 @@ from .stage import Server, say
 
 # How much of the usual a round asks that only warms up.
 WARM_UP = 0.2
+# Rounds that have only the check and its echo, and by how much they are shorter than others, and more.
+BESIDE, SHORT = "beside its echo", 5
 
 
 @dataclass
