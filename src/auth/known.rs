@@ -37,8 +37,8 @@ struct Remembered {
     recognised: Recognised,
 }
 
-/// By a hash of the credential: of two with the same, which nobody can find who does not know the seed, the
-/// later one is remembered.
+/// By a hash of the credential. Only what was found good is remembered, and of two with the same hash the later
+/// one: the other is judged anew each time.
 type Shard = RwLock<HashMap<u64, Remembered>>;
 
 /// The credentials that are remembered.

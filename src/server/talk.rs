@@ -16,7 +16,7 @@ use tower::Service;
 use super::{
     incoming::Connection,
     rounds::{InRounds, Rounds},
-    unread::ReadOut,
+    unread::Unread,
 };
 
 const MAX_STREAMS: u32 = 256;
@@ -36,15 +36,15 @@ pub(super) async fn talk<S>(
     close: CancellationToken,
 ) where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
-    S: Clone + Send + 'static,
+    S: Send + 'static,
     S::Future: Send + 'static,
 {
     let begun = Instant::now();
     let peer = connection.peer();
     let connection = InRounds::new(connection, rounds, peer.asker.clone());
-    let services = RefCell::new(services);
+    let (services, unread) = (RefCell::new(services), Unread::new());
     let answer = service_fn(move |request: Request<Incoming>| {
-        let mut request = request.map(|body| Body::new(ReadOut::of(body)));
+        let mut request = request.map(|body| Body::new(unread.is(body)));
         request.extensions_mut().insert(peer.clone());
         // They are always ready, so none needs a copy of its own.
         services.borrow_mut().call(request)

@@ -1,13 +1,14 @@
-//! What of a request nobody reads, because it was refused for its headers alone.
+//! What of a request nobody reads, because it was refused for its headers alone, or given up midway.
 //!
-//! Its body may still be on its way when the answer is. HTTP/2 resets a stream that is given up before
-//! its end, and h2 counts what then comes in on it against the whole connection: after 1 024 such frames
-//! it ends the connection, and with it what others ask on the same one. So a body is given up a little
-//! later, when it has come (an HTTP/1.1 server's lingering close).
+//! HTTP/2 resets a stream that is answered and given up before its end. What still comes in on it, h2 counts
+//! against the whole connection once it has forgotten the stream, of which it remembers fifty for a second
+//! each: after 1 024 such frames it ends the connection, and with it what others ask on the same one. So a
+//! body is given up a little later, when it has come (an HTTP/1.1 server's lingering close).
 
 use std::{
     pin::Pin,
-    task::{Context, Poll},
+    sync::Arc,
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -16,22 +17,39 @@ use http_body_util::BodyExt;
 use hyper::body::{Bytes, Incoming};
 use tokio::{runtime::Handle, sync::Semaphore, time::timeout};
 
-/// How long what is still on its way is waited for.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// How many bytes of it are read: what a peer may send of a body before it hears of a larger window
-/// (RFC 9113, section 6.9.2).
+/// How long what is still on its way is waited for: with what an import may still take when the server ends,
+/// less than its connection has then.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// How many bytes of it are read: what a peer may send of a body before it has heard of a larger window
+/// (RFC 9113, section 6.9.2). An import that is refused is given up with the rest of it on its way.
 const MOST: usize = 65_535;
-/// How many bodies are waited for at once. Beyond it they are given up at once: whoever sends headers
-/// alone shall not make this process grow.
-static PLACES: Semaphore = Semaphore::const_new(4_096);
+/// How many bodies of one connection are waited for at once, so that half of its streams are others'.
+const OF_EACH: usize = 128;
+/// How many of all connections, so that whoever sends headers alone does not make this process grow.
+static OF_ALL: Semaphore = Semaphore::const_new(4_096);
+
+/// The bodies of a connection that nobody reads to their end.
+pub(super) struct Unread(Arc<Semaphore>);
+
+impl Unread {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Semaphore::new(OF_EACH)))
+    }
+
+    /// A body that, dropped before its end, is read out first.
+    pub(super) fn is(&self, body: Incoming) -> ReadOut {
+        ReadOut {
+            body: Some(body),
+            places: Arc::clone(&self.0),
+        }
+    }
+}
 
 /// The body of a request. Dropped before its end, it is read out first.
-pub(super) struct ReadOut(Option<Incoming>);
-
-impl ReadOut {
-    pub(super) fn of(body: Incoming) -> Self {
-        Self(Some(body))
-    }
+pub(super) struct ReadOut {
+    /// `None` = it is being read out elsewhere.
+    body: Option<Incoming>,
+    places: Arc<Semaphore>,
 }
 
 impl Body for ReadOut {
@@ -42,33 +60,38 @@ impl Body for ReadOut {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        match &mut self.0 {
+        match &mut self.body {
             Some(body) => Pin::new(body).poll_frame(context),
             None => Poll::Ready(None),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.as_ref().is_none_or(Incoming::is_end_stream)
+        self.body.as_ref().is_none_or(Incoming::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0
-            .as_ref()
-            .map_or_else(SizeHint::default, Incoming::size_hint)
+        let hint = self.body.as_ref().map(Incoming::size_hint);
+        hint.unwrap_or_default()
     }
 }
 
 impl Drop for ReadOut {
     fn drop(&mut self) {
-        let Some(body) = self.0.take().filter(|body| !body.is_end_stream()) else {
+        let unread = self.body.take().filter(|body| !body.is_end_stream());
+        let Some(mut rest) = unread.map(|body| Box::pin(read_out(body))) else {
             return;
         };
-        if let (Ok(place), Ok(runtime)) = (PLACES.try_acquire(), Handle::try_current()) {
+        // Mostly all of it has come already.
+        let come = rest.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        if let (Poll::Pending, Ok(place), Ok(of_all), Ok(runtime)) =
+            (come, place, OF_ALL.try_acquire(), Handle::try_current())
+        {
             runtime.spawn(async move {
                 // Come or not, there is nothing to be done with it.
-                let _ = timeout(PATIENCE, read_out(body)).await;
-                drop(place);
+                let _ = timeout(PATIENCE, rest).await;
+                drop((place, of_all));
             });
         }
     }

@@ -478,3 +478,29 @@ fn a_connection_outlives_any_number_of_refusals_that_overtook_their_questions() 
     connection.ask(many..many + 1, Some(&format!("Bearer {root}")));
     connection.decision();
 }
+
+#[test]
+fn bodies_that_never_come_are_given_up_and_leave_room_on_their_connection_meanwhile() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (server, root) = guarded_process(folder.path());
+    runtime().block_on(has_tenant(&server, &root));
+    let address = server.addresses[0].parse().expect("an address");
+    let mut connection = Rogue::connect(address);
+    assert!(connection.is_let_in());
+    let many = 511;
+    let heads = (1..many).step_by(2);
+    let heads = heads.flat_map(|stream| frame(HEADERS, END_HEADERS, stream, &header_list()));
+    let heads: Vec<_> = heads.collect();
+    connection.0.write_all(&heads).expect("room in the socket");
+    connection.ask(many..many + 1, Some(&format!("Bearer {root}")));
+    // All that is sent until the last stream is given up, the one answer among it.
+    let (mut answers, mut given_up) = (0, 0);
+    while given_up < 255 {
+        match connection.read_frame().expect("no good-bye").0 {
+            DATA => answers += 1,
+            RST_STREAM => given_up += 1,
+            _ => {}
+        }
+    }
+    assert_eq!(answers, 1);
+}
