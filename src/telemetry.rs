@@ -3,7 +3,6 @@
 //! **Invariant:** no identifier of a customer in a log, a label or an error.
 
 mod certificate;
-mod gathered;
 mod keeping;
 mod pod;
 pub mod traces;
@@ -22,7 +21,7 @@ use prometheus_client::{
 use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
-use self::{certificate::Certificate, gathered::Gathered, pod::Pod, traces::Spans};
+use self::{certificate::Certificate, pod::Pod, traces::Spans};
 pub use self::{
     certificate::Validity,
     keeping::Keeping,
@@ -65,7 +64,7 @@ pub fn log(format: LogFormat, filter: &str) -> WorkerGuard {
     // of numbers would tell the numbers.
     let filter = EnvFilter::try_new(format!("{filter},sqlx=error,rlibphonenumber=off"));
     let filter = filter.unwrap_or_else(|_| EnvFilter::new("info"));
-    let (writer, guard) = tracing_appender::non_blocking(Gathered::new(stderr()));
+    let (writer, guard) = tracing_appender::non_blocking(stderr());
     let registry = tracing_subscriber::registry().with(filter);
     let layer = fmt::layer()
         .with_writer(writer)
