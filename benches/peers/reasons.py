@@ -1,6 +1,10 @@
 """What is known of a target that is missed: where the time or the memory goes, by what was profiled."""
 
 REASONS = {
+    "check ÷ its echo": (
+        "a tenth of a check over its echo is its own work, a twentieth who asks, the rest HTTP/2 with what it keeps of "
+        "each call ([profile](performance/profile.md)); a denial, with a line of the log, costs a fifth more."
+    ),
     "check ÷ empty echo as a newcomer": (
         "nothing pinned, the load takes the larger part of both cores, and is what is slow; by the server's CPU an "
         "answer, in the second table below, the ratio is larger."
@@ -21,10 +25,11 @@ REASONS = {
     "check ÷ Cerbos": "what the target was set by had 2 400 answers/s of Cerbos; on newer machines it has twice that.",
     "check ÷ rbldnsd": "UDP, a datagram each way and no connection, against HTTP/2.",
     "batches, checks/s on one core": (
-        "flat: of an item's time a third goes to protobuf and its strings, a tenth to the digest (HMAC-SHA-256), the rest "
-        "to a score of steps of one to three hundredths each."
+        "of an item's time 36 hundredths go to judging it (14 to the canonical form, 10 to the digest, HMAC-SHA-256), 15 to "
+        "reading its message and 11 to writing the answer with protobuf, 6 to counting it and to the lines of denials."
     ),
     "batches, checks/s ÷ one": "the same: an item costs what a check costs without its HTTP/2.",
+    "latency 1 × 1": "one request at a time for a second or so: what else is done on the machine just then is its p99.",
     "resident memory a ban": (
         "what the load needed on the way is free again, and the allocator hands it back 1.5 s later; then it is 73 B."
     ),
