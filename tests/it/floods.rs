@@ -200,6 +200,16 @@ async fn has_tenant(process: &Process, root: &str) -> Guarded {
     all
 }
 
+/// Such a process with the tenant, a connection to it on which nobody has shown a credential yet, and a good one.
+fn connected_to_guarded(folder: &Path) -> (Process, Rogue, String) {
+    let (process, root) = guarded_process(folder);
+    runtime().block_on(has_tenant(&process, &root));
+    let address = process.addresses[0].parse().expect("an address");
+    let mut connection = Rogue::connect(address);
+    assert!(connection.is_let_in());
+    (process, connection, format!("Bearer {root}"))
+}
+
 async fn check(client: &Client) -> Result<(), Status> {
     let question = connect(bancheck::api::v1::Channel::Call, phone(NUMBER));
     let mut checks = client.check();
@@ -460,11 +470,7 @@ fn whoever_floods_is_read_in_rounds_and_another_callers_check_is_answered_in_the
 #[test]
 fn a_connection_outlives_any_number_of_refusals_that_overtook_their_questions() {
     let folder = tempfile::tempdir().expect("a folder");
-    let (server, root) = guarded_process(folder.path());
-    runtime().block_on(has_tenant(&server, &root));
-    let address = server.addresses[0].parse().expect("an address");
-    let mut connection = Rogue::connect(address);
-    assert!(connection.is_let_in());
+    let (_server, mut connection, good) = connected_to_guarded(folder.path());
     let (list, question) = (header_list(), question());
     let many = 3_001;
     for stream in (1..many).step_by(2) {
@@ -475,24 +481,20 @@ fn a_connection_outlives_any_number_of_refusals_that_overtook_their_questions() 
         let body = frame(DATA, END_STREAM, stream, &question);
         connection.0.write_all(&body).expect("room in the socket");
     }
-    connection.ask(many..many + 1, Some(&format!("Bearer {root}")));
+    connection.ask(many..many + 1, Some(&good));
     connection.decision();
 }
 
 #[test]
 fn bodies_that_never_come_are_given_up_and_leave_room_on_their_connection_meanwhile() {
     let folder = tempfile::tempdir().expect("a folder");
-    let (server, root) = guarded_process(folder.path());
-    runtime().block_on(has_tenant(&server, &root));
-    let address = server.addresses[0].parse().expect("an address");
-    let mut connection = Rogue::connect(address);
-    assert!(connection.is_let_in());
+    let (_server, mut connection, good) = connected_to_guarded(folder.path());
     let many = 511;
     let heads = (1..many).step_by(2);
     let heads = heads.flat_map(|stream| frame(HEADERS, END_HEADERS, stream, &header_list()));
     let heads: Vec<_> = heads.collect();
     connection.0.write_all(&heads).expect("room in the socket");
-    connection.ask(many..many + 1, Some(&format!("Bearer {root}")));
+    connection.ask(many..many + 1, Some(&good));
     // All that is sent until the last stream is given up, the one answer among it.
     let (mut answers, mut given_up) = (0, 0);
     while given_up < 255 {
