@@ -36,7 +36,8 @@ REASONS = {
     "cold load": "most of it is the database's: reading bans and keys by pages, and writing them down as JSON.",
     "import into SQLite": (
         "SQLite's one thread: writing seven b-trees half of it, the log and its pages a quarter, taking rows apart and "
-        "reading them back the rest; a chunk's fsync beside."
+        "reading them back the rest; a chunk's fsync beside. A million bans took 117 s, 8 600 rows/s: from some 150 000 on "
+        "nearly every row has two pages of its own in two trees that are in no order, and what is written is the disk's."
     ),
     "import into Postgres": (
         "one backend, busy throughout: of a row's time a third goes to the ban, a quarter to its key, each with its "

@@ -162,9 +162,14 @@ class Findings:
             at_most("resident memory a ban, right after a load", 80, self.bytes_a_ban(), " B"),
             at_most(f"cold load of {bans} from SQLite", 3, self.loading("large"), " s"),
             at_most(f"cold load of {bans} from Postgres", 5, self.loading("large on Postgres"), " s"),
-            at_least("import into SQLite, checks running", 20_000, self.rate("SQLite", "import"), " rows/s"),
-            at_least(
-                "import into Postgres, checks running", 15_000, self.rate("Postgres", "import"), " rows/s"
+            *(
+                at_least(
+                    f"import into {store} of {whole(self.bans // 10)} bans, checks running",
+                    bound,
+                    self.rate(store, "import"),
+                    " rows/s",
+                )
+                for store, bound in (("SQLite", 20_000), ("Postgres", 15_000))
             ),
             at_most("start to SERVING, empty SQLite", 150, self.start("empty"), " ms"),
             at_most("resident at rest, empty", 30, at_rest, " MB"),
