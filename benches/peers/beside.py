@@ -144,7 +144,8 @@ class Comparison:
         if postgres := peers.get("postgres"):
             postgres.server.move_to(SERVER_CORE)
         subjects = [
-            *self.checks(large, check_echo, empty_echo),
+            *self.checks(large, check_echo),
+            self.empty(empty_echo),
             self.subject("small", small, "miss"),
             self.subject("50 x 1", large, "miss", 0.5, connections=50, streams=1),
             self.subject("batch", large, "batch", 0.01, connections=8, streams=4),
@@ -153,7 +154,8 @@ class Comparison:
             *self.at_a_rate(large, check_echo),
             *self.of_peers(peers),
         ]
-        play(self.results, BESIDE, self.close(large, check_echo), SHORT * self.told.rounds)
+        # The machine is the same for both in a round as short as these.
+        play(self.results, BESIDE, self.checks(large, check_echo, 1 / SHORT), SHORT * self.told.rounds)
         play(self.results, "pinned", subjects, self.told.rounds)
         self.results.add("start", "busy", resident=large.server.resident())
         for one in large, small, check_echo, empty_echo:
@@ -164,27 +166,21 @@ class Comparison:
         check_echo = Echo(self.stage, self.binaries.check_echo)
         empty_echo = Echo(self.stage, self.binaries.empty_echo)
         with self.load.on_any_core():
-            play(self.results, "open", self.checks(large, check_echo, empty_echo), self.told.rounds)
+            subjects = [*self.checks(large, check_echo), self.empty(empty_echo)]
+            play(self.results, "open", subjects, self.told.rounds)
 
-    def checks(self, large, check_echo, empty_echo):
+    def checks(self, large, check_echo, of=1.0):
         return [
-            self.subject("miss", large, "miss"),
-            self.subject("hit", large, "hit"),
-            self.echo("check echo", check_echo, large.key),
-            Subject(
-                "empty echo",
-                empty_echo.server,
-                lambda part: self.load.grpc(empty_echo.port, EMPTY, "empty", self.count(part)),
-            ),
+            self.subject("miss", large, "miss", of),
+            self.subject("hit", large, "hit", of),
+            self.echo("check echo", check_echo, large.key, of),
         ]
 
-    def close(self, large, check_echo):
-        """The check and its echo only, by shorter runs: the machine is the same for both in each round."""
-        return [
-            self.subject("miss", large, "miss", 1 / SHORT),
-            self.subject("hit", large, "hit", 1 / SHORT),
-            self.echo("check echo", check_echo, large.key, 1 / SHORT),
-        ]
+    def empty(self, empty_echo):
+        def ask(part):
+            return self.load.grpc(empty_echo.port, EMPTY, "empty", self.count(part))
+
+        return Subject("empty echo", empty_echo.server, ask)
 
     def count(self, part, of=1.0):
         return max(100, int(self.told.requests * part * of))

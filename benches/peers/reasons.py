@@ -2,8 +2,8 @@
 
 REASONS = {
     "check ÷ its echo": (
-        "a tenth of a check over its echo is its own work, a twentieth who asks, the rest HTTP/2 with what it keeps of "
-        "each call ([profile](performance/profile.md)); a denial, with a line of the log, costs a fifth more."
+        "9 hundredths of a check are its own work, 3 who asks; what else it has over its echo is HTTP/2, the runtime and "
+        "the system ([profile](performance/profile.md)). A denial, with a line of the log, costs a fifth more."
     ),
     "check ÷ empty echo as a newcomer": (
         "nothing pinned, the load takes the larger part of both cores, and is what is slow; by the server's CPU an "
@@ -37,7 +37,8 @@ REASONS = {
     "import into SQLite": (
         "SQLite's one thread: writing seven b-trees half of it, the log and its pages a quarter, taking rows apart and "
         "reading them back the rest; a chunk's fsync beside. A million bans took 117 s, 8 600 rows/s: from some 150 000 on "
-        "nearly every row has two pages of its own in two trees that are in no order, and what is written is the disk's."
+        "nearly every row falls on two pages of its own, for digests come in no order and there is a b-tree of each of two, "
+        "and the disk is what is slow."
     ),
     "import into Postgres": (
         "one backend, busy throughout: of a row's time a third goes to the ban, a quarter to its key, each with its "

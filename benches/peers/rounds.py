@@ -10,7 +10,7 @@ from .stage import Server, say
 
 # How much of the usual a round asks that only warms up.
 WARM_UP = 0.2
-# Rounds that have only the check and its echo, and by how much they are shorter than others, and more.
+# Rounds that have only the check and its echo: so many times as short as others, and as many.
 BESIDE, SHORT = "beside its echo", 5
 
 

@@ -218,8 +218,8 @@ where
 
 /// How long an answer may take; `None` = as long as its caller stays, for it is a stream.
 fn patience(pass: &Pass) -> Option<Duration> {
-    let asked = pass.deadline;
-    let asked = asked.map(|asked| asked.saturating_sub(EARLIER.min(asked / 4)));
+    let earlier = |asked: Duration| asked.saturating_sub(EARLIER.min(asked / 4));
+    let asked = pass.deadline.map(earlier);
     match pass.load {
         Load::Check | Load::Desk => Some(asked.unwrap_or(default_deadline(pass.load))),
         Load::Bulk | Load::Stream => None,

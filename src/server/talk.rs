@@ -16,10 +16,10 @@ use tower::Service;
 use super::{
     incoming::Connection,
     rounds::{InRounds, Rounds},
-    unread::Unread,
+    unread::Bodies,
 };
 
-const MAX_STREAMS: u32 = 256;
+const MAX_STREAMS: u16 = 256;
 const MAX_HEADER_LIST: u32 = 16 << 10;
 const KEEPALIVE: Duration = Duration::from_secs(30);
 /// Within this share of its age a connection is asked to go, so that those which came together do not
@@ -42,16 +42,16 @@ pub(super) async fn talk<S>(
     let begun = Instant::now();
     let peer = connection.peer();
     let connection = InRounds::new(connection, rounds, peer.asker.clone());
-    let (services, unread) = (RefCell::new(services), Unread::new());
+    let (services, bodies) = (RefCell::new(services), Bodies::of(MAX_STREAMS));
     let answer = service_fn(move |request: Request<Incoming>| {
-        let mut request = request.map(|body| Body::new(unread.is(body)));
+        let mut request = request.map(|body| Body::new(bodies.take(body)));
         request.extensions_mut().insert(peer.clone());
         // They are always ready, so none needs a copy of its own.
         services.borrow_mut().call(request)
     });
     let serving = Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
-        .max_concurrent_streams(MAX_STREAMS)
+        .max_concurrent_streams(u32::from(MAX_STREAMS))
         .max_header_list_size(MAX_HEADER_LIST)
         .keep_alive_interval(KEEPALIVE)
         // No caller of gRPC reads it, and each answer would carry one.

@@ -23,21 +23,19 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// How many bytes of it are read: what a peer may send of a body before it has heard of a larger window
 /// (RFC 9113, section 6.9.2). An import that is refused is given up with the rest of it on its way.
 const MOST: usize = 65_535;
-/// How many bodies of one connection are waited for at once, so that half of its streams are others'.
-const OF_EACH: usize = 128;
-/// How many of all connections, so that whoever sends headers alone does not make this process grow.
+/// How many are waited for at once, so that whoever sends headers alone does not make this process grow.
 static OF_ALL: Semaphore = Semaphore::const_new(4_096);
 
-/// The bodies of a connection that nobody reads to their end.
-pub(super) struct Unread(Arc<Semaphore>);
+/// The bodies of a connection's requests.
+pub(super) struct Bodies(Arc<Semaphore>);
 
-impl Unread {
-    pub(super) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(OF_EACH)))
+impl Bodies {
+    /// Those of a connection with so many streams, half of which are left to others by those that are waited for.
+    pub(super) fn of(streams: u16) -> Self {
+        Self(Arc::new(Semaphore::new(usize::from(streams / 2))))
     }
 
-    /// A body that, dropped before its end, is read out first.
-    pub(super) fn is(&self, body: Incoming) -> ReadOut {
+    pub(super) fn take(&self, body: Incoming) -> ReadOut {
         ReadOut {
             body: Some(body),
             places: Arc::clone(&self.0),

@@ -101,7 +101,7 @@ impl Page {
             .bind(i64::try_from(KEYS).unwrap_or(i64::MAX))
             .fetch_one(&mut *tx)
             .await?;
-        if KeyColumns::many(&keys)? >= KEYS {
+        if KeyColumns::count(&keys)? >= KEYS {
             let ids: Vec<&str> = ids(&bans)?.collect();
             keys = sql::about_many(&say.load_keys_of, ids.len())
                 .bind(tenant.to_owned())

@@ -187,8 +187,8 @@ fn guarded_process(folder: &Path) -> (Process, String) {
     (process, root.trim().to_owned())
 }
 
-/// Makes the tenant there.
-async fn has_tenant(process: &Process, root: &str) -> Guarded {
+/// All that may be done there, with the tenant made.
+async fn with_tenant(process: &Process, root: &str) -> Guarded {
     let [check_listener, admin_listener] = process.channels();
     let client = Client {
         check_listener,
@@ -203,7 +203,7 @@ async fn has_tenant(process: &Process, root: &str) -> Guarded {
 /// Such a process with the tenant, a connection to it on which nobody has shown a credential yet, and a good one.
 fn connected_to_guarded(folder: &Path) -> (Process, Rogue, String) {
     let (process, root) = guarded_process(folder);
-    runtime().block_on(has_tenant(&process, &root));
+    runtime().block_on(with_tenant(&process, &root));
     let address = process.addresses[0].parse().expect("an address");
     let mut connection = Rogue::connect(address);
     assert!(connection.is_let_in());
@@ -430,7 +430,7 @@ fn whoever_floods_is_read_in_rounds_and_another_callers_check_is_answered_in_the
     let folder = tempfile::tempdir().expect("a folder");
     let (server, root) = guarded_process(folder.path());
     let flooding = runtime().block_on(async {
-        let all = has_tenant(&server, &root).await;
+        let all = with_tenant(&server, &root).await;
         all.key("flood", vec![on_tenant(Scope::Check)]).await
     });
     let [flooding, root] = [&flooding, &root].map(|key| format!("Bearer {key}"));
@@ -468,12 +468,12 @@ fn whoever_floods_is_read_in_rounds_and_another_callers_check_is_answered_in_the
 }
 
 #[test]
-fn a_connection_outlives_any_number_of_refusals_that_overtook_their_questions() {
+fn a_connection_outlives_fifteen_hundred_refusals_that_overtook_their_questions() {
     let folder = tempfile::tempdir().expect("a folder");
     let (_server, mut connection, good) = connected_to_guarded(folder.path());
     let (list, question) = (header_list(), question());
-    let many = 3_001;
-    for stream in (1..many).step_by(2) {
+    let last = 3_001;
+    for stream in (1..last).step_by(2) {
         let head = frame(HEADERS, END_HEADERS, stream, &list);
         connection.0.write_all(&head).expect("room in the socket");
         // The refusal, which needs no more than the headers.
@@ -481,7 +481,7 @@ fn a_connection_outlives_any_number_of_refusals_that_overtook_their_questions() 
         let body = frame(DATA, END_STREAM, stream, &question);
         connection.0.write_all(&body).expect("room in the socket");
     }
-    connection.ask(many..many + 1, Some(&good));
+    connection.ask(last..last + 1, Some(&good));
     connection.decision();
 }
 
@@ -489,12 +489,12 @@ fn a_connection_outlives_any_number_of_refusals_that_overtook_their_questions() 
 fn bodies_that_never_come_are_given_up_and_leave_room_on_their_connection_meanwhile() {
     let folder = tempfile::tempdir().expect("a folder");
     let (_server, mut connection, good) = connected_to_guarded(folder.path());
-    let many = 511;
-    let heads = (1..many).step_by(2);
+    let last = 511;
+    let heads = (1..last).step_by(2);
     let heads = heads.flat_map(|stream| frame(HEADERS, END_HEADERS, stream, &header_list()));
     let heads: Vec<_> = heads.collect();
     connection.0.write_all(&heads).expect("room in the socket");
-    connection.ask(many..many + 1, Some(&good));
+    connection.ask(last..last + 1, Some(&good));
     // All that is sent until the last stream is given up, the one answer among it.
     let (mut answers, mut given_up) = (0, 0);
     while given_up < 255 {

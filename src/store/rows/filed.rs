@@ -19,7 +19,7 @@ use crate::{
     store::{Result, StoreError},
 };
 
-/// How many hexadecimal digits an id has, and as many a key.
+/// How many hexadecimal digits an id has, and a key.
 const DIGITS: usize = 32;
 
 /// Bans in the order of their ids, without their keys.
@@ -82,8 +82,8 @@ impl BanColumns {
         let mut records = Vec::with_capacity(self.ids.len());
         for (at, id) in self.ids.iter().enumerate() {
             let mut record = self.record(at)?;
-            let others = |(ban, _): &&(u128, u128)| ban < id;
-            next += keys.match_keys[next..].iter().take_while(others).count();
+            let earlier = |(ban, _): &&(u128, u128)| ban < id;
+            next += keys.match_keys[next..].iter().take_while(earlier).count();
             while keys.match_keys.get(next).is_some_and(|(ban, _)| ban == id) {
                 record.keys.push(keys.key(next)?);
                 next += 1;
@@ -97,11 +97,11 @@ impl BanColumns {
 impl KeyColumns {
     /// Of a row that says `{keys_by_column}`.
     pub(in crate::store) fn read(row: &AnyRow) -> Result<Self> {
-        let both = |digits: &str| match digits.split_at_checked(DIGITS) {
+        let pair = |digits: &str| match digits.split_at_checked(DIGITS) {
             Some((ban, key)) => Ok((number(ban)?, number(key)?)),
             None => Err(StoreError::Corrupt("the length of a key")),
         };
-        let match_keys = parted(row, "match_keys", 2 * DIGITS)?.map(both);
+        let match_keys = parted(row, "match_keys", 2 * DIGITS)?.map(pair);
         let match_keys = match_keys.collect::<Result<Vec<_>>>()?;
         let many = match_keys.len();
         Ok(Self {
@@ -114,7 +114,7 @@ impl KeyColumns {
     }
 
     /// How many such a row tells of.
-    pub(in crate::store) fn many(row: &AnyRow) -> Result<usize> {
+    pub(in crate::store) fn count(row: &AnyRow) -> Result<usize> {
         Ok(parted(row, "match_keys", 2 * DIGITS)?.len())
     }
 
