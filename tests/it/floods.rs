@@ -472,8 +472,8 @@ fn a_connection_outlives_fifteen_hundred_refusals_that_overtook_their_questions(
     let folder = tempfile::tempdir().expect("a folder");
     let (_server, mut connection, good) = connected_to_guarded(folder.path());
     let (list, question) = (header_list(), question());
-    let last = 3_001;
-    for stream in (1..last).step_by(2) {
+    let after = 3_001;
+    for stream in (1..after).step_by(2) {
         let head = frame(HEADERS, END_HEADERS, stream, &list);
         connection.0.write_all(&head).expect("room in the socket");
         // The refusal, which needs no more than the headers.
@@ -481,7 +481,7 @@ fn a_connection_outlives_fifteen_hundred_refusals_that_overtook_their_questions(
         let body = frame(DATA, END_STREAM, stream, &question);
         connection.0.write_all(&body).expect("room in the socket");
     }
-    connection.ask(last..last + 1, Some(&good));
+    connection.ask(after..after + 1, Some(&good));
     connection.decision();
 }
 
@@ -489,12 +489,12 @@ fn a_connection_outlives_fifteen_hundred_refusals_that_overtook_their_questions(
 fn bodies_that_never_come_are_given_up_and_leave_room_on_their_connection_meanwhile() {
     let folder = tempfile::tempdir().expect("a folder");
     let (_server, mut connection, good) = connected_to_guarded(folder.path());
-    let last = 511;
-    let heads = (1..last).step_by(2);
+    let after = 511;
+    let heads = (1..after).step_by(2);
     let heads = heads.flat_map(|stream| frame(HEADERS, END_HEADERS, stream, &header_list()));
     let heads: Vec<_> = heads.collect();
     connection.0.write_all(&heads).expect("room in the socket");
-    connection.ask(last..last + 1, Some(&good));
+    connection.ask(after..after + 1, Some(&good));
     // All that is sent until the last stream is given up, the one answer among it.
     let (mut answers, mut given_up) = (0, 0);
     while given_up < 255 {
