@@ -480,6 +480,7 @@ impl Attempt {
         let answer = match job.run(&mut *work, &self.about).await {
             Ok(answer) => answer,
             Err(Failure::Refused(refusal)) => return Err(refusal),
+            Err(Failure::Store(StoreError::Alike)) => return Err(create::duplicate(None)),
             Err(Failure::Store(error)) => return Err(refused(&error)),
         };
         if validate_only {

@@ -12,7 +12,7 @@
 //! | S-7 | asking below the floor tells the floor; never a short list passed off as whole |
 //! | S-8 | instants survive to the microsecond |
 //! | S-9 | the same request twice is one effect and the same answer; with another body an error |
-//! | S-10 | a duplicate is refused by the database, not by a read before a write |
+//! | S-10 | of bans alike one stands: the others are told which, and a second one the database refuses |
 //! | S-11 | the payload of a feed row equals the rows: read back under the tenant's row lock |
 //!
 //! No operation waits without end, whatever the network does: for a connection up to 2.5 s, then for
@@ -58,7 +58,7 @@ pub use self::{
     read::{
         Aged, BanFilter, BanOrder, BanPage, Cursor, EventFilter, ExceptionFilter, ExceptionStore,
     },
-    rows::{Added, Answer, Elsewhere, NewBan},
+    rows::{Added, Answer, Elsewhere, Likeness, NewBan},
     upkeep::{Agenda, Matched, Purged, Sweep, Swept, Turn, Upkeep},
     work::{AccessWork, ExceptionWork, NewException, PrivacyWork},
 };
@@ -241,7 +241,8 @@ pub trait Work: AccessWork + ExceptionWork + PrivacyWork + Send {
     /// A ban.
     async fn ban(&mut self, ban: BanId) -> Result<Option<Ban>>;
 
-    /// Writes a ban's changed fields; its targets stay. [`StoreError::Taken`]: it became like another.
+    /// Writes a ban's changed fields; its targets stay. [`StoreError::Alike`]: it became like another,
+    /// be that one's time over or not.
     async fn set_ban(&mut self, ban: &Ban, likeness: [u8; 16]) -> Result<()>;
 
     /// Changes up to [`MAX_CHUNK`] bans that stand, each named once.
@@ -296,11 +297,17 @@ pub trait Work: AccessWork + ExceptionWork + PrivacyWork + Send {
     /// record for each such key of a ban.
     async fn found_by(&mut self, keys: &[Key]) -> Result<Vec<BanRecord>>;
 
-    /// The ban of a list's generation that is alike and has not ended.
-    async fn stands_alike(&mut self, likeness: [u8; 16], generation: u32) -> Result<Option<BanId>>;
+    /// The ban of a list's generation that has not ended and is like this one as it is going to be, once
+    /// those whose time is over are marked ended.
+    async fn stands_alike(
+        &mut self,
+        ban: BanId,
+        likeness: &Likeness,
+        generation: u32,
+    ) -> Result<Option<BanId>>;
 
     /// Writes a ban that has one target more, its last, which is found by these keys.
-    /// [`StoreError::Taken`]: it became like another.
+    /// [`StoreError::Alike`]: it became like another.
     async fn extend_ban(
         &mut self,
         ban: &Ban,
@@ -523,9 +530,6 @@ pub trait Store:
 
     /// A ban.
     async fn ban(&self, tenant: &TenantId, ban: BanId) -> Result<Option<Ban>>;
-
-    /// The ban in being that is alike.
-    async fn alike(&self, tenant: &TenantId, likeness: [u8; 16]) -> Result<Option<BanId>>;
 
     /// The bans filed under one of these keys, in one snapshot (S-1): those that have not ended
     /// first, then the newest; `None` = there is no such tenant.

@@ -148,7 +148,13 @@ fn both_folders_hold_the_same_versions_under_the_same_names() {
         each.map(|one| (one.version, one.description.to_string()))
             .collect()
     };
-    let (postgres, sqlite) = (named(&POSTGRES), named(&SQLITE));
+    let (postgres, mut sqlite) = (named(&POSTGRES), named(&SQLITE));
+    for (version, name) in &mut sqlite {
+        // Of this Postgres keeps what SQLite does without.
+        if *version == 15 {
+            *name = name.replace("contract ", "");
+        }
+    }
     assert_eq!(postgres, sqlite);
     assert!(!postgres.is_empty());
     let versions: BTreeSet<i64> = postgres.iter().map(|(version, _)| *version).collect();
@@ -188,10 +194,10 @@ async fn both_databases_have_the_same_tables_columns_keys_and_indexes() {
         keys(&mut here, Kind::Sqlite).await,
         keys(&mut there, Kind::Postgres).await
     );
-    assert_eq!(
-        indexes(&mut here, Kind::Sqlite).await,
-        indexes(&mut there, Kind::Postgres).await
-    );
+    let mut there = indexes(&mut there, Kind::Postgres).await;
+    let likeness = there.remove("bans_one_alike");
+    assert!(likeness.is_some(), "SQLite has triggers instead");
+    assert_eq!(indexes(&mut here, Kind::Sqlite).await, there);
 }
 
 #[tokio::test]

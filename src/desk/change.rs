@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::{
     Circumstances, Failure, Job, check_etag,
-    create::{duplicate, likeness, likenesses_elsewhere},
+    create::{alike, duplicate},
     overlaps,
     times::{End, after, within_range},
 };
@@ -16,7 +16,7 @@ use crate::{
         fields,
         refusal::{Reason, Refusal},
     },
-    store::{Answer, StoreError, Work},
+    store::{Answer, Work},
 };
 
 /// What of a ban is to be changed; `None` stays.
@@ -78,25 +78,19 @@ async fn keep(work: &mut dyn Work, ban: &mut Ban, about: &Circumstances) -> Resu
     ban.updated = about.now;
     ban.version += 1;
     let key = about.keys.tenant(&about.tenant);
-    let elsewhere = likenesses_elsewhere(ban, &key);
-    if !ban.ended && !elsewhere.is_empty() {
+    let alike = alike(ban, &key, work.settings());
+    if !ban.ended {
         let list = match &ban.list_id {
             Some(list_id) => work.list(list_id).await?,
             None => None,
         };
         let generation = list.map_or(0, |list| list.generation);
-        for other in elsewhere {
-            let standing = work.stands_alike(other, generation).await?;
-            if standing.is_some_and(|one| one != ban.ban_id) {
-                return Err(duplicate(standing).into());
-            }
+        let standing = work.stands_alike(ban.ban_id, &alike, generation).await?;
+        if standing.is_some() {
+            return Err(duplicate(standing).into());
         }
     }
-    let likeness = likeness(ban, &key);
-    match work.set_ban(ban, likeness).await {
-        Err(StoreError::Taken) => Err(duplicate(None).into()),
-        kept => Ok(kept?),
-    }
+    Ok(work.set_ban(ban, alike.current).await?)
 }
 
 impl BanEdit {

@@ -20,10 +20,10 @@ use crate::{
         ids::ListId,
         keys::{MatchKey, TenantKey},
         list::BanList,
-        policy::TenantSettings,
+        policy::{IPV6_PREFIX, TenantSettings},
         refusal::{Reason, Refusal},
     },
-    store::{Added, Answer, Elsewhere, NewBan, Work, new_ban_id},
+    store::{Added, Answer, Elsewhere, Likeness, NewBan, Work, new_ban_id},
 };
 
 /// The administrator's Add.
@@ -315,19 +315,28 @@ fn elsewhere(
         keys.extend(its_keys.into_iter().map(|key| (at, key)));
     }
     Elsewhere {
-        likenesses: likenesses_elsewhere(ban, key),
+        likenesses: digested(ban, |parts| key.digests_elsewhere(parts)),
         keys,
     }
 }
 
-/// What makes two bans the same: list, match kind, enforcement, channels and set of targets.
+/// What makes two bans the same: list, match kind, enforcement, channels and set of targets, of an IPv6
+/// address with the network that it stands for.
 pub(super) fn likeness(ban: &Ban, key: &TenantKey) -> [u8; 16] {
     digested(ban, |parts| key.digest_of(parts))
 }
 
-/// The same under the other keys of the ring, one of which an older ban may be known by.
-pub(super) fn likenesses_elsewhere(ban: &Ban, key: &TenantKey) -> Vec<[u8; 16]> {
-    digested(ban, |parts| key.digests_elsewhere(parts))
+/// By what one is found that is like a ban as it is going to be.
+pub(super) fn alike(ban: &Ban, key: &TenantKey, settings: &TenantSettings) -> Likeness {
+    let own_keys = |target: &Target| {
+        let ipv6_prefix = target.ipv6_prefix().unwrap_or(settings.ipv6_prefix);
+        Some(key.own_keys(&ban.identity(target)?, ipv6_prefix))
+    };
+    Likeness {
+        current: likeness(ban, key),
+        others: digested(ban, |parts| key.digests_elsewhere(parts)),
+        keys: ban.targets.iter().filter_map(own_keys).flatten().collect(),
+    }
 }
 
 fn digested<T>(ban: &Ban, digest: impl FnOnce(&[&[u8]]) -> T) -> T {
@@ -339,6 +348,7 @@ fn digested<T>(ban: &Ban, digest: impl FnOnce(&[&[u8]]) -> T) -> T {
                 target.kind as u8,
                 target.issuer.as_str(),
                 target.canonical.as_str(),
+                target.ipv6_prefix(),
             )
         })
         .collect();
@@ -353,9 +363,15 @@ fn digested<T>(ban: &Ban, digest: impl FnOnce(&[&[u8]]) -> T) -> T {
     if ban.targets.iter().any(Target::is_erased) {
         parts.push(ban.ban_id.bytes());
     }
-    for (_, issuer, canonical) in &targets {
+    for (_, issuer, canonical, _) in &targets {
         parts.push(issuer.as_bytes());
         parts.push(canonical.as_bytes());
+    }
+    // Of one address a wider network is not the same; of a network its own name says how wide it is.
+    let prefixes: Vec<u8> = { targets.iter() }.filter_map(|(.., bits)| *bits).collect();
+    let usual = prefixes.iter().all(|bits| *bits == IPV6_PREFIX);
+    if ban.match_kind == MatchKind::Exact && !usual {
+        parts.push(&prefixes);
     }
     digest(&parts)
 }

@@ -1,12 +1,12 @@
 //! Carrying bans over to what a customer is known by from now on (evasion by a change of number).
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 
 use super::{
     Circumstances, Failure, Job,
-    create::{likeness, likenesses_elsewhere},
+    create::alike,
     spared::Spared,
     targets::{self, TargetGiven},
 };
@@ -15,7 +15,7 @@ use crate::{
         ban::{Ban, MAX_IDENTITIES, Target},
         channel::{Channel, Channels},
         identity::{CANONICALISER_VERSION, Identity, IdentityKind, MatchKind},
-        keys::{Space, TenantKey, Widths},
+        keys::{MatchKey, Space, TenantKey, Widths},
         policy::TenantSettings,
         record::BanRecord,
         refusal::{Reason, Refusal},
@@ -88,30 +88,35 @@ impl Name<'_> {
         }
         let position = u8::try_from(ban.targets.len()).unwrap_or(u8::MAX);
         ban.targets.push(self.target.clone());
-        let likeness = likeness(ban, self.key);
-        let elsewhere = likenesses_elsewhere(ban, self.key);
-        for one in std::iter::once(likeness).chain(elsewhere) {
-            if work.stands_alike(one, record.generation).await?.is_some() {
-                return Ok(Fate::Skipped(Reason::DuplicateActiveBan));
-            }
+        let alike = alike(ban, self.key, work.settings());
+        let standing = work
+            .stands_alike(ban.ban_id, &alike, record.generation)
+            .await?;
+        if standing.is_some() {
+            return Ok(Fate::Skipped(Reason::DuplicateActiveBan));
         }
         ban.version += 1;
         ban.updated = about.now;
         let keys = self.key.keys(self.identity, self.ipv6_prefix);
         let looked_for: Vec<_> = keys.iter().map(|(key, _)| key.key).collect();
-        // By another name of the one it may be found already.
-        let known: BTreeSet<_> = { work.found_by(&looked_for).await? }
+        // By another name of the one it may be found already, or the other way round; what both are found by
+        // in their own names, as two addresses of one network are, is each one's.
+        let known: BTreeMap<_, _> = { work.found_by(&looked_for).await? }
             .into_iter()
             .filter(|found| found.ban == ban.ban_id)
             .flat_map(|found| found.keys)
-            .map(|key| (key.space as u8, key.key))
+            .map(|key| ((key.space as u8, key.key), key.matches))
             .collect();
+        let in_other_names = |key: &MatchKey| {
+            let known = known.get(&(key.space as u8, key.key));
+            known.is_some_and(|known| [*known, key.matches].contains(&MatchKind::Alias))
+        };
         let new: Vec<_> = keys
             .into_iter()
-            .filter(|(key, _)| !known.contains(&(key.space as u8, key.key)))
+            .filter(|(key, _)| !in_other_names(key))
             .map(|(key, text)| (position, key, text))
             .collect();
-        work.extend_ban(ban, likeness, &new).await?;
+        work.extend_ban(ban, alike.current, &new).await?;
         let comment = format!("one more identity: {}", self.target.kind.name());
         work.note(&about.event(Some(ban.ban_id), "LINKED", &comment))
             .await?;

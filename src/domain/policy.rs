@@ -4,6 +4,9 @@ use chrono_tz::Tz;
 
 use super::channel::Channel;
 
+/// How many leading bits of an IPv6 address name one customer, unless a tenant has it otherwise.
+pub const IPV6_PREFIX: u8 = 64;
+
 /// What an interaction meets while the tenant's bans cannot be known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
@@ -46,7 +49,7 @@ pub struct TenantSettings {
     pub ended_ban_retention_days: u32,
     /// Whether e-mail tags and provider dots are folded.
     pub email_fold: bool,
-    /// How many leading bits of an IPv6 address name one customer.
+    /// How many leading bits of an IPv6 address name one customer; [`IPV6_PREFIX`] if nobody said.
     pub ipv6_prefix: u8,
     /// Counts the edits; the etag is made of it.
     pub version: i64,
@@ -63,7 +66,7 @@ impl Default for TenantSettings {
             default_record_to: Self::record_to_defaults(),
             ended_ban_retention_days: 0,
             email_fold: true,
-            ipv6_prefix: 64,
+            ipv6_prefix: IPV6_PREFIX,
             version: 1,
         }
     }

@@ -200,6 +200,7 @@ fn is_passing(error: &StoreError) -> bool {
         StoreError::Migration(_)
         | StoreError::Outgrown(_)
         | StoreError::Taken
+        | StoreError::Alike
         | StoreError::Corrupt(_)
         | StoreError::WrongKey
         | StoreError::KeyWanting(_)

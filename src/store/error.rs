@@ -14,6 +14,9 @@ pub enum StoreError {
     /// A unique constraint stood in the way.
     #[error("something alike exists already")]
     Taken,
+    /// A ban alike has not ended (S-10).
+    #[error("a ban alike has not ended")]
+    Alike,
     /// A row holds what no version of this program writes.
     #[error("the database holds something unreadable: {0}")]
     Corrupt(&'static str),
@@ -91,9 +94,17 @@ fn passes(error: &sqlx::Error) -> bool {
     }
 }
 
+/// What keeps bans alike apart: in Postgres an index of this name, in SQLite triggers that name it.
+const ONE_ALIKE: &str = "bans_one_alike";
+
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         match &error {
+            sqlx::Error::Database(cause)
+                if cause.constraint() == Some(ONE_ALIKE) || cause.message().contains(ONE_ALIKE) =>
+            {
+                Self::Alike
+            }
             sqlx::Error::Database(cause) if cause.is_unique_violation() => Self::Taken,
             _ => Self::Unavailable(error),
         }

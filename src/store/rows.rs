@@ -40,6 +40,7 @@ use crate::domain::{
     erasure::Erased,
     exception::{Exception, Protection},
     hex::{hex, unhex},
+    identity::MatchKind,
     ids::{BanId, ExceptionId, ListId, TenantId},
     import::Tally,
     keys::MatchKey,
@@ -83,6 +84,37 @@ pub struct NewBan {
     pub keys: Vec<(u8, MatchKey, String)>,
     /// What it would be known by under the other master keys of the ring.
     pub elsewhere: Elsewhere,
+}
+
+/// By what a ban in being is found that is like one: it has one of these digests, and one of these keys.
+#[derive(Clone, Debug)]
+pub struct Likeness {
+    /// What makes two bans the same, under the current key.
+    pub current: [u8; 16],
+    /// The same under the other keys of the ring.
+    pub others: Vec<[u8; 16]>,
+    /// What bans on one of its targets are found by in that one's own name, under each.
+    pub keys: Vec<Key>,
+}
+
+impl Likeness {
+    pub(super) fn digests(&self) -> impl Iterator<Item = &[u8; 16]> {
+        std::iter::once(&self.current).chain(&self.others)
+    }
+}
+
+impl NewBan {
+    /// By what one is found that is like it.
+    pub fn alike(&self) -> Likeness {
+        let keys = self.keys.iter().map(|(_, key, _)| key);
+        let keys = keys.chain(self.elsewhere.keys.iter().map(|(_, key)| key));
+        let own = keys.filter(|key| key.matches != MatchKind::Alias);
+        Likeness {
+            current: self.likeness,
+            others: self.elsewhere.likenesses.clone(),
+            keys: own.map(|key| key.key).collect(),
+        }
+    }
 }
 
 /// What a ban is known by where it was made under a master key that is not the current one: nothing

@@ -20,7 +20,6 @@ use super::{
 use crate::domain::{
     ban::Ban,
     clock::Timestamp,
-    hex::hex,
     ids::{BanId, ListId, TenantId},
     list::BanList,
     policy::TenantSettings,
@@ -456,17 +455,6 @@ impl Store for SqlStore {
             .await?;
         found
             .map(|row| BanRow::read(&row)?.into_ban(tenant))
-            .transpose()
-    }
-
-    async fn alike(&self, tenant: &TenantId, likeness: [u8; 16]) -> Result<Option<BanId>> {
-        let found = sqlx::query(self.say.alike.clone())
-            .bind(tenant.as_str().to_owned())
-            .bind(rows::to_json(&[hex(&likeness)])?)
-            .fetch_optional(&mut self.readers.lend(Whose::Tenant(tenant)).await?)
-            .await?;
-        found
-            .map(|row| rows::ban_id(row.try_get::<&[u8], _>("ban_id")?))
             .transpose()
     }
 

@@ -29,13 +29,13 @@ const SIDECAR: &str = "feed.position";
 const SIDECAR_BYTES: usize = 32;
 const READERS: usize = 4;
 /// How a connection begins. FULL: an acknowledged ban survives a power cut, not only a crash. The log is
-/// moved into the file every 64 MiB, not every 4: an import touches the same pages over and over.
+/// moved into the file every 256 MiB, not every 4: an import touches the same pages over and over.
 macro_rules! greeting {
     (cache of $kib:literal KiB) => {
         concat!(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 5000;
             PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA case_sensitive_like = ON;
-            PRAGMA secure_delete = ON; PRAGMA wal_autocheckpoint = 16384; PRAGMA cache_size = -",
+            PRAGMA secure_delete = ON; PRAGMA wal_autocheckpoint = 65536; PRAGMA cache_size = -",
             $kib
         )
     };

@@ -1,6 +1,7 @@
 //! One transaction on one tenant.
 
 mod access;
+mod alike;
 mod enter;
 mod erase;
 mod exceptions;
@@ -19,7 +20,7 @@ pub use self::{
 };
 
 use super::{
-    Added, Answer, Event, Intent, Lifting, MAX_CHUNK, NewBan, Renewal, Result, Work,
+    Added, Answer, Event, Intent, Lifting, Likeness, NewBan, Renewal, Result, Work,
     pool::Lent,
     queues,
     rows::{self, BanRow, ListRow, PolicyRow, SettingsRow, number},
@@ -166,29 +167,7 @@ impl Work for SqlWork {
     }
 
     async fn add_bans(&mut self, bans: &[NewBan]) -> Result<Vec<Added>> {
-        debug_assert!(
-            bans.len() <= MAX_CHUNK,
-            "a chunk holds at most {MAX_CHUNK} bans"
-        );
-        let elsewhere = self.alike_elsewhere(bans).await?;
-        let apart = |new: &&NewBan| !elsewhere.contains_key(&new.ban.ban_id);
-        let alike = self.enter_bans(bans.iter().filter(apart).collect()).await?;
-
-        let (mut added, mut targets, mut keys) = (Vec::new(), Vec::new(), Vec::new());
-        for new in bans {
-            let id = new.ban.ban_id;
-            if let Some(standing) = elsewhere.get(&id).or_else(|| alike.get(&id)) {
-                added.push(Added::Alike(*standing));
-                continue;
-            }
-            added.push(Added::Made);
-            self.touch_ban(id);
-            let (its_targets, its_keys) = rows::parts(new);
-            targets.extend(its_targets);
-            keys.extend(its_keys);
-        }
-        self.add_parts(&targets, &keys).await?;
-        Ok(added)
+        self.enter(bans).await
     }
 
     async fn ban(&mut self, ban: BanId) -> Result<Option<Ban>> {
@@ -203,9 +182,6 @@ impl Work for SqlWork {
     }
 
     async fn set_ban(&mut self, ban: &Ban, likeness: [u8; 16]) -> Result<()> {
-        if !ban.ended {
-            self.retire(&[hex(&likeness)], Some(ban.ban_id)).await?;
-        }
         self.note_beginning(ban.ban_id).await?;
         self.note_dropped(ban).await?;
         sqlx::query(self.say.set_ban.clone())
@@ -363,8 +339,13 @@ impl Work for SqlWork {
         self.bans_by_keys(keys).await
     }
 
-    async fn stands_alike(&mut self, likeness: [u8; 16], generation: u32) -> Result<Option<BanId>> {
-        self.standing_alike(likeness, generation).await
+    async fn stands_alike(
+        &mut self,
+        ban: BanId,
+        likeness: &Likeness,
+        generation: u32,
+    ) -> Result<Option<BanId>> {
+        self.standing_beside(ban, likeness, generation).await
     }
 
     async fn extend_ban(

@@ -23,6 +23,7 @@ use crate::house::{
 on_both_stores!(
     s10_a_ban_alike_is_refused_and_the_standing_one_is_named,
     s10_the_database_itself_refuses_a_second_one_alike,
+    s10_what_has_ended_keeps_the_database_from_nothing,
     s10_of_many_alike_made_at_once_one_stands,
     s10_of_two_alike_in_one_chunk_the_first_stands,
     s10_a_chunk_keeps_what_is_new_and_names_what_stands_for_the_rest,
@@ -63,12 +64,6 @@ async fn s10_a_ban_alike_is_refused_and_the_standing_one_is_named(house: House) 
     let standing = house.place(&tenant, token_ban(&tenant, 1)).await;
     let second = token_ban(&tenant, 1);
     assert_ne!(second.ban.ban_id, standing.ban_id);
-    let alike = house
-        .store
-        .alike(&tenant, second.likeness)
-        .await
-        .expect("a look");
-    assert_eq!(alike, Some(standing.ban_id));
     let before = house.last_news().await;
     let mut work = house.begin(&intent(&tenant)).await;
     let added = work.add_bans(&[second]).await.expect("an answer");
@@ -79,27 +74,61 @@ async fn s10_a_ban_alike_is_refused_and_the_standing_one_is_named(house: House) 
     assert_eq!(house.number("SELECT count(*) FROM ban_targets").await, 1);
 }
 
-async fn s10_the_database_itself_refuses_a_second_one_alike(house: House) {
-    let tenant = house.tenant("one").await;
-    let ban = house.place(&tenant, token_ban(&tenant, 1)).await;
+/// Copies a ban's row under another id with its keys, as somebody would who forgot to look; `ended` = the copy
+/// has ended.
+async fn copied(house: &House, ban: &Ban, ended: bool) -> Result<(), StoreError> {
     let mut raw = house.raw().await;
-    let copy = sqlx::query(
+    sqlx::query(
         "INSERT INTO bans (tenant, ban_id, generation, channels, match_kind, reason, reason_code,
              enforcement, origin, ended, created_at, updated_at, created_by, deactivated_by,
              deactivate_reason, source_interaction, source_queue, import_id, likeness, version)
          SELECT tenant, unhex('00'), generation, channels, match_kind, reason, reason_code,
-             enforcement, origin, ended, created_at, updated_at, created_by, deactivated_by,
+             enforcement, origin, $2, created_at, updated_at, created_by, deactivated_by,
              deactivate_reason, source_interaction, source_queue, import_id, likeness, version
          FROM bans WHERE ban_id = $1",
     )
     .bind(ban.ban_id.bytes().to_vec())
+    .bind(i32::from(ended))
     .execute(&mut raw)
-    .await
-    .expect_err("a second row alike");
-    let refused = copy
-        .as_database_error()
-        .expect("the database's own refusal");
-    assert!(refused.is_unique_violation(), "{refused}");
+    .await?;
+    sqlx::query(
+        "INSERT INTO ban_keys (tenant, ban_id, ordinal, position, space, width, match_key, kind,
+             matches, canonicaliser_version)
+         SELECT tenant, unhex('00'), ordinal, position, space, width, match_key, kind, matches,
+             canonicaliser_version
+         FROM ban_keys WHERE ban_id = $1",
+    )
+    .bind(ban.ban_id.bytes().to_vec())
+    .execute(&mut raw)
+    .await?;
+    Ok(())
+}
+
+async fn s10_the_database_itself_refuses_a_second_one_alike(house: House) {
+    let tenant = house.tenant("one").await;
+    let ban = house.place(&tenant, token_ban(&tenant, 1)).await;
+    let refused = copied(&house, &ban, false).await;
+    assert!(matches!(refused, Err(StoreError::Alike)), "{refused:?}");
+    let mut raw = house.raw().await;
+    let clean = sqlx::query("DELETE FROM bans WHERE ban_id = unhex('00')");
+    clean.execute(&mut raw).await.expect("no half of it left");
+    copied(&house, &ban, true)
+        .await
+        .expect("one that has ended, beside one that stands");
+    let revived = sqlx::query("UPDATE bans SET ended = 0 WHERE ban_id = unhex('00')");
+    let revived = revived.execute(&mut raw).await.map_err(StoreError::from);
+    assert!(matches!(revived, Err(StoreError::Alike)), "{revived:?}");
+}
+
+async fn s10_what_has_ended_keeps_the_database_from_nothing(house: House) {
+    let tenant = house.tenant("one").await;
+    let new = token_ban(&tenant, 1);
+    let likeness = new.likeness;
+    let ban = house.place(&tenant, new).await;
+    house.change(&lifted(&ban), likeness).await;
+    copied(&house, &ban, false)
+        .await
+        .expect("one that stands, beside one that has ended");
 }
 
 async fn s10_of_many_alike_made_at_once_one_stands(house: House) {
@@ -254,12 +283,9 @@ async fn s10_a_ban_can_be_made_again_at_the_instant_the_old_one_ends(house: Hous
         "it was not lifted by anybody"
     );
     assert_eq!(retired.version, old.version, "time is no edit");
-    let alike = house
-        .store
-        .alike(&tenant, new.likeness)
-        .await
-        .expect("a look");
-    assert_eq!(alike, Some(new.ban.ban_id));
+    let again = until(&tenant, later, EXPIRE);
+    let added = house.add(&intent_at(&tenant, EXPIRE), &[again]).await;
+    assert_eq!(added, [Added::Alike(new.ban.ban_id)]);
 }
 
 async fn s10_a_lifted_ban_can_be_made_again(house: House) {
@@ -268,17 +294,20 @@ async fn s10_a_lifted_ban_can_be_made_again(house: House) {
     let likeness = new.likeness;
     let old = house.place(&tenant, new).await;
     house.change(&lifted(&old), likeness).await;
-    assert_eq!(
-        house.store.alike(&tenant, likeness).await.expect("a look"),
-        None
-    );
     let new = house.place(&tenant, token_ban(&tenant, 1)).await;
     assert_ne!(new.ban_id, old.ban_id);
     assert_eq!(house.kept(&old).await.state(NOW), State::Deactivated);
 }
 
-/// Makes the shadow ban hold, by which it becomes like the ban that holds.
-async fn harden(house: &House, ban: &Ban, like: &NewBan, now: Timestamp) -> Result<(), StoreError> {
+/// Makes the shadow ban hold, by which it becomes like the ban that holds; `looks` = once those have ended
+/// that are in its way and over.
+async fn harden(
+    house: &House,
+    ban: &Ban,
+    like: &NewBan,
+    now: Timestamp,
+    looks: bool,
+) -> Result<(), StoreError> {
     let hardened = Ban {
         enforcement: Enforcement::Enforced,
         updated: now,
@@ -286,6 +315,9 @@ async fn harden(house: &House, ban: &Ban, like: &NewBan, now: Timestamp) -> Resu
         ..ban.clone()
     };
     let mut work = house.begin(&intent_at(&ban.tenant, now)).await;
+    if looks {
+        work.stands_alike(ban.ban_id, &like.alike(), 0).await?;
+    }
     work.set_ban(&hardened, like.likeness).await?;
     work.commit(&Answer::default()).await?;
     Ok(())
@@ -296,8 +328,10 @@ async fn s10_a_ban_cannot_be_changed_to_be_like_another(house: House) {
     let holding = token_ban(&tenant, 1);
     house.place(&tenant, holding.clone()).await;
     let watching = house.place(&tenant, shadow(&tenant, 1)).await;
-    let changed = harden(&house, &watching, &holding, NOW).await;
-    assert!(matches!(changed, Err(StoreError::Taken)));
+    for looks in [false, true] {
+        let changed = harden(&house, &watching, &holding, NOW, looks).await;
+        assert!(matches!(changed, Err(StoreError::Alike)));
+    }
     assert_eq!(house.kept(&watching).await, watching);
 }
 
@@ -306,9 +340,10 @@ async fn s10_a_ban_can_be_changed_to_be_like_one_whose_time_is_over(house: House
     let holding = until(&tenant, EXPIRE, NOW);
     let old = house.place(&tenant, holding.clone()).await;
     let watching = house.place(&tenant, shadow(&tenant, 1)).await;
-    let early = harden(&house, &watching, &holding, EXPIRE.plus_micros(-1)).await;
-    assert!(matches!(early, Err(StoreError::Taken)));
-    let changed = harden(&house, &watching, &holding, EXPIRE).await;
+    let early = EXPIRE.plus_micros(-1);
+    let early = harden(&house, &watching, &holding, early, true).await;
+    assert!(matches!(early, Err(StoreError::Alike)));
+    let changed = harden(&house, &watching, &holding, EXPIRE, true).await;
     changed.expect("the old one is over, swept or not");
     let mut told = told(&house).await;
     told.sort_by_key(|ban| ban.ban != old.ban_id);

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use bancheck::{
     domain::view::index::Key,
     store::{
-        Answer, BanFilter, EventFilter, ExceptionFilter, Lifting, Place, Renewal, Store, open,
+        Added, Answer, BanFilter, EventFilter, ExceptionFilter, Lifting, Place, Renewal, Store,
+        open,
     },
 };
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
@@ -85,8 +86,6 @@ async fn looks_for_some(store: &Arc<dyn Store>, new: &bancheck::store::NewBan) {
     assert_eq!(found.expect("the tenant").bans.len(), 1);
     assert_eq!(store.bans_of(tenant, &[id]).await.expect("bans").len(), 1);
     assert!(store.ban(tenant, id).await.expect("a ban").is_some());
-    let alike = store.alike(tenant, new.likeness).await;
-    assert_eq!(alike.expect("an answer"), Some(id));
     let newest = BanFilter {
         limit: 10,
         now: Some(NOW),
@@ -120,8 +119,9 @@ async fn looks_for_some(store: &Arc<dyn Store>, new: &bancheck::store::NewBan) {
         expire: None,
     };
     work.renew_bans(&[renewal]).await.expect("it is renewed");
-    let added = work.add_bans(&[token_ban(tenant, 2)]).await;
-    added.expect("one more");
+    let both = [token_ban(tenant, 1), token_ban(tenant, 2)];
+    let added = work.add_bans(&both).await.expect("one more");
+    assert_eq!(added, [Added::Alike(id), Added::Made]);
     work.redact(&[id], &[]).await.expect("words taken away");
     work.hash_targets(&[(id, 0)], None).await.expect("hashed");
     let lifting = Lifting {

@@ -221,10 +221,6 @@ async fn s2_no_tenant_is_none_everywhere(house: House) {
         None
     );
     assert_eq!(
-        store.alike(&nobody, ban.likeness).await.expect("a look"),
-        None
-    );
-    assert_eq!(
         store
             .list(&nobody, &list("vip", 1).list_id)
             .await

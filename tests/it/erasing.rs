@@ -252,7 +252,7 @@ async fn a_ban_on_others_as_well_stays_on_those(client: Client) {
         reason: WORDS.to_owned(),
         ..add(customer())
     };
-    let ban = client.ban(both).await;
+    let ban = client.ban(both.clone()).await;
     let erased = client.erase(vec![customer()], false).await;
     assert_eq!((erased.bans_erased, erased.bans_kept_hashed), (0, 0));
     assert!(!client.turns_away(Channel::Call, customer()).await);
@@ -265,6 +265,14 @@ async fn a_ban_on_others_as_well_stays_on_those(client: Client) {
         .map(|one| one.canonical.as_str())
         .collect();
     assert_eq!(texts, ["", "someone@else.example"]);
+    // What is left is not like a ban on both.
+    let again = CreateBanRequest {
+        validate_only: true,
+        request_id: String::new(),
+        ..both
+    };
+    let again = client.admin().create_ban(again).await;
+    again.expect("a ban that could be made");
 }
 
 async fn what_has_ended_goes_in_any_case(client: Client) {

@@ -24,6 +24,7 @@ on_both_stores!(
     a_visitor_token_is_compared_letter_by_letter,
     an_ipv4_address_is_met_in_other_spellings,
     an_ipv6_address_stands_for_its_network_of_64_bits,
+    a_ban_for_a_wider_network_of_an_address_is_another_one,
     a_tenant_may_narrow_the_network_that_an_ipv6_address_stands_for,
     a_banned_range_of_ipv4_holds_what_is_in_it,
     a_banned_range_of_ipv6_holds_what_is_in_it,
@@ -193,10 +194,10 @@ async fn an_ipv6_address_stands_for_its_network_of_64_bits(client: Client) {
     );
 }
 
-async fn a_tenant_may_narrow_the_network_that_an_ipv6_address_stands_for(client: Client) {
+async fn let_ipv6_stand_for(client: &Client, ipv6_prefix: i32) {
     let settings = TenantSettings {
         tenant: TENANT.to_owned(),
-        ipv6_prefix: Some(128),
+        ipv6_prefix: Some(ipv6_prefix),
         ..Default::default()
     };
     let request = UpdateTenantSettingsRequest {
@@ -208,6 +209,21 @@ async fn a_tenant_may_narrow_the_network_that_an_ipv6_address_stands_for(client:
         .update_tenant_settings(request)
         .await
         .unwrap();
+}
+
+async fn a_ban_for_a_wider_network_of_an_address_is_another_one(client: Client) {
+    client.ban(add(address("2001:db8:1:2::7"))).await;
+    let_ipv6_stand_for(&client, 48).await;
+    client.ban(add(address("2001:db8:1:2::7"))).await;
+    let neighbour = address("2001:db8:1:3::8");
+    assert!(client.turns_away(Channel::WebChat, neighbour).await);
+    let again = add(address("2001:db8:1:2::7"));
+    let refused = Refused::read(client.admin().create_ban(again).await);
+    refused.is(Code::AlreadyExists, "DUPLICATE_ACTIVE_BAN");
+}
+
+async fn a_tenant_may_narrow_the_network_that_an_ipv6_address_stands_for(client: Client) {
+    let_ipv6_stand_for(&client, 128).await;
     client.ban(add(address("2001:db8:1:2::7"))).await;
     assert!(
         client

@@ -249,6 +249,8 @@ async fn erase(client: &Client, number: &str, keep: bool) -> EraseSubjectRespons
     erased.expect("erased").into_inner()
 }
 
+/// Banned, let off and banned again.
+const TWICE: &str = "+420602000003";
 const ERASED: &str = "+420602000001";
 const BESIDE_THE_ERASED: &str = "+420602000002";
 
@@ -265,6 +267,9 @@ fn a_master_key_is_replaced_without_a_wrong_answer(database: &Database) {
         };
         client.ban(domain).await;
         client.spare(alice()).await;
+        let lifted = client.ban(add(phone(TWICE))).await;
+        client.lift(&lifted).await;
+        client.ban(add(phone(TWICE))).await;
         client.make_list(ladder("rude")).await;
         assert_eq!(again(&client).await, 1);
         let both = CreateBanRequest {
@@ -326,6 +331,8 @@ fn a_master_key_is_replaced_without_a_wrong_answer(database: &Database) {
     runtime().block_on(async {
         let client = pods.all[0].client();
         assert_eq!(again(&client).await, 7);
+        let twice = Refused::read(client.admin().create_ban(add(phone(TWICE))).await);
+        twice.is(Code::AlreadyExists, "DUPLICATE_ACTIVE_BAN");
         // Of those that the old key was used for.
         let (first, _) = &known.banned[0];
         assert_eq!(erase(&client, first, false).await.bans_erased, 1);

@@ -8,7 +8,9 @@ use tonic::Code;
 
 use crate::{
     refused::Refused,
-    requests::{NUMBER, OTHER_NUMBER, add, connect, decided_by, identity, phone, until, visitor},
+    requests::{
+        NUMBER, OTHER_NUMBER, add, change, connect, decided_by, identity, phone, until, visitor,
+    },
     server::{Client, TENANT},
 };
 
@@ -17,6 +19,7 @@ on_both_stores!(
     what_is_linked_again_is_left_as_it_is,
     a_number_changes_into_a_user_id_of_a_portfolio,
     a_ban_keeps_eight_targets_at_most_and_none_becomes_like_another,
+    two_addresses_of_one_network_are_two_targets_still,
     what_has_ended_or_is_on_a_range_is_left_alone,
     a_protected_identity_is_given_no_ban_and_a_withheld_one_is_none,
 );
@@ -227,6 +230,28 @@ async fn a_ban_keeps_eight_targets_at_most_and_none_becomes_like_another(client:
         .await;
     assert_eq!(linked.skipped[0].ban_id, call_only.ban_id);
     assert_eq!(linked.skipped[0].reason, "KIND_CHANNEL_MISMATCH");
+}
+
+async fn two_addresses_of_one_network_are_two_targets_still(client: Client) {
+    let both = ["2001:db8:1:2::7", "2001:db8:1:2::8"];
+    let both = both.map(|one| identity(IdentityKind::IpAddress, one));
+    let ban = client.ban(add(both[0].clone())).await;
+    let linked = client.link(both[0].clone(), both[1].clone()).await;
+    assert_eq!(ids(&linked.bans_extended), [ban.ban_id.as_str()]);
+    let mut edit = change(linked.bans_extended[0].clone(), "reason_code");
+    if let Some(ban) = &mut edit.ban {
+        "ABUSE".clone_into(&mut ban.reason_code);
+    }
+    let edited = client.admin().update_ban(edit).await.expect("an edit");
+    let again = CreateBanRequest {
+        targets: both.to_vec(),
+        ..add(both[0].clone())
+    };
+    let refused = Refused::read(client.admin().create_ban(again).await);
+    refused.is(Code::AlreadyExists, "DUPLICATE_ACTIVE_BAN");
+    assert_eq!(refused.facts["ban_id"], ban.ban_id);
+    let edited = edited.into_inner().ban.expect("a ban");
+    assert!(edited.targets.iter().all(|one| !one.match_keys.is_empty()));
 }
 
 async fn what_has_ended_or_is_on_a_range_is_left_alone(client: Client) {

@@ -354,10 +354,6 @@ impl Store for PodStore {
         unneeded("ban")
     }
 
-    async fn alike(&self, _tenant: &TenantId, _likeness: [u8; 16]) -> Result<Option<BanId>> {
-        unneeded("alike")
-    }
-
     async fn concerning(
         &self,
         _tenant: &TenantId,

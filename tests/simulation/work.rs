@@ -24,8 +24,8 @@ use bancheck::{
         view::index::Key,
     },
     store::{
-        AccessWork, Added, Answer, Event, Intent, Lifting, NewBan, PrivacyWork, Renewal, Result,
-        StoreError, Work,
+        AccessWork, Added, Answer, Event, Intent, Lifting, Likeness, NewBan, PrivacyWork, Renewal,
+        Result, StoreError, Work,
     },
 };
 use tokio::{
@@ -173,13 +173,13 @@ impl ModelWork {
         }
     }
 
-    /// Marks ended what is alike and over, but for one (S-10).
-    fn retire(&mut self, likeness: [u8; 16], but: BanId) {
+    /// Marks ended what is alike and over (S-10).
+    fn retire(&mut self, likeness: [u8; 16]) {
         let over = |ban: &Ban| ban.expire.is_some_and(|expire| expire <= self.intent.now);
         let retired: Vec<BanId> = self
             .after
             .standing()
-            .filter(|kept| kept.likeness == likeness && kept.ban.ban_id != but && over(&kept.ban))
+            .filter(|kept| kept.likeness == likeness && over(&kept.ban))
             .map(|kept| kept.ban.ban_id)
             .collect();
         for ban in retired {
@@ -233,7 +233,7 @@ impl Work for ModelWork {
         self.statement().await?;
         let mut added = Vec::new();
         for new in bans {
-            self.retire(new.likeness, new.ban.ban_id);
+            self.retire(new.likeness);
             if let Some(standing) = self.after.alike(new.likeness, new.ban.ban_id) {
                 added.push(Added::Alike(standing));
                 continue;
@@ -259,11 +259,8 @@ impl Work for ModelWork {
 
     async fn set_ban(&mut self, ban: &Ban, likeness: [u8; 16]) -> Result<()> {
         self.statement().await?;
-        if !ban.ended {
-            self.retire(likeness, ban.ban_id);
-            if self.after.alike(likeness, ban.ban_id).is_some() {
-                return Err(StoreError::Taken);
-            }
+        if !ban.ended && self.after.alike(likeness, ban.ban_id).is_some() {
+            return Err(StoreError::Alike);
         }
         self.change(ban.ban_id, |kept| {
             kept.ban = ban.clone();
@@ -345,16 +342,13 @@ impl Work for ModelWork {
 
     async fn stands_alike(
         &mut self,
-        likeness: [u8; 16],
+        ban: BanId,
+        likeness: &Likeness,
         _generation: u32,
     ) -> Result<Option<BanId>> {
         self.statement().await?;
-        let alike = |kept: &&Arc<Kept>| kept.likeness == likeness;
-        Ok(self
-            .after
-            .standing()
-            .find(alike)
-            .map(|kept| kept.ban.ban_id))
+        self.retire(likeness.current);
+        Ok(self.after.alike(likeness.current, ban))
     }
 
     async fn extend_ban(

@@ -1,7 +1,7 @@
 //! The words in which the two databases differ.
 
 use super::pieces::{
-    ADD_BANS, BAN_COLUMNS, BAN_FILTER, BAN_RECORD, BANS_BY_COLUMN, BESIDE, DROPPED, END, ENFORCED,
+    BAN_COLUMNS, BAN_FILTER, BAN_RECORD, BANS_BY_COLUMN, BESIDE, DROPPED, END, ENFORCED,
     EVENT_COLUMNS, EXCEPTION_RECORDS, EXPORTED, FORM_COLUMNS, FOUND, KEY_COLUMNS, KEY_RECORD,
     KEYS_BY_COLUMN, LIKENESS_COLUMNS, MATCH_COLUMNS, RENEWAL_COLUMNS, SHOWN, SOONEST_OVER,
     SPOT_COLUMNS, TARGET_COLUMNS, WHOLE_BAN, WHOLE_EXCEPTION, WHOLE_LIST, WHOLE_POLICY,
@@ -55,16 +55,12 @@ pub(in crate::store) struct Dialect {
     /// Whether what those rows have of their own is in an array for each, as SQLite takes it in soonest, or
     /// in one for each column, as Postgres does.
     pub(super) by_place: bool,
-    /// Whether many rows are tried as if each were new: with `ON CONFLICT` Postgres looks for what is in the way
-    /// before each, which is a fifth of what a row costs; SQLite comes by it anyway.
-    pub(super) tries_as_new: bool,
 }
 
 impl Dialect {
     /// A statement in these words.
     pub(super) fn say(&self, text: &str) -> String {
         let mut said = text
-            .replace("{add_bans}", ADD_BANS)
             .replace("{whole_ban}", WHOLE_BAN)
             .replace("{whole_list}", WHOLE_LIST)
             .replace("{whole_policy}", WHOLE_POLICY)
@@ -186,7 +182,6 @@ pub(in crate::store) static POSTGRES: Dialect = Dialect {
         )
     },
     by_place: false,
-    tries_as_new: true,
 };
 
 pub(in crate::store) static SQLITE: Dialect = Dialect {
@@ -233,5 +228,4 @@ pub(in crate::store) static SQLITE: Dialect = Dialect {
         )
     },
     by_place: true,
-    tries_as_new: false,
 };

@@ -22,17 +22,6 @@ pub(super) const EVENT_COLUMNS: &str =
     "event_id hex, ban_id hex, action text, actor text, at bigint, comment text";
 pub(super) const FORM_COLUMNS: &str = "position bigint, space bigint, match_key hex";
 
-/// Puts bans in.
-pub(super) const ADD_BANS: &str = "INSERT INTO bans (tenant, ban_id, list_id, generation, channels,
-            match_kind, reason, reason_code, enforcement, origin, start_at, expire_at, ended,
-            created_at, updated_at, created_by, deactivated_by, deactivate_reason,
-            source_interaction, source_queue, parent, import_id, likeness, version)
-        SELECT $1, r.ban_id, r.list_id, r.generation, r.channels, r.match_kind, r.reason,
-            r.reason_code, r.enforcement, r.origin, r.start_at, r.expire_at, r.ended, r.created_at,
-            r.updated_at, r.created_by, '', '', r.source_interaction, r.source_queue,
-            r.parent, r.import_id, r.likeness, r.version
-        FROM {bans:$2}";
-
 /// What a view needs of a ban, and of a key: by name, for SQLite reads whatever of a row is named.
 pub(super) const BAN_RECORD: &str =
     "b.ban_id, b.start_at, b.expire_at, b.generation, b.channels, b.enforcement, b.ended";

@@ -13,8 +13,6 @@ macro_rules! statements {
             pub(in crate::store) purge_configuration: Vec<SqlStr>,
             /// How rows enter; see [`Dialect`].
             pub(in crate::store) by_place: bool,
-            /// How many rows enter; see [`Dialect`].
-            pub(in crate::store) tries_as_new: bool,
         }
 
         impl Statements {
@@ -27,7 +25,6 @@ macro_rules! statements {
                         .map(|table| AssertSqlSafe(purge(table)).into_sql_str())
                         .collect(),
                     by_place: dialect.by_place,
-                    tries_as_new: dialect.tries_as_new,
                 }
             }
 
@@ -45,11 +42,15 @@ statements! {
     /// With it come the master keys that are in use.
     lock_tenant = "SELECT t.*, (SELECT m.value FROM meta m WHERE m.name = 'key-check') AS keys
         FROM tenants t WHERE t.tenant = $1 AND t.deleted = 0 {lock}";
-    /// Keeps bans, if each is like no other.
-    add_new_bans = "{add_bans}";
-    /// Keeps the bans that are like no other.
-    add_bans = "{add_bans} WHERE true
-        ON CONFLICT (tenant, likeness, generation) WHERE ended = 0 DO NOTHING";
+    add_bans = "INSERT INTO bans (tenant, ban_id, list_id, generation, channels, match_kind, reason,
+            reason_code, enforcement, origin, start_at, expire_at, ended, created_at, updated_at,
+            created_by, deactivated_by, deactivate_reason, source_interaction, source_queue, parent,
+            import_id, likeness, version)
+        SELECT $1, r.ban_id, r.list_id, r.generation, r.channels, r.match_kind, r.reason,
+            r.reason_code, r.enforcement, r.origin, r.start_at, r.expire_at, r.ended, r.created_at,
+            r.updated_at, r.created_by, '', '', r.source_interaction, r.source_queue, r.parent,
+            r.import_id, r.likeness, r.version
+        FROM {bans:$2}";
     add_targets = "INSERT INTO ban_targets
             (tenant, ban_id, position, kind, input, canonical, issuer, canonicaliser_version,
             made_under)
@@ -60,10 +61,9 @@ statements! {
         SELECT $1, r.ban_id, r.ordinal, r.position, r.space, r.width, r.match_key,
             r.kind, r.matches, r.key_text, r.place, r.version
         FROM {keys:$2}";
-    /// Marks ended what is alike and over, but for one.
+    /// Marks ended what is over.
     retire = "UPDATE bans SET ended = 1
-        WHERE tenant = $1 AND ended = 0 AND expire_at <= $3 AND ban_id <> $4
-            AND likeness IN ({hexes:$2})
+        WHERE tenant = $1 AND ended = 0 AND ban_id IN ({hexes:$2})
         RETURNING ban_id, start_at, expire_at, started";
     /// When time does something next: begins a ban that was scheduled, ends one, ends an exception;
     /// and whether bans of dropped lists, or anything of deleted tenants, is left.
@@ -171,8 +171,11 @@ statements! {
     purge_requests = "DELETE FROM requests WHERE tenant = $1 AND rpc <> 'DeleteTenant'
         AND (rpc, request_id) IN (SELECT rpc, request_id FROM requests
             WHERE tenant = $1 AND rpc <> 'DeleteTenant' LIMIT $2)";
-    alike = "SELECT ban_id, likeness, generation FROM bans WHERE tenant = $1 AND ended = 0
-            AND likeness IN ({hexes:$2})";
+    /// Apart from what the bans are: under the keys of new ones there is hardly any.
+    bans_under = "SELECT DISTINCT ban_id FROM ban_keys
+        WHERE tenant = $1 AND match_key IN ({hexes:$2})";
+    likenesses = "SELECT ban_id, likeness, generation, expire_at FROM bans
+        WHERE tenant = $1 AND ended = 0 AND ban_id IN ({hexes:$2}) ORDER BY ban_id";
     set_ban = "UPDATE bans SET channels = $3, reason = $4, reason_code = $5, enforcement = $6,
             started = CASE WHEN start_at IS NOT DISTINCT FROM $7 THEN started ELSE 0 END,
             start_at = $7, expire_at = $8, ended = $9, updated_at = $10, deactivated_at = $11,
@@ -249,12 +252,8 @@ statements! {
         FROM {targets:$2}
         WHERE ban_targets.tenant = $1 AND ban_targets.ban_id = r.ban_id
             AND ban_targets.position = r.position";
-    /// Where another ban is like that already, both stand and this one keeps its old likeness.
     set_likeness = "UPDATE bans SET likeness = r.likeness FROM {likenesses:$2}
-        WHERE bans.tenant = $1 AND bans.ban_id = r.ban_id
-            AND NOT EXISTS (SELECT 1 FROM bans o WHERE o.tenant = $1 AND o.ended = 0
-                AND o.likeness = r.likeness AND o.generation = bans.generation
-                AND o.ban_id <> bans.ban_id)";
+        WHERE bans.tenant = $1 AND bans.ban_id = r.ban_id";
     /// What a view needs of these bans.
     records = "SELECT {bans_by_column}, {keys_by_column}
         FROM (SELECT {ban_record}, {key_record}
@@ -499,6 +498,8 @@ statements! {
                 WHEN CAST($4 AS bigint) IS NULL OR expire_at <= CAST($4 AS bigint) THEN expire_at
                 ELSE CAST($4 AS bigint) END
         WHERE tenant = $1 AND ban_id IN ({hexes:$2})";
+    /// Bans that are not on all any more whom they were on are like no other.
+    unlike = "UPDATE bans SET likeness = ban_id WHERE tenant = $1 AND ban_id IN ({hexes:$2})";
     blank_events = "UPDATE ban_events SET comment = '' WHERE tenant = $1 AND comment <> ''
         AND ban_id IN ({hexes:$2})";
     /// Of exceptions, which the history names in words.

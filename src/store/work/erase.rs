@@ -189,6 +189,9 @@ impl PrivacyWork for SqlWork {
         let say = &self.say;
         let statements = [say.blank_targets.clone(), say.drop_target_keys.clone()];
         self.apply_all(&statements, &spots).await?;
+        let ids: Vec<_> = bans.iter().map(|ban| hex(ban.bytes())).collect();
+        let unlike = self.say.unlike.clone();
+        self.apply(&unlike, &rows::to_json(&ids)?).await?;
         self.blank_bans(&bans, None).await
     }
 

@@ -2,7 +2,7 @@
 
 use super::SqlWork;
 use crate::{
-    domain::{ban::Ban, hex::hex, ids::BanId, keys::MatchKey},
+    domain::{ban::Ban, ids::BanId, keys::MatchKey},
     store::{
         Result,
         rows::{self, number},
@@ -10,18 +10,6 @@ use crate::{
 };
 
 impl SqlWork {
-    /// The ban that is alike, once those whose time is over are marked ended.
-    pub(super) async fn standing_alike(
-        &mut self,
-        likeness: [u8; 16],
-        generation: u32,
-    ) -> Result<Option<BanId>> {
-        let likenesses = [hex(&likeness)];
-        self.retire(&likenesses, None).await?;
-        let alike = self.alike(&likenesses).await?;
-        Ok(alike.get(&(likeness.to_vec(), generation)).copied())
-    }
-
     /// The number that the next key of a ban will have.
     pub(super) async fn next_ordinal(&mut self, ban: BanId) -> Result<usize> {
         let row = sqlx::query(self.say.next_ordinal.clone())
@@ -40,7 +28,6 @@ impl SqlWork {
         keys: &[(u8, MatchKey, String)],
     ) -> Result<()> {
         let (tenant, id) = (self.tenant(), ban.ban_id.bytes().to_vec());
-        self.retire(&[hex(&likeness)], Some(ban.ban_id)).await?;
         let first = self.next_ordinal(ban.ban_id).await?;
         let last = ban.targets.iter().enumerate().next_back();
         let targets: Vec<_> = last

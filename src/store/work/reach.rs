@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use sqlx::Row;
-
 use super::{SqlWork, ban_id};
 use crate::{
     domain::{
@@ -15,8 +13,7 @@ use crate::{
     },
     store::{
         MAX_CHUNK, NewBan, Result, read,
-        rows::{self, BanRow, LikenessRow, SpotRow, number},
-        sql,
+        rows::{self, BanRow, LikenessRow, SpotRow},
     },
 };
 
@@ -83,6 +80,9 @@ impl SqlWork {
         );
         let ids: Vec<BanId> = bans.iter().map(|new| new.ban.ban_id).collect();
         let before = self.records(&ids).await?;
+        let stood: HashMap<BanId, &BanRecord> = before.iter().map(|one| (one.ban, one)).collect();
+        let alike: Vec<_> = bans.iter().map(NewBan::alike).collect();
+        let standing = self.standing(&alike).await?;
         let (mut targets, mut keys, mut likenesses) = (Vec::new(), Vec::new(), Vec::new());
         let (mut whole, mut spots) = (Vec::new(), Vec::new());
         let mut seen = BTreeSet::new();
@@ -101,8 +101,13 @@ impl SqlWork {
             }
             targets.extend(its_targets.into_iter().filter(|row| read(row.position())));
             keys.extend(its_keys);
-            // Of those that have become alike among themselves the first is the one.
-            if new.ban.ended || seen.insert(new.likeness) {
+            // One that has become like another keeps its likeness; of several the first is the one.
+            let alone = stood.get(&id).is_none_or(|stood| {
+                let other = standing.like(&new.alike(), stood.generation);
+                let mut first = || seen.insert((new.likeness, stood.generation));
+                stood.ended || (other.is_none_or(|other| other == id) && first())
+            });
+            if alone {
                 likenesses.push(LikenessRow::of(new));
             }
         }
@@ -165,44 +170,5 @@ impl SqlWork {
     /// What a view needs of these bans, as they stand.
     pub(super) async fn records(&mut self, bans: &[BanId]) -> Result<Vec<BanRecord>> {
         read::records(&mut self.tx, &self.say, &self.intent.tenant, bans).await
-    }
-
-    /// Of these bans those that are alike one in being by another master key, each with that one.
-    pub(super) async fn alike_elsewhere(
-        &mut self,
-        bans: &[NewBan],
-    ) -> Result<HashMap<BanId, BanId>> {
-        let texts = bans.iter().flat_map(|new| &new.elsewhere.likenesses);
-        let texts: Vec<_> = texts.map(|one| hex(one)).collect();
-        if texts.is_empty() {
-            return Ok(HashMap::new());
-        }
-        self.retire(&texts, None).await?;
-        let standing = self.alike(&texts).await?;
-        let found = bans.iter().filter_map(|new| {
-            let mut others = new.elsewhere.likenesses.iter();
-            let alike = others.find_map(|one| standing.get(&(one.to_vec(), new.generation)))?;
-            Some((new.ban.ban_id, *alike))
-        });
-        Ok(found.collect())
-    }
-
-    /// The bans in being that are alike one of these, by likeness and generation.
-    pub(super) async fn alike(
-        &mut self,
-        likenesses: &[String],
-    ) -> Result<HashMap<(Vec<u8>, u32), BanId>> {
-        let found = sql::about_many(&self.say.alike, likenesses.len())
-            .bind(self.tenant())
-            .bind(rows::to_json(likenesses)?)
-            .fetch_all(&mut self.tx)
-            .await?;
-        found
-            .iter()
-            .map(|row| {
-                let likeness = row.try_get("likeness")?;
-                Ok(((likeness, number(row, "generation")?), ban_id(row)?))
-            })
-            .collect()
     }
 }

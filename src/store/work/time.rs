@@ -55,26 +55,18 @@ const fn begun_at(ban: BanId, at: i64) -> Deed {
 }
 
 impl SqlWork {
-    /// Marks ended the bans of these likenesses whose time is over, but for this one (S-10), and says
-    /// how many there were.
-    pub(super) async fn retire(
-        &mut self,
-        likenesses: &[String],
-        but: Option<BanId>,
-    ) -> Result<usize> {
-        let retired = sql::about_many(&self.say.retire, likenesses.len())
+    /// Marks bans ended whose time is over, which are in the way of others (S-10).
+    pub(super) async fn retire(&mut self, over: &[String]) -> Result<()> {
+        let retired = sql::about_many(&self.say.retire, over.len())
             .bind(self.tenant())
-            .bind(rows::to_json(likenesses)?)
-            .bind(self.intent.now.micros())
-            .bind(but.map_or_else(Vec::new, |ban| ban.bytes().to_vec()))
+            .bind(rows::to_json(over)?)
             .fetch_all(&mut self.tx)
             .await?;
         let mut deeds = Vec::new();
         for row in &retired {
             ended(row, &mut deeds)?;
         }
-        self.note_deeds(deeds).await?;
-        Ok(retired.len())
+        self.note_deeds(deeds).await
     }
 
     /// Notes that a scheduled ban has begun, before somebody moves its times.

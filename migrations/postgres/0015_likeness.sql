@@ -1,0 +1,1 @@
+-- Of SQLite alone: Postgres keeps bans alike apart by an index, for it writes rows where SQLite writes pages.

@@ -1,0 +1,105 @@
+//! Bans in being that are like others (S-10).
+//!
+//! They are looked for before anything is written, which the tenant's row, held, makes as good as a
+//! constraint, and under their keys: an index of likenesses would have SQLite write a page more for each
+//! ban. Whatever is written, the databases refuse a second one alike.
+
+use std::collections::{HashMap, HashSet};
+
+use sqlx::{Row, SqlStr, any::AnyRow};
+
+use super::{SqlWork, ban_id};
+use crate::{
+    domain::{hex::hex, ids::BanId},
+    store::{
+        Likeness, NewBan, Result, StoreError,
+        rows::{self, number},
+        sql,
+    },
+};
+
+/// Bans in being, by one of their likenesses and the content of a list that they are of.
+#[derive(Debug, Default)]
+pub(super) struct Standing(HashMap<([u8; 16], u32), BanId>);
+
+impl Standing {
+    /// The one that is like this.
+    pub(super) fn like(&self, likeness: &Likeness, generation: u32) -> Option<BanId> {
+        let mut digests = likeness.digests();
+        digests.find_map(|digest| self.0.get(&(*digest, generation)).copied())
+    }
+
+    /// The one that is like this ban, which is among them from here on where there is none.
+    pub(super) fn like_or_with(&mut self, new: &NewBan) -> Option<BanId> {
+        if new.ban.ended {
+            return None;
+        }
+        let standing = self.like(&new.alike(), new.generation);
+        if standing.is_none() {
+            let likeness = (new.likeness, new.generation);
+            self.0.insert(likeness, new.ban.ban_id);
+        }
+        standing
+    }
+}
+
+impl SqlWork {
+    /// See [`crate::store::Work::stands_alike`].
+    pub(super) async fn standing_beside(
+        &mut self,
+        ban: BanId,
+        likeness: &Likeness,
+        generation: u32,
+    ) -> Result<Option<BanId>> {
+        let mut likeness = likeness.clone();
+        // An older version of the canonicaliser may have filed both under another key than this one would.
+        let stood = self.records(&[ban]).await?;
+        let keys = stood.iter().flat_map(|stood| &stood.keys);
+        likeness.keys.extend(keys.map(|key| key.key));
+        let standing = self.standing(std::slice::from_ref(&likeness)).await?;
+        let alike = standing.like(&likeness, generation);
+        Ok(alike.filter(|one| *one != ban))
+    }
+
+    /// The bans in being that are like one of these, once those whose time is over are marked ended.
+    pub(super) async fn standing(&mut self, likenesses: &[Likeness]) -> Result<Standing> {
+        let digests: HashSet<_> = likenesses.iter().flat_map(Likeness::digests).collect();
+        let keys = likenesses.iter().flat_map(|one| &one.keys);
+        let keys: Vec<_> = keys.map(|key| hex(&key.bits().to_be_bytes())).collect();
+        let under = self.ask_of(self.say.bans_under.clone(), &keys).await?;
+        let under = under.iter().map(|row| Ok(hex(ban_id(row)?.bytes())));
+        let under = under.collect::<Result<Vec<_>>>()?;
+        let found = self.ask_of(self.say.likenesses.clone(), &under).await?;
+        let (mut standing, mut over) = (HashMap::new(), Vec::new());
+        for row in &found {
+            let ban = ban_id(row)?;
+            let likeness = row.try_get::<&[u8], _>("likeness")?.try_into();
+            let likeness = likeness.map_err(|_| StoreError::Corrupt("the length of a likeness"))?;
+            if !digests.contains(&likeness) {
+                continue;
+            }
+            let expire: Option<i64> = row.try_get("expire_at")?;
+            if expire.is_some_and(|expire| expire <= self.intent.now.micros()) {
+                over.push(hex(ban.bytes()));
+            } else {
+                let generation = number(row, "generation")?;
+                standing.entry((likeness, generation)).or_insert(ban);
+            }
+        }
+        if !over.is_empty() {
+            self.retire(&over).await?;
+        }
+        Ok(Standing(standing))
+    }
+
+    /// What a statement finds of so many things, which are hexadecimal digits.
+    async fn ask_of(&mut self, statement: SqlStr, hexes: &[String]) -> Result<Vec<AnyRow>> {
+        if hexes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let asked = sql::about_many(&statement, hexes.len())
+            .bind(self.tenant())
+            .bind(rows::to_json(hexes)?);
+        Ok(asked.fetch_all(&mut self.tx).await?)
+    }
+}
