@@ -2,7 +2,7 @@
 //!
 //! They are looked for before anything is written, which the tenant's row, held, makes as good as a
 //! constraint, and under their keys: an index of likenesses would have SQLite write a page more for each
-//! ban. Whatever is written, the databases refuse a second one alike.
+//! ban. What is made under one key of the ring the databases refuse a second time as well.
 
 use std::collections::{HashMap, HashSet};
 
