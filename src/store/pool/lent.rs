@@ -96,6 +96,19 @@ impl Lent {
         Ok(())
     }
 
+    /// Marks where the transaction is.
+    pub(in crate::store) async fn savepoint(&mut self) -> Asked<()> {
+        self.turn(SqlStr::from_static("SAVEPOINT here")).await
+    }
+
+    /// Undoes what was done in the transaction since then; that a statement failed since then too.
+    pub(in crate::store) async fn back_to_savepoint(&mut self) -> Asked<()> {
+        self.turn(SqlStr::from_static("ROLLBACK TO SAVEPOINT here"))
+            .await?;
+        self.open = Some(false);
+        Ok(())
+    }
+
     /// Commits what was begun.
     pub(in crate::store) async fn commit(mut self) -> Asked<()> {
         if self.open != Some(false) {

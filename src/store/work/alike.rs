@@ -1,8 +1,8 @@
 //! Bans in being that are like others (S-10).
 //!
-//! They are looked for before anything is written, which the tenant's row, held, makes as good as a
-//! constraint, and under their keys: an index of likenesses would have SQLite write a page more for each
-//! ban. What is made under one key of the ring the databases refuse a second time as well.
+//! They are looked for under their keys: an index of likenesses would have SQLite write a page more for
+//! each ban. The tenant's row, held, makes that as good as a constraint; and what is made under one key of
+//! the ring the databases refuse a second time.
 
 use std::collections::{HashMap, HashSet};
 

@@ -2,8 +2,9 @@
 
 use super::SqlWork;
 use crate::store::{
-    Added, MAX_CHUNK, NewBan, Result,
+    Added, MAX_CHUNK, NewBan, Result, StoreError,
     rows::{self, KeyRow, NewBanRow, NewTargetRow},
+    sql,
 };
 
 impl SqlWork {
@@ -13,29 +14,60 @@ impl SqlWork {
             bans.len() <= MAX_CHUNK,
             "a chunk holds at most {MAX_CHUNK} bans"
         );
+        if self.say.tries_as_new && bans.len() > sql::FEW && self.enter_as_new(bans).await? {
+            return Ok(vec![Added::Made; bans.len()]);
+        }
         let likenesses: Vec<_> = bans.iter().map(NewBan::alike).collect();
         let mut standing = self.standing(&likenesses).await?;
-        let (mut added, mut entering) = (Vec::new(), Vec::new());
-        let (mut targets, mut keys) = (Vec::new(), Vec::new());
+        let (mut added, mut made) = (Vec::new(), Vec::new());
         for new in bans {
             if let Some(alike) = standing.like_or_with(new) {
                 added.push(Added::Alike(alike));
-                continue;
+            } else {
+                added.push(Added::Made);
+                made.push(new);
             }
-            added.push(Added::Made);
-            self.touch_ban(new.ban.ban_id);
-            entering.push(NewBanRow::of(new));
+        }
+        self.write(&made).await?;
+        Ok(added)
+    }
+
+    /// Enters bans as if each were like no other, and says whether it is so; else none has entered. The
+    /// savepoint ends with the transaction.
+    async fn enter_as_new(&mut self, bans: &[NewBan]) -> Result<bool> {
+        // Of what was made under another key of the ring no index knows.
+        if bans.iter().any(|new| !new.elsewhere.likenesses.is_empty()) {
+            return Ok(false);
+        }
+        self.tx.savepoint().await?;
+        match self.write(&bans.iter().collect::<Vec<_>>()).await {
+            Ok(()) => Ok(true),
+            Err(StoreError::Alike) => {
+                self.tx.back_to_savepoint().await?;
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn write(&mut self, bans: &[&NewBan]) -> Result<()> {
+        let rows: Vec<_> = bans.iter().copied().map(NewBanRow::of).collect();
+        sqlx::query(self.say.add_bans.clone())
+            .bind(self.tenant())
+            .bind(rows::entering(&rows, self.say.by_place)?)
+            .execute(&mut self.tx)
+            .await?;
+        let (mut targets, mut keys) = (Vec::new(), Vec::new());
+        for new in bans {
             let (its_targets, its_keys) = rows::parts(new);
             targets.extend(its_targets);
             keys.extend(its_keys);
         }
-        sqlx::query(self.say.add_bans.clone())
-            .bind(self.tenant())
-            .bind(rows::entering(&entering, self.say.by_place)?)
-            .execute(&mut self.tx)
-            .await?;
         self.add_parts(&targets, &keys).await?;
-        Ok(added)
+        for new in bans {
+            self.touch_ban(new.ban.ban_id);
+        }
+        Ok(())
     }
 
     /// Adds targets and keys of bans that are there.
