@@ -164,7 +164,7 @@ class Findings:
             at_most(f"cold load of {bans} from Postgres", 5, self.loading("large on Postgres"), " s"),
             *(
                 at_least(
-                    f"import into {store} of {whole(self.bans // 10)} bans, checks running",
+                    f"import into {store} of {whole(self.bans)} bans, checks running",
                     bound,
                     self.rate(store, "import"),
                     " rows/s",
