@@ -124,17 +124,6 @@ fn every_clause_is_named_where_the_code_is() -> Outcome {
 }
 
 #[test]
-fn both_stores_have_the_same_migrations() -> Outcome {
-    let postgres = names_in("migrations/postgres")?;
-    let sqlite = names_in("migrations/sqlite")?;
-    nothing(
-        postgres
-            .symmetric_difference(&sqlite)
-            .map(|name| format!("{name} is in one only")),
-    )
-}
-
-#[test]
 fn no_file_holds_a_path_of_somebodys_machine() -> Outcome {
     // In pieces, so that this file does not hold one.
     let homes = ["work", "home", "Users"].map(|folder| format!("/{folder}/"));
@@ -237,12 +226,6 @@ fn tracked_files() -> io::Result<BTreeSet<String>> {
         }
     }
     Ok(paths.iter().map(|path| from_root(path)).collect())
-}
-
-fn names_in(folder: &str) -> io::Result<BTreeSet<String>> {
-    fs::read_dir(folder)?
-        .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
-        .collect()
 }
 
 /// Whether a path under `src/` begins with one of these names: `store` is `store.rs` and `store/`.

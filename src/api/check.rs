@@ -68,11 +68,13 @@ impl CheckApi {
         Ok(message(answer))
     }
 
+    /// Judges the items of a batch in their order, and tells of some of them at a time.
     async fn check_batch(
         &self,
         asked: &Asked,
         request: &v1::BatchCheckInteractionsRequest,
-    ) -> Result<v1::BatchCheckInteractionsResponse, Refusal> {
+        mut tell: impl FnMut(&mut v1::BatchCheckInteractionsResponse),
+    ) -> Result<(), Refusal> {
         let v1::BatchCheckInteractionsRequest {
             requests,
             consistency,
@@ -87,22 +89,26 @@ impl CheckApi {
             .checker
             .glance(&asked.pass.caller, tenants, wish, asked.deadline)
             .await?;
-        let mut results = Vec::with_capacity(requests.len());
-        for (at, request) in requests.iter().enumerate() {
-            if at % STRETCH == STRETCH - 1 {
+        let mut part = v1::BatchCheckInteractionsResponse::default();
+        for (at, some) in requests.chunks(STRETCH).enumerate() {
+            if at > 0 {
                 // Others are answered on this thread as well.
                 yield_now().await;
             }
-            let outcome = match item(&glance, asked, request) {
-                Ok(answer) => Outcome::Response(message(answer)),
-                Err(refusal) => Outcome::Error(to_rpc_status(&refusal)),
-            };
-            results.push(BatchResult {
-                outcome: Some(outcome),
-            });
+            part.results.clear();
+            part.results.extend(some.iter().map(|request| {
+                let outcome = match item(&glance, asked, request) {
+                    Ok(answer) => Outcome::Response(message(answer)),
+                    Err(refusal) => Outcome::Error(to_rpc_status(&refusal)),
+                };
+                BatchResult {
+                    outcome: Some(outcome),
+                }
+            }));
+            tell(&mut part);
         }
         traces::judged(requests.len());
-        Ok(v1::BatchCheckInteractionsResponse { results })
+        Ok(())
     }
 }
 
@@ -144,10 +150,14 @@ impl v1::check_service_server::CheckService for CheckApi {
         request: Request<v1::BatchCheckInteractionsRequest>,
     ) -> Result<Response<v1::BatchCheckInteractionsResponse>, Status> {
         let asked = Asked::of(&request, CHECK_DEADLINE)?;
-        let answers = self.check_batch(&asked, request.get_ref()).await;
-        answers
-            .map(Response::new)
-            .map_err(|refusal| to_status(&refusal))
+        let mut answers = v1::BatchCheckInteractionsResponse::default();
+        let gather = |part: &mut v1::BatchCheckInteractionsResponse| {
+            answers.results.append(&mut part.results);
+        };
+        self.check_batch(&asked, request.get_ref(), gather)
+            .await
+            .map_err(|refusal| to_status(&refusal))?;
+        Ok(Response::new(answers))
     }
 
     type StreamCheckInteractionsStream = Answers;

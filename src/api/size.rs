@@ -26,10 +26,10 @@ use super::{
 };
 
 /// The largest message, in bytes; one check's is smaller.
-const MAX_MESSAGE: usize = 4 << 20;
+pub(super) const MAX_MESSAGE: usize = 4 << 20;
 pub(super) const MAX_CHECK_MESSAGE: usize = 64 << 10;
 
-const BATCH: &str = "/bancheck.v1.CheckService/BatchCheckInteractions";
+pub(super) const BATCH: &str = "/bancheck.v1.CheckService/BatchCheckInteractions";
 
 /// A service whose messages are bounded; of one that is too large it is said so in our words.
 #[derive(Clone)]

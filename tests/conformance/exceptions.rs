@@ -336,8 +336,8 @@ async fn a_ban_with_one_target_more_is_told_with_all_its_keys(house: House) {
     let mut third = house.place(&tenant, token_ban(&tenant, 3)).await;
     third.targets.extend(other.ban.targets);
     let mut work = house.begin(&intent(&tenant)).await;
-    let taken = work.extend_ban(&third, [3; 16], &[]).await;
-    assert!(matches!(taken, Err(bancheck::store::StoreError::Taken)));
+    let refused = work.extend_ban(&third, [3; 16], &keys).await;
+    assert!(matches!(refused, Err(bancheck::store::StoreError::Alike)));
 }
 
 async fn more_than_one_row_can_tell_is_loaded_anew(house: House) {

@@ -1,9 +1,10 @@
-//! `CheckInteraction` by a short way: its question comes whole in one frame, and so does its answer.
+//! `CheckInteraction` and `BatchCheckInteractions` by a short way: one message comes, and one goes.
 //!
 //! tonic reads and writes every call as a stream of messages: two buffers of 8 KiB, a box for each part
-//! and a state machine each way, which together cost about as much as to judge. What is not the plain
-//! case (a message that is or might be compressed, too large, malformed, in several frames, or none) goes
-//! tonic's way with all that was read of it, and is answered as it always would be.
+//! and a state machine each way, which together cost about as much as to judge; and the answers of a batch
+//! it takes all together, and moves them as its buffer grows. What is not the plain case (a message that
+//! is or might be compressed, too large, malformed, or none) goes tonic's way with all that was read of
+//! it, and is answered as it always would be.
 
 use std::{
     convert::Infallible,
@@ -15,40 +16,48 @@ use std::{
 };
 
 use futures_util::{StreamExt as _, stream};
-use http::{
-    Extensions, HeaderMap, HeaderName, HeaderValue, Request, Response, header::CONTENT_TYPE,
-};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header::CONTENT_TYPE};
 use http_body::{Body as HttpBody, Frame};
 use http_body_util::{BodyStream, StreamBody};
 use prost::{
-    Message as _,
+    Message,
     bytes::{BufMut as _, Bytes},
 };
+use smallvec::SmallVec;
 use tonic::{
     Status,
     body::Body,
     codegen::{BoxFuture, Service},
 };
 
-use super::CheckApi;
-use crate::api::{
-    Asked, Bounded, CHECK_DEADLINE,
-    size::MAX_CHECK_MESSAGE,
-    to_status,
-    v1::{
-        CheckInteractionRequest, CheckInteractionResponse, check_service_server::CheckServiceServer,
+use super::{CheckApi, MAX_BATCH};
+use crate::{
+    api::{
+        Asked, Bounded, CHECK_DEADLINE,
+        size::{BATCH, MAX_CHECK_MESSAGE, MAX_MESSAGE},
+        to_status,
+        v1::{
+            BatchCheckInteractionsRequest, BatchCheckInteractionsResponse,
+            check_service_server::CheckServiceServer,
+        },
     },
+    domain::refusal::Refusal,
 };
 
 const CHECK: &str = "/bancheck.v1.CheckService/CheckInteraction";
 /// Before each message on the wire: whether it is compressed, and its length in four bytes.
 const PREFIX: usize = 5;
+/// Bytes that are kept ready for each answer of a batch, of which most have some fewer.
+const AN_ANSWER: usize = 160;
 /// Says how messages are compressed, even where those that come are not.
 const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 const OK: HeaderValue = HeaderValue::from_static("0");
 
-/// `CheckService`, of which one check alone goes the short way.
+/// What has come of a body.
+type Come = SmallVec<[Bytes; 2]>;
+
+/// `CheckService`, of which what has one question and one answer goes the short way.
 #[derive(Clone)]
 pub struct Unary(Arc<Ways>);
 
@@ -78,90 +87,122 @@ impl Service<Request<Body>> for Unary {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let plain = !request.headers().contains_key(ENCODING);
-        if request.uri().path() != CHECK || !plain {
-            return Box::pin(self.0.tonics.clone().call(request));
+        match request.uri().path() {
+            CHECK if plain => Box::pin(Arc::clone(&self.0).check(request)),
+            BATCH if plain => Box::pin(Arc::clone(&self.0).batch(request)),
+            _ => Box::pin(self.0.tonics.clone().call(request)),
         }
-        let ways = Arc::clone(&self.0);
-        Box::pin(async move {
-            let (parts, body) = request.into_parts();
-            match read(body).await {
-                Ok(question) => Ok(ways.short.answer(&parts.extensions, &question).await),
-                Err(body) => {
-                    let request = Request::from_parts(parts, body);
-                    ways.tonics.clone().call(request).await
-                }
-            }
-        })
     }
 }
 
-impl CheckApi {
-    async fn answer(
-        &self,
-        extensions: &Extensions,
-        question: &CheckInteractionRequest,
-    ) -> Response<Body> {
-        let answered = async {
-            let asked = Asked::by(extensions, CHECK_DEADLINE)?;
-            self.check(&asked, question).await
+impl Ways {
+    async fn check(self: Arc<Self>, request: Request<Body>) -> Result<Response<Body>, Infallible> {
+        let (parts, body) = request.into_parts();
+        let question = match read(body, MAX_CHECK_MESSAGE).await {
+            Ok(question) => question,
+            Err(body) => return self.tonics_way(Request::from_parts(parts, body)).await,
         };
-        match answered.await {
-            Ok(answer) => written(&answer),
-            Err(refusal) => to_status(&refusal).into_http(),
-        }
+        let answered = async {
+            let asked = Asked::by(&parts.extensions, CHECK_DEADLINE)?;
+            let answer = self.short.check(&asked, &question).await?;
+            let mut written = begun(answer.encoded_len());
+            answer.encode_raw(&mut written);
+            Ok(written)
+        };
+        Ok(told(answered.await))
+    }
+
+    async fn batch(self: Arc<Self>, request: Request<Body>) -> Result<Response<Body>, Infallible> {
+        let (parts, body) = request.into_parts();
+        let questions: BatchCheckInteractionsRequest = match read(body, MAX_MESSAGE).await {
+            Ok(questions) => questions,
+            Err(body) => return self.tonics_way(Request::from_parts(parts, body)).await,
+        };
+        let answered = async {
+            let asked = Asked::by(&parts.extensions, CHECK_DEADLINE)?;
+            let mut written = begun(questions.requests.len().min(MAX_BATCH) * AN_ANSWER);
+            // A message is what its parts are, written one after another.
+            let write = |part: &mut BatchCheckInteractionsResponse| part.encode_raw(&mut written);
+            self.short.check_batch(&asked, &questions, write).await?;
+            Ok(written)
+        };
+        Ok(told(answered.await))
+    }
+
+    async fn tonics_way(&self, request: Request<Body>) -> Result<Response<Body>, Infallible> {
+        self.tonics.clone().call(request).await
     }
 }
 
-/// The one message of a body; where it is not the plain case, a body that begins once more.
-async fn read(mut body: Body) -> Result<CheckInteractionRequest, Body> {
-    let Some(first) = next(&mut body).await else {
-        return Err(Body::empty());
-    };
-    let message = match &first {
-        Ok(frame) => frame.data_ref().and_then(plain),
-        Err(_) => None,
-    };
-    let Some(message) = message else {
-        return Err(anew([first], body));
-    };
-    // Some say in a frame of its own that nothing follows.
-    while !body.is_end_stream() {
-        match next(&mut body).await {
-            None => break,
-            Some(Ok(more)) if more.data_ref().is_some_and(Bytes::is_empty) => {}
-            Some(more) => return Err(anew([first, more], body)),
+/// The one message of a body, of no more bytes than `most`; where it is not the plain case, a body that begins
+/// once more.
+async fn read<M: Message + Default>(mut body: Body, most: usize) -> Result<M, Body> {
+    let (mut come, mut bytes) = (Come::new(), 0);
+    while let Some(frame) = next(&mut body).await {
+        let data = match frame.map(Frame::into_data) {
+            Ok(Ok(data)) => data,
+            Ok(Err(other)) => return Err(anew(come, Some(Ok(other)), body)),
+            Err(broken) => return Err(anew(come, Some(Err(broken)), body)),
+        };
+        bytes += data.len();
+        come.push(data);
+        let fits = |whole| whole <= PREFIX + most && bytes <= whole;
+        if !whole(&come).is_some_and(fits) {
+            return Err(anew(come, None, body));
+        }
+        if body.is_end_stream() {
+            break;
         }
     }
-    CheckInteractionRequest::decode(message).map_err(|_| anew([first], body))
+    if whole(&come) != Some(bytes) {
+        return Err(anew(come, None, body));
+    }
+    M::decode(message(&come)).map_err(|_| anew(come, None, body))
+}
+
+/// How many bytes a message has with its prefix, if that has come and says that it is not compressed.
+fn whole(come: &[Bytes]) -> Option<usize> {
+    let (compressed, length) = come.first()?.get(..PREFIX)?.split_first()?;
+    let length = u32::from_be_bytes(length.try_into().ok()?);
+    (*compressed == 0).then_some(PREFIX + usize::try_from(length).ok()?)
+}
+
+/// What came after the prefix.
+fn message(come: &[Bytes]) -> Bytes {
+    match come {
+        [one] => one.slice(PREFIX..),
+        several => Bytes::from(several.concat()).slice(PREFIX..),
+    }
 }
 
 async fn next(body: &mut Body) -> Option<Result<Frame<Bytes>, Status>> {
     poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await
 }
 
-/// What is between the prefix of a message and its end, where that is all there is.
-fn plain(data: &Bytes) -> Option<Bytes> {
-    let (prefix, message) = data.split_at_checked(PREFIX)?;
-    let (compressed, length) = prefix.split_first()?;
-    let length = u32::from_be_bytes(length.try_into().ok()?);
-    let whole = *compressed == 0
-        && usize::try_from(length) == Ok(message.len())
-        && message.len() <= MAX_CHECK_MESSAGE;
-    whole.then(|| data.slice(PREFIX..))
-}
-
-fn anew<const N: usize>(come: [Result<Frame<Bytes>, Status>; N], rest: Body) -> Body {
+/// A body of what has come, then of something else that came, then of the rest.
+fn anew(come: Come, odd: Option<Result<Frame<Bytes>, Status>>, rest: Body) -> Body {
+    let come = come.into_iter().map(|data| Ok(Frame::data(data)));
     Body::new(StreamBody::new(
-        stream::iter(come).chain(BodyStream::new(rest)),
+        stream::iter(come.chain(odd)).chain(BodyStream::new(rest)),
     ))
 }
 
-fn written(answer: &CheckInteractionResponse) -> Response<Body> {
-    let length = answer.encoded_len();
+/// A message that is about to be written, of about so many bytes.
+fn begun(length: usize) -> Vec<u8> {
     let mut frame = Vec::with_capacity(PREFIX + length);
-    frame.put_u8(0);
-    frame.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
-    answer.encode_raw(&mut frame);
+    frame.put_bytes(0, PREFIX);
+    frame
+}
+
+fn told(written: Result<Vec<u8>, Refusal>) -> Response<Body> {
+    let mut frame = match written {
+        Ok(frame) => frame,
+        Err(refusal) => return to_status(&refusal).into_http(),
+    };
+    let length = u32::try_from(frame.len() - PREFIX).unwrap_or(u32::MAX);
+    if let Some(place) = frame.get_mut(1..PREFIX) {
+        place.copy_from_slice(&length.to_be_bytes());
+    }
     let mut response = Response::new(Body::new(Written::Message(frame.into())));
     response.headers_mut().insert(CONTENT_TYPE, GRPC);
     response
@@ -205,6 +246,7 @@ mod tests {
     use futures_util::TryStreamExt as _;
 
     use super::*;
+    use crate::api::v1::CheckInteractionRequest;
 
     fn framed(message: &CheckInteractionRequest) -> Vec<u8> {
         let message = message.encode_to_vec();
@@ -227,11 +269,16 @@ mod tests {
         }
     }
 
+    async fn read(frames: &[&[u8]]) -> Result<CheckInteractionRequest, Body> {
+        super::read(of(frames), MAX_CHECK_MESSAGE).await
+    }
+
     #[tokio::test]
-    async fn a_question_that_comes_whole_is_read_at_once() {
+    async fn a_question_is_read_at_once_in_however_many_frames_it_comes() {
         let whole = framed(&question());
-        for frames in [&[&whole[..]][..], &[&whole, b""]] {
-            assert_eq!(read(of(frames)).await.unwrap(), question());
+        let (head, tail) = whole.split_at(7);
+        for frames in [&[&whole[..]][..], &[&whole, b""], &[head, tail]] {
+            assert_eq!(read(frames).await.unwrap(), question());
         }
     }
 
@@ -247,14 +294,16 @@ mod tests {
         let garbage = [0, 0, 0, 0, 2, 0xff, 0xff];
         for frames in [
             &[][..],
-            &[head, tail],
+            &[head],
+            &[head, tail, b"more"],
             &[&whole, &whole],
             &[&whole[..3]],
+            &[&whole[..3], &whole[3..]],
             &[&compressed],
             &[&large],
             &[&garbage],
         ] {
-            let left = read(of(frames)).await.unwrap_err();
+            let left = read(frames).await.unwrap_err();
             let come: Vec<_> = BodyStream::new(left)
                 .map_ok(|frame| frame.into_data().unwrap())
                 .try_collect()
