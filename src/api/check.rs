@@ -126,10 +126,11 @@ fn item(
             message,
         ));
     }
-    let tenant = glance.tenant(&request.tenant)?;
-    asked.admit(Reach::Queue(tenant, &request.queue))?;
+    let seen = glance.tenant(&request.tenant)?;
+    asked.admit(Reach::Queue(seen.tenant, &request.queue))?;
     let identities = identities(request)?;
-    glance.check(&question(tenant, asked, request, &identities)?)
+    let question = question(seen.tenant, asked, request, &identities)?;
+    glance.check(&seen, &question)
 }
 
 #[tonic::async_trait]

@@ -114,15 +114,18 @@ impl Checker {
     }
 }
 
+/// A tenant that may be asked about, as it was seen.
+pub struct Seen<'a> {
+    /// The tenant.
+    pub tenant: &'a TenantId,
+    ground: &'a Ground,
+}
+
 impl Glance<'_> {
     /// The tenant that an item is about, if it may be asked about.
-    pub fn tenant(&self, text: &str) -> Result<&TenantId, Refusal> {
-        self.place(text).map(|(tenant, _)| tenant)
-    }
-
-    fn place(&self, text: &str) -> Result<(&TenantId, &Ground), Refusal> {
+    pub fn tenant(&self, text: &str) -> Result<Seen<'_>, Refusal> {
         match self.places.get(text) {
-            Some(Place::There(tenant, ground)) => Ok((tenant, ground)),
+            Some(Place::There(tenant, ground)) => Ok(Seen { tenant, ground }),
             Some(Place::Refused(refusal)) => Err(refusal.clone()),
             None => {
                 let message = "a tenant was asked about that was not looked at";
@@ -131,13 +134,12 @@ impl Glance<'_> {
         }
     }
 
-    /// Answers a question about one of the tenants, as [`Checker::check`] would at that moment.
+    /// Answers a question about a tenant, as [`Checker::check`] would at that moment.
     ///
     /// How fresh it is, has been decided for all of them.
-    pub fn check(&self, question: &Question<'_>) -> Result<Answer, Refusal> {
-        let (_, ground) = self.place(question.tenant.as_str())?;
+    pub fn check(&self, seen: &Seen<'_>, question: &Question<'_>) -> Result<Answer, Refusal> {
         let stage = question.stage()?;
-        let judged = self.checker.judge_by(ground, question, stage);
+        let judged = self.checker.judge_by(seen.ground, question, stage);
         Ok(self.checker.told(stage, question, judged))
     }
 }
