@@ -194,7 +194,9 @@ pub(crate) async fn check_all(
                     let identities = given(asked);
                     let question =
                         question(asked, &identities, Consistency::MinimizeLatency, deadline);
-                    let answer = glance.check(&question);
+                    let seen = glance.tenant(asked.tenant.as_str());
+                    let seen = seen.expect("a tenant that was looked at");
+                    let answer = glance.check(&seen, &question);
                     Said::of(&answer.expect("what is well formed is answered"))
                 };
                 let said: Vec<Said> = batch.iter().map(said).collect();
