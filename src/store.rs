@@ -297,14 +297,9 @@ pub trait Work: AccessWork + ExceptionWork + PrivacyWork + Send {
     /// record for each such key of a ban.
     async fn found_by(&mut self, keys: &[Key]) -> Result<Vec<BanRecord>>;
 
-    /// The ban of a list's generation that has not ended and is like this one as it is going to be, once
-    /// those whose time is over are marked ended.
-    async fn stands_alike(
-        &mut self,
-        ban: BanId,
-        likeness: &Likeness,
-        generation: u32,
-    ) -> Result<Option<BanId>>;
+    /// The ban that has not ended and is like this one as it is going to be, in the same content of a list,
+    /// once those whose time is over are marked ended.
+    async fn stands_alike(&mut self, ban: BanId, likeness: &Likeness) -> Result<Option<BanId>>;
 
     /// Writes a ban that has one target more, its last, which is found by these keys.
     /// [`StoreError::Alike`]: it became like another.

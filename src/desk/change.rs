@@ -80,12 +80,7 @@ async fn keep(work: &mut dyn Work, ban: &mut Ban, about: &Circumstances) -> Resu
     let key = about.keys.tenant(&about.tenant);
     let alike = alike(ban, &key, work.settings());
     if !ban.ended {
-        let list = match &ban.list_id {
-            Some(list_id) => work.list(list_id).await?,
-            None => None,
-        };
-        let generation = list.map_or(0, |list| list.generation);
-        let standing = work.stands_alike(ban.ban_id, &alike, generation).await?;
+        let standing = work.stands_alike(ban.ban_id, &alike).await?;
         if standing.is_some() {
             return Err(duplicate(standing).into());
         }

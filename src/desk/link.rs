@@ -72,7 +72,6 @@ impl Name<'_> {
     /// Puts a ban on it as well.
     async fn add_to(
         &self,
-        record: &BanRecord,
         ban: &mut Ban,
         work: &mut dyn Work,
         about: &Circumstances,
@@ -89,9 +88,7 @@ impl Name<'_> {
         let position = u8::try_from(ban.targets.len()).unwrap_or(u8::MAX);
         ban.targets.push(self.target.clone());
         let alike = alike(ban, self.key, work.settings());
-        let standing = work
-            .stands_alike(ban.ban_id, &alike, record.generation)
-            .await?;
+        let standing = work.stands_alike(ban.ban_id, &alike).await?;
         if standing.is_some() {
             return Ok(Fate::Skipped(Reason::DuplicateActiveBan));
         }
@@ -185,7 +182,7 @@ impl Job for LinkIdentities {
                     answer.warnings.push((0, code));
                 }
             }
-            match name.add_to(&record, &mut ban, work, about).await? {
+            match name.add_to(&mut ban, work, about).await? {
                 Fate::Extended => answer.others.push(ban.ban_id),
                 Fate::Untouched => {}
                 Fate::Skipped(why) => {

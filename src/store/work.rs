@@ -339,13 +339,8 @@ impl Work for SqlWork {
         self.bans_by_keys(keys).await
     }
 
-    async fn stands_alike(
-        &mut self,
-        ban: BanId,
-        likeness: &Likeness,
-        generation: u32,
-    ) -> Result<Option<BanId>> {
-        self.standing_beside(ban, likeness, generation).await
+    async fn stands_alike(&mut self, ban: BanId, likeness: &Likeness) -> Result<Option<BanId>> {
+        self.standing_beside(ban, likeness).await
     }
 
     async fn extend_ban(

@@ -23,6 +23,7 @@ use crate::house::{
 on_both_stores!(
     s10_a_ban_alike_is_refused_and_the_standing_one_is_named,
     s10_the_database_itself_refuses_a_second_one_alike,
+    s10_so_it_does_where_many_have_come_and_gone,
     s10_what_has_ended_keeps_the_database_from_nothing,
     s10_of_many_alike_made_at_once_one_stands,
     s10_of_two_alike_in_one_chunk_the_first_stands,
@@ -118,6 +119,19 @@ async fn s10_the_database_itself_refuses_a_second_one_alike(house: House) {
     let revived = sqlx::query("UPDATE bans SET ended = 0 WHERE ban_id = unhex('00')");
     let revived = revived.execute(&mut raw).await.map_err(StoreError::from);
     assert!(matches!(revived, Err(StoreError::Alike)), "{revived:?}");
+}
+
+async fn s10_so_it_does_where_many_have_come_and_gone(house: House) {
+    let tenant = house.tenant("one").await;
+    for _ in 0..20 {
+        let new = token_ban(&tenant, 1);
+        let likeness = new.likeness;
+        let ban = house.place(&tenant, new).await;
+        house.change(&lifted(&ban), likeness).await;
+    }
+    let ban = house.place(&tenant, token_ban(&tenant, 1)).await;
+    let refused = copied(&house, &ban, false).await;
+    assert!(matches!(refused, Err(StoreError::Alike)), "{refused:?}");
 }
 
 async fn s10_what_has_ended_keeps_the_database_from_nothing(house: House) {
@@ -316,7 +330,7 @@ async fn harden(
     };
     let mut work = house.begin(&intent_at(&ban.tenant, now)).await;
     if looks {
-        work.stands_alike(ban.ban_id, &like.alike(), 0).await?;
+        work.stands_alike(ban.ban_id, &like.alike()).await?;
     }
     work.set_ban(&hardened, like.likeness).await?;
     work.commit(&Answer::default()).await?;

@@ -1,11 +1,14 @@
-//! A check's message on the wire, whole or in pieces: HTTP/2 may cut it wherever it likes.
+//! A check's or a batch's message on the wire, whole or in pieces: HTTP/2 may cut it wherever it likes.
 
-use bancheck::api::v1::{Channel, CheckInteractionRequest, CheckInteractionResponse, Decision};
+use bancheck::api::v1::{
+    BatchCheckInteractionsRequest, BatchCheckInteractionsResponse, Channel,
+    CheckInteractionResponse, Decision, batch_check_interactions_response::result::Outcome,
+};
 use futures_util::stream;
 use http::Response;
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
-use prost::{Message as _, bytes::Bytes};
+use prost::bytes::Bytes;
 use tonic::{Code, Status, body::Body};
 use tower::{Service as _, ServiceExt as _};
 
@@ -16,18 +19,21 @@ use crate::{
 };
 
 /// A message behind its prefix.
-fn framed(request: &CheckInteractionRequest) -> Vec<u8> {
+fn framed(request: &impl prost::Message) -> Vec<u8> {
     let message = request.encode_to_vec();
     let length = u32::try_from(message.len()).expect("a length");
     [&[0], &length.to_be_bytes()[..], &message].concat()
 }
 
-async fn sent(client: &mut Client, pieces: &[&[u8]]) -> Response<Body> {
+const CHECK: &str = "CheckInteraction";
+const BATCH: &str = "BatchCheckInteractions";
+
+async fn sent(client: &mut Client, method: &str, pieces: &[&[u8]]) -> Response<Body> {
     let pieces: Vec<_> = pieces
         .iter()
         .map(|piece| Ok::<_, Status>(Frame::data(Bytes::copy_from_slice(piece))))
         .collect();
-    let request = http::Request::post("http://x/bancheck.v1.CheckService/CheckInteraction")
+    let request = http::Request::post(format!("http://x/bancheck.v1.CheckService/{method}"))
         .header("content-type", "application/grpc")
         .header("te", "trailers")
         .body(Body::new(StreamBody::new(stream::iter(pieces))))
@@ -37,7 +43,7 @@ async fn sent(client: &mut Client, pieces: &[&[u8]]) -> Response<Body> {
 }
 
 /// What a whole answer says.
-async fn read(answer: Response<Body>) -> CheckInteractionResponse {
+async fn read<M: prost::Message + Default>(answer: Response<Body>) -> M {
     assert_eq!(answer.headers()["content-type"], "application/grpc");
     let whole = answer.into_body().collect().await.expect("a body");
     let trailers = whole.trailers().expect("trailers");
@@ -46,7 +52,7 @@ async fn read(answer: Response<Body>) -> CheckInteractionResponse {
     let (prefix, message) = bytes.split_at(5);
     let length = u32::try_from(message.len()).expect("a length");
     assert_eq!(prefix, [&[0], &length.to_be_bytes()[..]].concat());
-    CheckInteractionResponse::decode(message).expect("an answer")
+    M::decode(message).expect("an answer")
 }
 
 fn refused(answer: &Response<Body>) -> Status {
@@ -72,7 +78,8 @@ fn a_check_is_answered_alike_however_its_message_is_cut() {
                 &[prefix, message],
                 &[b"", &whole],
             ] {
-                let answer = read(sent(&mut client, pieces).await).await;
+                let answer = sent(&mut client, CHECK, pieces).await;
+                let answer: CheckInteractionResponse = read(answer).await;
                 assert_eq!(answer.decision(), decision, "{pieces:?}");
                 assert_eq!(answer.r#match.is_some(), decision == Decision::Deny);
             }
@@ -85,8 +92,63 @@ fn a_check_is_answered_alike_however_its_message_is_cut() {
             // An empty one is a message, which lacks its tenant.
             (&[&[0, 0, 0, 0, 0]], Code::InvalidArgument),
         ] {
-            let answer = sent(&mut client, pieces).await;
+            let answer = sent(&mut client, CHECK, pieces).await;
             assert_eq!(refused(&answer).code(), code, "{pieces:?}");
+        }
+    });
+}
+
+#[test]
+fn so_is_a_batch_and_one_that_is_broken_is_refused() {
+    let database = Database::fresh(Kind::Sqlite);
+    let server = Server::start(&config(&database.place)).expect("a server");
+    runtime().block_on(async {
+        let mut client = server.client();
+        client.make_tenant(TENANT).await;
+        client.ban(add(phone(NUMBER))).await;
+        let who = |at: usize| {
+            phone(if at.is_multiple_of(7) {
+                NUMBER
+            } else {
+                OTHER_NUMBER
+            })
+        };
+        let batch = BatchCheckInteractionsRequest {
+            requests: (0..200).map(|at| connect(Channel::Call, who(at))).collect(),
+            consistency: None,
+        };
+        let whole = framed(&batch);
+        let (head, tail) = whole.split_at(1_000);
+        let bytes: Vec<&[u8]> = whole[5..].chunks(1).collect();
+        let one_by_one = [&[&whole[..5]], &bytes[..]].concat();
+        for pieces in [
+            &[&whole[..]][..],
+            &[head, tail],
+            &[head, tail, b""],
+            &one_by_one,
+        ] {
+            let answers = sent(&mut client, BATCH, pieces).await;
+            let answers: BatchCheckInteractionsResponse = read(answers).await;
+            assert_eq!(answers.results.len(), 200);
+            for (at, result) in answers.results.iter().enumerate() {
+                let Some(Outcome::Response(answer)) = &result.outcome else {
+                    panic!("no answer, but {result:?}")
+                };
+                let banned = at.is_multiple_of(7);
+                assert_eq!(answer.decision() == Decision::Deny, banned, "{at}");
+            }
+        }
+        let (none, cut) = (
+            framed(&BatchCheckInteractionsRequest::default()),
+            &whole[..500],
+        );
+        for (pieces, code) in [
+            (&[cut][..], Code::Internal),
+            (&[&whole, &whole], Code::Internal),
+            (&[&none], Code::InvalidArgument),
+        ] {
+            let answer = sent(&mut client, BATCH, pieces).await;
+            assert_eq!(refused(&answer).code(), code);
         }
     });
 }

@@ -340,12 +340,7 @@ impl Work for ModelWork {
         Ok(found.filter(|record| !record.keys.is_empty()).collect())
     }
 
-    async fn stands_alike(
-        &mut self,
-        ban: BanId,
-        likeness: &Likeness,
-        _generation: u32,
-    ) -> Result<Option<BanId>> {
+    async fn stands_alike(&mut self, ban: BanId, likeness: &Likeness) -> Result<Option<BanId>> {
         self.statement().await?;
         self.retire(likeness.current);
         Ok(self.after.alike(likeness.current, ban))

@@ -21,9 +21,8 @@ use http_body::{Body as HttpBody, Frame};
 use http_body_util::{BodyStream, StreamBody};
 use prost::{
     Message,
-    bytes::{BufMut as _, Bytes},
+    bytes::{BufMut as _, Bytes, BytesMut},
 };
-use smallvec::SmallVec;
 use tonic::{
     Status,
     body::Body,
@@ -53,9 +52,6 @@ const AN_ANSWER: usize = 160;
 const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 const OK: HeaderValue = HeaderValue::from_static("0");
-
-/// What has come of a body.
-type Come = SmallVec<[Bytes; 2]>;
 
 /// `CheckService`, of which what has one question and one answer goes the short way.
 #[derive(Clone)]
@@ -137,16 +133,15 @@ impl Ways {
 /// The one message of a body, of no more bytes than `most`; where it is not the plain case, a body that begins
 /// once more.
 async fn read<M: Message + Default>(mut body: Body, most: usize) -> Result<M, Body> {
-    let (mut come, mut bytes) = (Come::new(), 0);
+    let mut come = Bytes::new();
     while let Some(frame) = next(&mut body).await {
         let data = match frame.map(Frame::into_data) {
             Ok(Ok(data)) => data,
             Ok(Err(other)) => return Err(anew(come, Some(Ok(other)), body)),
             Err(broken) => return Err(anew(come, Some(Err(broken)), body)),
         };
-        bytes += data.len();
-        come.push(data);
-        let fits = |whole| whole <= PREFIX + most && bytes <= whole;
+        come = joined(come, data);
+        let fits = |whole| whole <= PREFIX + most && come.len() <= whole;
         if !whole(&come).is_some_and(fits) {
             return Err(anew(come, None, body));
         }
@@ -154,25 +149,30 @@ async fn read<M: Message + Default>(mut body: Body, most: usize) -> Result<M, Bo
             break;
         }
     }
-    if whole(&come) != Some(bytes) {
+    if whole(&come) != Some(come.len()) {
         return Err(anew(come, None, body));
     }
-    M::decode(message(&come)).map_err(|_| anew(come, None, body))
+    M::decode(come.slice(PREFIX..)).map_err(|_| anew(come, None, body))
+}
+
+/// What has come, and more. A frame holds the block that the transport has read it in: of several, however
+/// small, the bytes alone are kept.
+fn joined(come: Bytes, more: Bytes) -> Bytes {
+    if come.is_empty() {
+        return more;
+    }
+    let mut all = come
+        .try_into_mut()
+        .unwrap_or_else(|come| BytesMut::from(&come[..]));
+    all.extend_from_slice(&more);
+    all.freeze()
 }
 
 /// How many bytes a message has with its prefix, if that has come and says that it is not compressed.
-fn whole(come: &[Bytes]) -> Option<usize> {
-    let (compressed, length) = come.first()?.get(..PREFIX)?.split_first()?;
+fn whole(come: &[u8]) -> Option<usize> {
+    let (compressed, length) = come.get(..PREFIX)?.split_first()?;
     let length = u32::from_be_bytes(length.try_into().ok()?);
     (*compressed == 0).then_some(PREFIX + usize::try_from(length).ok()?)
-}
-
-/// What came after the prefix.
-fn message(come: &[Bytes]) -> Bytes {
-    match come {
-        [one] => one.slice(PREFIX..),
-        several => Bytes::from(several.concat()).slice(PREFIX..),
-    }
 }
 
 async fn next(body: &mut Body) -> Option<Result<Frame<Bytes>, Status>> {
@@ -180,7 +180,8 @@ async fn next(body: &mut Body) -> Option<Result<Frame<Bytes>, Status>> {
 }
 
 /// A body of what has come, then of something else that came, then of the rest.
-fn anew(come: Come, odd: Option<Result<Frame<Bytes>, Status>>, rest: Body) -> Body {
+fn anew(come: Bytes, odd: Option<Result<Frame<Bytes>, Status>>, rest: Body) -> Body {
+    let come = Some(come).filter(|come| !come.is_empty());
     let come = come.into_iter().map(|data| Ok(Frame::data(data)));
     Body::new(StreamBody::new(
         stream::iter(come.chain(odd)).chain(BodyStream::new(rest)),
@@ -280,6 +281,15 @@ mod tests {
         for frames in [&[&whole[..]][..], &[&whole, b""], &[head, tail]] {
             assert_eq!(read(frames).await.unwrap(), question());
         }
+    }
+
+    #[test]
+    fn of_a_message_in_several_frames_no_block_is_held_that_they_were_read_in() {
+        let blocks = [1, 2, 3].map(|fill| Bytes::from(vec![fill; 8 << 10]));
+        let frames = blocks.iter().map(|block| block.slice(..2));
+        let come = frames.fold(Bytes::new(), joined);
+        assert_eq!(&come[..], [1, 1, 2, 2, 3, 3]);
+        assert!(blocks.iter().all(Bytes::is_unique));
     }
 
     #[tokio::test]

@@ -174,11 +174,11 @@ statements! {
     purge_requests = "DELETE FROM requests WHERE tenant = $1 AND rpc <> 'DeleteTenant'
         AND (rpc, request_id) IN (SELECT rpc, request_id FROM requests
             WHERE tenant = $1 AND rpc <> 'DeleteTenant' LIMIT $2)";
-    /// Apart from what the bans are: under the keys of new ones there is hardly any.
-    bans_under = "SELECT DISTINCT ban_id FROM ban_keys
-        WHERE tenant = $1 AND match_key IN ({hexes:$2})";
-    likenesses = "SELECT ban_id, likeness, generation, expire_at FROM bans
-        WHERE tenant = $1 AND ended = 0 AND ban_id IN ({hexes:$2}) ORDER BY ban_id";
+    /// What has not ended under these keys, where whatever is like a ban on one of them is found.
+    standing = "SELECT b.ban_id, b.likeness, b.generation, b.expire_at FROM bans b
+        WHERE b.tenant = $1 AND b.ended = 0 AND b.ban_id IN (SELECT k.ban_id FROM ban_keys k
+            WHERE k.tenant = $1 AND k.match_key IN ({hexes:$2}))
+        ORDER BY b.ban_id";
     set_ban = "UPDATE bans SET channels = $3, reason = $4, reason_code = $5, enforcement = $6,
             started = CASE WHEN start_at IS NOT DISTINCT FROM $7 THEN started ELSE 0 END,
             start_at = $7, expire_at = $8, ended = $9, updated_at = $10, deactivated_at = $11,

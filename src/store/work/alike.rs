@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use sqlx::{Row, SqlStr, any::AnyRow};
+use sqlx::Row;
 
 use super::{SqlWork, ban_id};
 use crate::{
@@ -49,33 +49,43 @@ impl SqlWork {
         &mut self,
         ban: BanId,
         likeness: &Likeness,
-        generation: u32,
     ) -> Result<Option<BanId>> {
         let mut likeness = likeness.clone();
         // An older version of the canonicaliser may have filed both under another key than this one would.
         let stood = self.records(&[ban]).await?;
+        let Some(first) = stood.first() else {
+            return Ok(None);
+        };
         let keys = stood.iter().flat_map(|stood| &stood.keys);
         likeness.keys.extend(keys.map(|key| key.key));
-        let standing = self.standing(std::slice::from_ref(&likeness)).await?;
-        let alike = standing.like(&likeness, generation);
-        Ok(alike.filter(|one| *one != ban))
+        let standing = self.standing(std::slice::from_ref(&likeness), Some(ban));
+        Ok(standing.await?.like(&likeness, first.generation))
     }
 
-    /// The bans in being that are like one of these, once those whose time is over are marked ended.
-    pub(super) async fn standing(&mut self, likenesses: &[Likeness]) -> Result<Standing> {
+    /// The bans in being that are like one of these, but for one, once those whose time is over are marked
+    /// ended.
+    pub(super) async fn standing(
+        &mut self,
+        likenesses: &[Likeness],
+        but: Option<BanId>,
+    ) -> Result<Standing> {
         let digests: HashSet<_> = likenesses.iter().flat_map(Likeness::digests).collect();
         let keys = likenesses.iter().flat_map(|one| &one.keys);
         let keys: Vec<_> = keys.map(|key| hex(&key.bits().to_be_bytes())).collect();
-        let under = self.ask_of(self.say.bans_under.clone(), &keys).await?;
-        let under = under.iter().map(|row| Ok(hex(ban_id(row)?.bytes())));
-        let under = under.collect::<Result<Vec<_>>>()?;
-        let found = self.ask_of(self.say.likenesses.clone(), &under).await?;
+        if keys.is_empty() {
+            return Ok(Standing::default());
+        }
+        let found = sql::about_many(&self.say.standing, keys.len())
+            .bind(self.tenant())
+            .bind(rows::to_json(&keys)?)
+            .fetch_all(&mut self.tx)
+            .await?;
         let (mut standing, mut over) = (HashMap::new(), Vec::new());
         for row in &found {
             let ban = ban_id(row)?;
             let likeness = row.try_get::<&[u8], _>("likeness")?.try_into();
             let likeness = likeness.map_err(|_| StoreError::Corrupt("the length of a likeness"))?;
-            if !digests.contains(&likeness) {
+            if !digests.contains(&likeness) || but == Some(ban) {
                 continue;
             }
             let expire: Option<i64> = row.try_get("expire_at")?;
@@ -90,16 +100,5 @@ impl SqlWork {
             self.retire(&over).await?;
         }
         Ok(Standing(standing))
-    }
-
-    /// What a statement finds of so many things, which are hexadecimal digits.
-    async fn ask_of(&mut self, statement: SqlStr, hexes: &[String]) -> Result<Vec<AnyRow>> {
-        if hexes.is_empty() {
-            return Ok(Vec::new());
-        }
-        let asked = sql::about_many(&statement, hexes.len())
-            .bind(self.tenant())
-            .bind(rows::to_json(hexes)?);
-        Ok(asked.fetch_all(&mut self.tx).await?)
     }
 }

@@ -18,7 +18,7 @@ impl SqlWork {
             return Ok(vec![Added::Made; bans.len()]);
         }
         let likenesses: Vec<_> = bans.iter().map(NewBan::alike).collect();
-        let mut standing = self.standing(&likenesses).await?;
+        let mut standing = self.standing(&likenesses, None).await?;
         let (mut added, mut made) = (Vec::new(), Vec::new());
         for new in bans {
             if let Some(alike) = standing.like_or_with(new) {

@@ -82,7 +82,7 @@ impl SqlWork {
         let before = self.records(&ids).await?;
         let stood: HashMap<BanId, &BanRecord> = before.iter().map(|one| (one.ban, one)).collect();
         let alike: Vec<_> = bans.iter().map(NewBan::alike).collect();
-        let standing = self.standing(&alike).await?;
+        let standing = self.standing(&alike, None).await?;
         let (mut targets, mut keys, mut likenesses) = (Vec::new(), Vec::new(), Vec::new());
         let (mut whole, mut spots) = (Vec::new(), Vec::new());
         let mut seen = BTreeSet::new();
