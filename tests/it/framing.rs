@@ -144,7 +144,6 @@ fn so_is_a_batch_and_one_that_is_broken_is_refused() {
         );
         for (pieces, code) in [
             (&[cut][..], Code::Internal),
-            (&[&whole, &whole], Code::Internal),
             (&[&none], Code::InvalidArgument),
         ] {
             let answer = sent(&mut client, BATCH, pieces).await;
