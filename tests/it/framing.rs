@@ -18,6 +18,18 @@ use crate::{
     server::{Client, Server, TENANT, config, runtime},
 };
 
+/// Runs a test against a server where one number is banned.
+fn run(test: impl AsyncFnOnce(Client)) {
+    let database = Database::fresh(Kind::Sqlite);
+    let server = Server::start(&config(&database.place)).expect("a server");
+    runtime().block_on(async {
+        let client = server.client();
+        client.make_tenant(TENANT).await;
+        client.ban(add(phone(NUMBER))).await;
+        test(client).await;
+    });
+}
+
 /// A message behind its prefix.
 fn framed(request: &impl prost::Message) -> Vec<u8> {
     let message = request.encode_to_vec();
@@ -61,12 +73,7 @@ fn refused(answer: &Response<Body>) -> Status {
 
 #[test]
 fn a_check_is_answered_alike_however_its_message_is_cut() {
-    let database = Database::fresh(Kind::Sqlite);
-    let server = Server::start(&config(&database.place)).expect("a server");
-    runtime().block_on(async {
-        let mut client = server.client();
-        client.make_tenant(TENANT).await;
-        client.ban(add(phone(NUMBER))).await;
+    run(async |mut client| {
         for (number, decision) in [(NUMBER, Decision::Deny), (OTHER_NUMBER, Decision::Allow)] {
             let whole = framed(&connect(Channel::Call, phone(number)));
             let (head, tail) = whole.split_at(3);
@@ -100,12 +107,7 @@ fn a_check_is_answered_alike_however_its_message_is_cut() {
 
 #[test]
 fn so_is_a_batch_and_one_that_is_broken_is_refused() {
-    let database = Database::fresh(Kind::Sqlite);
-    let server = Server::start(&config(&database.place)).expect("a server");
-    runtime().block_on(async {
-        let mut client = server.client();
-        client.make_tenant(TENANT).await;
-        client.ban(add(phone(NUMBER))).await;
+    run(async |mut client| {
         let who = |at: usize| {
             phone(if at.is_multiple_of(7) {
                 NUMBER
