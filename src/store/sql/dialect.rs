@@ -4,7 +4,7 @@ use super::pieces::{
     BAN_COLUMNS, BAN_FILTER, BAN_RECORD, BANS_BY_COLUMN, BESIDE, DROPPED, END, ENFORCED,
     EVENT_COLUMNS, EXCEPTION_RECORDS, EXPORTED, FORM_COLUMNS, FOUND, KEY_COLUMNS, KEY_RECORD,
     KEYS_BY_COLUMN, LIKENESS_COLUMNS, MATCH_COLUMNS, RENEWAL_COLUMNS, SHOWN, SOONEST_OVER,
-    SPOT_COLUMNS, TARGET_COLUMNS, WHOLE_BAN, WHOLE_EXCEPTION, WHOLE_LIST, WHOLE_POLICY,
+    SPOT_COLUMNS, TARGET_COLUMNS, UNDER, WHOLE_BAN, WHOLE_EXCEPTION, WHOLE_LIST, WHOLE_POLICY,
 };
 
 /// The kind of a column that comes in as hexadecimal digits.
@@ -64,6 +64,7 @@ impl Dialect {
     /// A statement in these words.
     pub(super) fn say(&self, text: &str) -> String {
         let mut said = text
+            .replace("{under}", &(self.among)(UNDER))
             .replace("{whole_ban}", WHOLE_BAN)
             .replace("{whole_list}", WHOLE_LIST)
             .replace("{whole_policy}", WHOLE_POLICY)

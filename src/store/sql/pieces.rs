@@ -124,6 +124,10 @@ pub(super) const BAN_FILTER: &str = "b.tenant = $1
     AND b.ban_id > $16 AND b.ban_id < $17
     AND {shown}";
 
+/// The bans under the keys in $2.
+pub(super) const UNDER: &str = "SELECT k.ban_id FROM ban_keys k
+    WHERE k.tenant = $1 AND k.match_key IN ({hexes:$2})";
+
 /// Bans by the keys that a list of bans is narrowed by.
 pub(super) const FOUND: &str = "(SELECT DISTINCT f.ban_id FROM ban_keys f
         WHERE f.tenant = $1 AND f.match_key IN ({hexes:$9})) f

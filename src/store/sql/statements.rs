@@ -176,9 +176,7 @@ statements! {
             WHERE tenant = $1 AND rpc <> 'DeleteTenant' LIMIT $2)";
     /// What has not ended under these keys, where whatever is like a ban on one of them is found.
     standing = "SELECT b.ban_id, b.likeness, b.generation, b.expire_at FROM bans b
-        WHERE b.tenant = $1 AND b.ended = 0 AND b.ban_id IN (SELECT k.ban_id FROM ban_keys k
-            WHERE k.tenant = $1 AND k.match_key IN ({hexes:$2}))
-        ORDER BY b.ban_id";
+        WHERE b.tenant = $1 AND b.ended = 0 AND b.ban_id {under} ORDER BY b.ban_id";
     set_ban = "UPDATE bans SET channels = $3, reason = $4, reason_code = $5, enforcement = $6,
             started = CASE WHEN start_at IS NOT DISTINCT FROM $7 THEN started ELSE 0 END,
             start_at = $7, expire_at = $8, ended = $9, updated_at = $10, deactivated_at = $11,
@@ -291,9 +289,7 @@ statements! {
     ban = "SELECT {whole_ban} FROM bans b WHERE b.tenant = $1 AND b.ban_id = $2";
     /// Those that have not ended first, then the newest.
     concerning = "SELECT {whole_ban} FROM bans b
-        WHERE b.tenant = $1 AND b.ban_id IN (SELECT k.ban_id FROM ban_keys k
-            WHERE k.tenant = $1 AND k.match_key IN ({hexes:$2}))
-            AND {shown}
+        WHERE b.tenant = $1 AND b.ban_id {under} AND {shown}
         ORDER BY b.ended, b.ban_id DESC LIMIT $3";
     count_bans = "SELECT count(*) AS total FROM bans b WHERE {filter}";
     bans_newest_first = "SELECT {whole_ban} FROM bans b
