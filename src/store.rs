@@ -58,7 +58,7 @@ pub use self::{
     read::{
         Aged, BanFilter, BanOrder, BanPage, Cursor, EventFilter, ExceptionFilter, ExceptionStore,
     },
-    rows::{Added, Answer, Elsewhere, Likeness, NewBan},
+    rows::{Added, Alike, Answer, Elsewhere, NewBan},
     upkeep::{Agenda, Matched, Purged, Sweep, Swept, Turn, Upkeep},
     work::{AccessWork, ExceptionWork, NewException, PrivacyWork},
 };
@@ -299,7 +299,7 @@ pub trait Work: AccessWork + ExceptionWork + PrivacyWork + Send {
 
     /// The ban that has not ended and is like this one as it is going to be, in the same content of a list,
     /// once those whose time is over are marked ended.
-    async fn stands_alike(&mut self, ban: BanId, likeness: &Likeness) -> Result<Option<BanId>>;
+    async fn stands_alike(&mut self, ban: BanId, alike: &Alike) -> Result<Option<BanId>>;
 
     /// Writes a ban that has one target more, its last, which is found by these keys.
     /// [`StoreError::Alike`]: it became like another.

@@ -23,7 +23,7 @@ use crate::{
         policy::{IPV6_PREFIX, TenantSettings},
         refusal::{Reason, Refusal},
     },
-    store::{Added, Answer, Elsewhere, Likeness, NewBan, Work, new_ban_id},
+    store::{Added, Alike, Answer, Elsewhere, NewBan, Work, new_ban_id},
 };
 
 /// The administrator's Add.
@@ -326,13 +326,13 @@ pub(super) fn likeness(ban: &Ban, key: &TenantKey) -> [u8; 16] {
     digested(ban, |parts| key.digest_of(parts))
 }
 
-/// By what one is found that is like a ban as it is going to be.
-pub(super) fn alike(ban: &Ban, key: &TenantKey, settings: &TenantSettings) -> Likeness {
+/// By what one is known that is like a ban as it is going to be.
+pub(super) fn alike(ban: &Ban, key: &TenantKey, settings: &TenantSettings) -> Alike {
     let own_keys = |target: &Target| {
         let ipv6_prefix = target.ipv6_prefix().unwrap_or(settings.ipv6_prefix);
         Some(key.own_keys(&ban.identity(target)?, ipv6_prefix))
     };
-    Likeness {
+    Alike {
         current: likeness(ban, key),
         others: digested(ban, |parts| key.digests_elsewhere(parts)),
         keys: ban.targets.iter().filter_map(own_keys).flatten().collect(),

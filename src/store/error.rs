@@ -100,11 +100,7 @@ const ONE_ALIKE: &str = "bans_one_alike";
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         match &error {
-            sqlx::Error::Database(cause)
-                if cause.constraint() == Some(ONE_ALIKE) || cause.message().contains(ONE_ALIKE) =>
-            {
-                Self::Alike
-            }
+            sqlx::Error::Database(cause) if cause.message().contains(ONE_ALIKE) => Self::Alike,
             sqlx::Error::Database(cause) if cause.is_unique_violation() => Self::Taken,
             _ => Self::Unavailable(error),
         }

@@ -86,10 +86,11 @@ pub struct NewBan {
     pub elsewhere: Elsewhere,
 }
 
-/// By what a ban in being is found that is like one: it has one of these digests, and one of these keys.
+/// By what a ban in being is known that is like some other: it has one of these likenesses, and one of these
+/// keys.
 #[derive(Clone, Debug)]
-pub struct Likeness {
-    /// What makes two bans the same, under the current key.
+pub struct Alike {
+    /// The likeness under the current key.
     pub current: [u8; 16],
     /// The same under the other keys of the ring.
     pub others: Vec<[u8; 16]>,
@@ -97,19 +98,19 @@ pub struct Likeness {
     pub keys: Vec<Key>,
 }
 
-impl Likeness {
-    pub(super) fn digests(&self) -> impl Iterator<Item = &[u8; 16]> {
+impl Alike {
+    pub(super) fn likenesses(&self) -> impl Iterator<Item = &[u8; 16]> {
         std::iter::once(&self.current).chain(&self.others)
     }
 }
 
 impl NewBan {
-    /// By what one is found that is like it.
-    pub fn alike(&self) -> Likeness {
+    /// By what one is known that is like it.
+    pub fn alike(&self) -> Alike {
         let keys = self.keys.iter().map(|(_, key, _)| key);
         let keys = keys.chain(self.elsewhere.keys.iter().map(|(_, key)| key));
         let own = keys.filter(|key| key.matches != MatchKind::Alias);
-        Likeness {
+        Alike {
             current: self.likeness,
             others: self.elsewhere.likenesses.clone(),
             keys: own.map(|key| key.key).collect(),

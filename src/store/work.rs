@@ -20,7 +20,7 @@ pub use self::{
 };
 
 use super::{
-    Added, Answer, Event, Intent, Lifting, Likeness, NewBan, Renewal, Result, Work,
+    Added, Alike, Answer, Event, Intent, Lifting, NewBan, Renewal, Result, Work,
     pool::Lent,
     queues,
     rows::{self, BanRow, ListRow, PolicyRow, SettingsRow, number},
@@ -339,8 +339,8 @@ impl Work for SqlWork {
         self.bans_by_keys(keys).await
     }
 
-    async fn stands_alike(&mut self, ban: BanId, likeness: &Likeness) -> Result<Option<BanId>> {
-        self.standing_beside(ban, likeness).await
+    async fn stands_alike(&mut self, ban: BanId, alike: &Alike) -> Result<Option<BanId>> {
+        self.standing_beside(ban, alike).await
     }
 
     async fn extend_ban(

@@ -75,6 +75,15 @@ async fn s10_a_ban_alike_is_refused_and_the_standing_one_is_named(house: House) 
     assert_eq!(house.number("SELECT count(*) FROM ban_targets").await, 1);
 }
 
+/// A ban that was made and lifted.
+async fn come_and_gone(house: &House, tenant: &TenantId) -> Ban {
+    let new = token_ban(tenant, 1);
+    let likeness = new.likeness;
+    let ban = house.place(tenant, new).await;
+    house.change(&lifted(&ban), likeness).await;
+    ban
+}
+
 /// Copies a ban's row under another id with its keys, as somebody would who forgot to look; `ended` = the copy
 /// has ended.
 async fn copied(house: &House, ban: &Ban, ended: bool) -> Result<(), StoreError> {
@@ -124,10 +133,7 @@ async fn s10_the_database_itself_refuses_a_second_one_alike(house: House) {
 async fn s10_so_it_does_where_many_have_come_and_gone(house: House) {
     let tenant = house.tenant("one").await;
     for _ in 0..20 {
-        let new = token_ban(&tenant, 1);
-        let likeness = new.likeness;
-        let ban = house.place(&tenant, new).await;
-        house.change(&lifted(&ban), likeness).await;
+        come_and_gone(&house, &tenant).await;
     }
     let ban = house.place(&tenant, token_ban(&tenant, 1)).await;
     let refused = copied(&house, &ban, false).await;
@@ -136,10 +142,7 @@ async fn s10_so_it_does_where_many_have_come_and_gone(house: House) {
 
 async fn s10_what_has_ended_keeps_the_database_from_nothing(house: House) {
     let tenant = house.tenant("one").await;
-    let new = token_ban(&tenant, 1);
-    let likeness = new.likeness;
-    let ban = house.place(&tenant, new).await;
-    house.change(&lifted(&ban), likeness).await;
+    let ban = come_and_gone(&house, &tenant).await;
     copied(&house, &ban, false)
         .await
         .expect("one that stands, beside one that has ended");
@@ -304,10 +307,7 @@ async fn s10_a_ban_can_be_made_again_at_the_instant_the_old_one_ends(house: Hous
 
 async fn s10_a_lifted_ban_can_be_made_again(house: House) {
     let tenant = house.tenant("one").await;
-    let new = token_ban(&tenant, 1);
-    let likeness = new.likeness;
-    let old = house.place(&tenant, new).await;
-    house.change(&lifted(&old), likeness).await;
+    let old = come_and_gone(&house, &tenant).await;
     let new = house.place(&tenant, token_ban(&tenant, 1)).await;
     assert_ne!(new.ban_id, old.ban_id);
     assert_eq!(house.kept(&old).await.state(NOW), State::Deactivated);

@@ -13,22 +13,14 @@ use tonic::{Code, Status, body::Body};
 use tower::{Service as _, ServiceExt as _};
 
 use crate::{
-    database::{Database, Kind},
     requests::{NUMBER, OTHER_NUMBER, add, connect, phone},
-    server::{Client, Server, TENANT, config, runtime},
+    server::Client,
 };
 
-/// Runs a test against a server where one number is banned.
-fn run(test: impl AsyncFnOnce(Client)) {
-    let database = Database::fresh(Kind::Sqlite);
-    let server = Server::start(&config(&database.place)).expect("a server");
-    runtime().block_on(async {
-        let client = server.client();
-        client.make_tenant(TENANT).await;
-        client.ban(add(phone(NUMBER))).await;
-        test(client).await;
-    });
-}
+on_both_stores!(
+    a_check_is_answered_alike_however_its_message_is_cut,
+    so_is_a_batch_and_one_that_is_broken_is_refused,
+);
 
 /// A message behind its prefix.
 fn framed(request: &impl prost::Message) -> Vec<u8> {
@@ -71,85 +63,81 @@ fn refused(answer: &Response<Body>) -> Status {
     Status::from_header_map(answer.headers()).expect("a refusal in the head")
 }
 
-#[test]
-fn a_check_is_answered_alike_however_its_message_is_cut() {
-    run(async |mut client| {
-        for (number, decision) in [(NUMBER, Decision::Deny), (OTHER_NUMBER, Decision::Allow)] {
-            let whole = framed(&connect(Channel::Call, phone(number)));
-            let (head, tail) = whole.split_at(3);
-            let (prefix, message) = whole.split_at(5);
-            for pieces in [
-                &[&whole[..]][..],
-                &[&whole, b""],
-                &[head, tail],
-                &[prefix, message],
-                &[b"", &whole],
-            ] {
-                let answer = sent(&mut client, CHECK, pieces).await;
-                let answer: CheckInteractionResponse = read(answer).await;
-                assert_eq!(answer.decision(), decision, "{pieces:?}");
-                assert_eq!(answer.r#match.is_some(), decision == Decision::Deny);
-            }
-        }
-        for (pieces, code) in [
-            // No message, half of one, and something else.
-            (&[][..], Code::Internal),
-            (&[&[0, 0, 0][..]], Code::Internal),
-            (&[&[0, 0, 0, 0, 2, 0xff, 0xff]], Code::Internal),
-            // An empty one is a message, which lacks its tenant.
-            (&[&[0, 0, 0, 0, 0]], Code::InvalidArgument),
-        ] {
-            let answer = sent(&mut client, CHECK, pieces).await;
-            assert_eq!(refused(&answer).code(), code, "{pieces:?}");
-        }
-    });
-}
-
-#[test]
-fn so_is_a_batch_and_one_that_is_broken_is_refused() {
-    run(async |mut client| {
-        let who = |at: usize| {
-            phone(if at.is_multiple_of(7) {
-                NUMBER
-            } else {
-                OTHER_NUMBER
-            })
-        };
-        let batch = BatchCheckInteractionsRequest {
-            requests: (0..200).map(|at| connect(Channel::Call, who(at))).collect(),
-            consistency: None,
-        };
-        let whole = framed(&batch);
-        let (head, tail) = whole.split_at(1_000);
-        let bytes: Vec<&[u8]> = whole[5..].chunks(1).collect();
-        let one_by_one = [&[&whole[..5]], &bytes[..]].concat();
+async fn a_check_is_answered_alike_however_its_message_is_cut(mut client: Client) {
+    client.ban(add(phone(NUMBER))).await;
+    for (number, decision) in [(NUMBER, Decision::Deny), (OTHER_NUMBER, Decision::Allow)] {
+        let whole = framed(&connect(Channel::Call, phone(number)));
+        let (head, tail) = whole.split_at(3);
+        let (prefix, message) = whole.split_at(5);
         for pieces in [
             &[&whole[..]][..],
+            &[&whole, b""],
             &[head, tail],
-            &[head, tail, b""],
-            &one_by_one,
+            &[prefix, message],
+            &[b"", &whole],
         ] {
-            let answers = sent(&mut client, BATCH, pieces).await;
-            let answers: BatchCheckInteractionsResponse = read(answers).await;
-            assert_eq!(answers.results.len(), 200);
-            for (at, result) in answers.results.iter().enumerate() {
-                let Some(Outcome::Response(answer)) = &result.outcome else {
-                    panic!("no answer, but {result:?}")
-                };
-                let banned = at.is_multiple_of(7);
-                assert_eq!(answer.decision() == Decision::Deny, banned, "{at}");
-            }
+            let answer = sent(&mut client, CHECK, pieces).await;
+            let answer: CheckInteractionResponse = read(answer).await;
+            assert_eq!(answer.decision(), decision, "{pieces:?}");
+            assert_eq!(answer.r#match.is_some(), decision == Decision::Deny);
         }
-        let (none, cut) = (
-            framed(&BatchCheckInteractionsRequest::default()),
-            &whole[..500],
-        );
-        for (pieces, code) in [
-            (&[cut][..], Code::Internal),
-            (&[&none], Code::InvalidArgument),
-        ] {
-            let answer = sent(&mut client, BATCH, pieces).await;
-            assert_eq!(refused(&answer).code(), code);
+    }
+    for (pieces, code) in [
+        // No message, half of one, and something else.
+        (&[][..], Code::Internal),
+        (&[&[0, 0, 0][..]], Code::Internal),
+        (&[&[0, 0, 0, 0, 2, 0xff, 0xff]], Code::Internal),
+        // An empty one is a message, which lacks its tenant.
+        (&[&[0, 0, 0, 0, 0]], Code::InvalidArgument),
+    ] {
+        let answer = sent(&mut client, CHECK, pieces).await;
+        assert_eq!(refused(&answer).code(), code, "{pieces:?}");
+    }
+}
+
+async fn so_is_a_batch_and_one_that_is_broken_is_refused(mut client: Client) {
+    client.ban(add(phone(NUMBER))).await;
+    let who = |at: usize| {
+        phone(if at.is_multiple_of(7) {
+            NUMBER
+        } else {
+            OTHER_NUMBER
+        })
+    };
+    let batch = BatchCheckInteractionsRequest {
+        requests: (0..200).map(|at| connect(Channel::Call, who(at))).collect(),
+        consistency: None,
+    };
+    let whole = framed(&batch);
+    let (head, tail) = whole.split_at(1_000);
+    let bytes: Vec<&[u8]> = whole[5..].chunks(1).collect();
+    let one_by_one = [&[&whole[..5]], &bytes[..]].concat();
+    for pieces in [
+        &[&whole[..]][..],
+        &[head, tail],
+        &[head, tail, b""],
+        &one_by_one,
+    ] {
+        let answers = sent(&mut client, BATCH, pieces).await;
+        let answers: BatchCheckInteractionsResponse = read(answers).await;
+        assert_eq!(answers.results.len(), 200);
+        for (at, result) in answers.results.iter().enumerate() {
+            let Some(Outcome::Response(answer)) = &result.outcome else {
+                panic!("no answer, but {result:?}")
+            };
+            let banned = at.is_multiple_of(7);
+            assert_eq!(answer.decision() == Decision::Deny, banned, "{at}");
         }
-    });
+    }
+    let (none, cut) = (
+        framed(&BatchCheckInteractionsRequest::default()),
+        &whole[..500],
+    );
+    for (pieces, code) in [
+        (&[cut][..], Code::Internal),
+        (&[&none], Code::InvalidArgument),
+    ] {
+        let answer = sent(&mut client, BATCH, pieces).await;
+        assert_eq!(refused(&answer).code(), code);
+    }
 }

@@ -24,7 +24,7 @@ use bancheck::{
         view::index::Key,
     },
     store::{
-        AccessWork, Added, Answer, Event, Intent, Lifting, Likeness, NewBan, PrivacyWork, Renewal,
+        AccessWork, Added, Alike, Answer, Event, Intent, Lifting, NewBan, PrivacyWork, Renewal,
         Result, StoreError, Work,
     },
 };
@@ -340,10 +340,10 @@ impl Work for ModelWork {
         Ok(found.filter(|record| !record.keys.is_empty()).collect())
     }
 
-    async fn stands_alike(&mut self, ban: BanId, likeness: &Likeness) -> Result<Option<BanId>> {
+    async fn stands_alike(&mut self, ban: BanId, alike: &Alike) -> Result<Option<BanId>> {
         self.statement().await?;
-        self.retire(likeness.current);
-        Ok(self.after.alike(likeness.current, ban))
+        self.retire(alike.current);
+        Ok(self.after.alike(alike.current, ban))
     }
 
     async fn extend_ban(

@@ -12,7 +12,7 @@ use super::{SqlWork, ban_id};
 use crate::{
     domain::{hex::hex, ids::BanId},
     store::{
-        Likeness, NewBan, Result, StoreError,
+        Alike, NewBan, Result, StoreError,
         rows::{self, number},
         sql,
     },
@@ -24,17 +24,17 @@ pub(super) struct Standing(HashMap<([u8; 16], u32), BanId>);
 
 impl Standing {
     /// The one that is like this.
-    pub(super) fn like(&self, likeness: &Likeness, generation: u32) -> Option<BanId> {
-        let mut digests = likeness.digests();
-        digests.find_map(|digest| self.0.get(&(*digest, generation)).copied())
+    pub(super) fn like(&self, alike: &Alike, generation: u32) -> Option<BanId> {
+        let mut likenesses = alike.likenesses();
+        likenesses.find_map(|likeness| self.0.get(&(*likeness, generation)).copied())
     }
 
-    /// The one that is like this ban, which is among them from here on where there is none.
-    pub(super) fn like_or_with(&mut self, new: &NewBan) -> Option<BanId> {
+    /// The one that is like this ban; where there is none, it is among them itself from here on.
+    pub(super) fn like_or_add(&mut self, new: &NewBan, alike: &Alike) -> Option<BanId> {
         if new.ban.ended {
             return None;
         }
-        let standing = self.like(&new.alike(), new.generation);
+        let standing = self.like(alike, new.generation);
         if standing.is_none() {
             let likeness = (new.likeness, new.generation);
             self.0.insert(likeness, new.ban.ban_id);
@@ -48,29 +48,29 @@ impl SqlWork {
     pub(super) async fn standing_beside(
         &mut self,
         ban: BanId,
-        likeness: &Likeness,
+        alike: &Alike,
     ) -> Result<Option<BanId>> {
-        let mut likeness = likeness.clone();
+        let mut alike = alike.clone();
         // An older version of the canonicaliser may have filed both under another key than this one would.
         let stood = self.records(&[ban]).await?;
         let Some(first) = stood.first() else {
             return Ok(None);
         };
         let keys = stood.iter().flat_map(|stood| &stood.keys);
-        likeness.keys.extend(keys.map(|key| key.key));
-        let standing = self.standing(std::slice::from_ref(&likeness), Some(ban));
-        Ok(standing.await?.like(&likeness, first.generation))
+        alike.keys.extend(keys.map(|key| key.key));
+        let standing = self.standing(std::slice::from_ref(&alike), Some(ban));
+        Ok(standing.await?.like(&alike, first.generation))
     }
 
     /// The bans in being that are like one of these, but for one, once those whose time is over are marked
     /// ended.
     pub(super) async fn standing(
         &mut self,
-        likenesses: &[Likeness],
+        alike: &[Alike],
         but: Option<BanId>,
     ) -> Result<Standing> {
-        let digests: HashSet<_> = likenesses.iter().flat_map(Likeness::digests).collect();
-        let keys = likenesses.iter().flat_map(|one| &one.keys);
+        let likenesses: HashSet<_> = alike.iter().flat_map(Alike::likenesses).collect();
+        let keys = alike.iter().flat_map(|one| &one.keys);
         let keys: Vec<_> = keys.map(|key| hex(&key.bits().to_be_bytes())).collect();
         if keys.is_empty() {
             return Ok(Standing::default());
@@ -85,7 +85,7 @@ impl SqlWork {
             let ban = ban_id(row)?;
             let likeness = row.try_get::<&[u8], _>("likeness")?.try_into();
             let likeness = likeness.map_err(|_| StoreError::Corrupt("the length of a likeness"))?;
-            if !digests.contains(&likeness) || but == Some(ban) {
+            if !likenesses.contains(&likeness) || but == Some(ban) {
                 continue;
             }
             let expire: Option<i64> = row.try_get("expire_at")?;

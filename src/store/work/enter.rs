@@ -17,12 +17,12 @@ impl SqlWork {
         if self.say.tries_as_new && bans.len() > sql::FEW && self.enter_as_new(bans).await? {
             return Ok(vec![Added::Made; bans.len()]);
         }
-        let likenesses: Vec<_> = bans.iter().map(NewBan::alike).collect();
-        let mut standing = self.standing(&likenesses, None).await?;
+        let alike: Vec<_> = bans.iter().map(NewBan::alike).collect();
+        let mut standing = self.standing(&alike, None).await?;
         let (mut added, mut made) = (Vec::new(), Vec::new());
-        for new in bans {
-            if let Some(alike) = standing.like_or_with(new) {
-                added.push(Added::Alike(alike));
+        for (new, alike) in bans.iter().zip(&alike) {
+            if let Some(other) = standing.like_or_add(new, alike) {
+                added.push(Added::Alike(other));
             } else {
                 added.push(Added::Made);
                 made.push(new);

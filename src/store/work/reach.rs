@@ -86,7 +86,7 @@ impl SqlWork {
         let (mut targets, mut keys, mut likenesses) = (Vec::new(), Vec::new(), Vec::new());
         let (mut whole, mut spots) = (Vec::new(), Vec::new());
         let mut seen = BTreeSet::new();
-        for new in bans {
+        for (new, alike) in bans.iter().zip(&alike) {
             let id = new.ban.ban_id;
             let (its_targets, mut its_keys) = rows::parts(new);
             let read = |at: usize| new.ban.targets.get(at).is_some_and(|one| !one.is_erased());
@@ -103,7 +103,7 @@ impl SqlWork {
             keys.extend(its_keys);
             // One that has become like another keeps its likeness; of several the first is the one.
             let alone = stood.get(&id).is_none_or(|stood| {
-                let other = standing.like(&new.alike(), stood.generation);
+                let other = standing.like(alike, stood.generation);
                 let mut first = || seen.insert((new.likeness, stood.generation));
                 stood.ended || (other.is_none_or(|other| other == id) && first())
             });
