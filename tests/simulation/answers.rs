@@ -116,7 +116,10 @@ impl Judge {
         let head = self.database.head();
         let ahead = token.epoch > last.position.epoch
             || (token.epoch == last.position.epoch && !last.row.includes(&row));
-        if ahead && !(self.stumbles && head.includes(&row)) {
+        // Views that a feed has turned over before it was held up and could say so: what was read of
+        // a history that then forked is answered from as well, as STALE.
+        let turned = self.stumbles && (said.basis != Basis::Fresh || head.includes(&row));
+        if ahead && !turned {
             let what = format!(
                 "the answer's token is row #{}, and the pod has come to row #{} only",
                 row.number, last.row.number

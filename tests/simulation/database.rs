@@ -98,6 +98,10 @@ pub(crate) struct Commit {
 
 type RequestKey = (TenantId, &'static str, String);
 
+/// So long after an epoch is no fork: nobody puts two backups back within moments, and an epoch counts
+/// seconds.
+const APART: Duration = Duration::from_secs(2);
+
 /// What stands in the database, and what no restore can undo.
 pub(crate) struct Ground {
     pub(crate) head: Arc<Row>,
@@ -114,6 +118,7 @@ pub(crate) struct Ground {
     pub(crate) raises: usize,
     /// What the epoch was raised from and to lately, and whether there was a fork to raise it for.
     pub(crate) raised: Option<(Epoch, Epoch, bool)>,
+    raised_at: Option<Duration>,
     rows: HashMap<Anchor, Arc<Row>>,
     requests: HashMap<RequestKey, Vec<Remembered>>,
     listeners: Vec<Weak<Listener>>,
@@ -166,6 +171,7 @@ impl Database {
             fork_pending: false,
             raises: 0,
             raised: None,
+            raised_at: None,
             rows: HashMap::from([(anchor, Arc::clone(&first))]),
             requests: HashMap::new(),
             listeners: Vec::new(),
@@ -373,6 +379,7 @@ impl Database {
             ground.meta.epoch = Epoch(from.0 + 1).max(to);
             ground.raised = Some((from, ground.meta.epoch, ground.fork_pending));
             ground.fork_pending = false;
+            ground.raised_at = Some(self.start.elapsed());
             ground.raises += 1;
         }
         ground.meta.server = Some(ground.server);
@@ -391,6 +398,10 @@ impl Database {
     /// Forgets feed rows, but for the newest so many.
     pub(crate) fn prune(&self, keep: u64) {
         let mut ground = self.ground();
+        if ground.fork_pending {
+            // Rows are kept for hours: a fork is noticed before there is nothing to tell it by.
+            return;
+        }
         let newest = ground.head.anchor.revision.0;
         let floor = Revision(newest.saturating_sub(keep).max(1));
         ground.meta.floor = ground.meta.floor.max(floor);
@@ -400,6 +411,10 @@ impl Database {
     /// something; what was written since is in no history that stands.
     pub(crate) fn fork(&self, to: &Arc<Row>, clock_off: i64) {
         let mut ground = self.ground();
+        let within = |raised| self.start.elapsed() < raised + APART;
+        if ground.raised_at.is_some_and(within) {
+            return;
+        }
         // Nobody can tell a failover that lost nothing from one that did.
         ground.fork_pending = true;
         ground.head = Arc::clone(to);

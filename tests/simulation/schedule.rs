@@ -56,9 +56,6 @@ pub(crate) struct Schedule {
 /// Within this of the end of all trouble, everything is as if there had been none.
 pub(crate) const CALM: Duration = Duration::from_secs(4);
 
-/// So long is between two forks at least.
-const APART: Duration = Duration::from_secs(2);
-
 struct Draft {
     random: Random,
     pods: usize,
@@ -89,18 +86,6 @@ impl Schedule {
             ..
         } = draft;
         actions.sort_by_key(|(at, _)| *at);
-        let mut forked = None;
-        actions.retain(|(at, action)| {
-            if !matches!(action, Action::Fork(..)) {
-                return true;
-            }
-            // Nobody puts two backups back within moments, and an epoch counts seconds.
-            let apart = forked.is_none_or(|before| *at >= before + APART);
-            if apart {
-                forked = Some(*at);
-            }
-            apart
-        });
         Self {
             pods,
             tenants,
