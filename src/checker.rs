@@ -18,7 +18,7 @@ use std::{
 use smallvec::SmallVec;
 use tokio::time::timeout;
 
-pub use self::glance::Glance;
+pub use self::glance::{Glance, Seen};
 use self::samples::Samples;
 use crate::{
     domain::{

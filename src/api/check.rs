@@ -21,7 +21,7 @@ use super::{
     },
 };
 use crate::{
-    checker::{Answer, Checker, Glance, Question},
+    checker::{Answer, Checker, Glance, Question, Seen},
     domain::{
         ban::MAX_IDENTITIES,
         caller::Reach,
@@ -89,6 +89,7 @@ impl CheckApi {
             .checker
             .glance(&asked.pass.caller, tenants, wish, asked.deadline)
             .await?;
+        let mut seen = glance.seen();
         let mut part = v1::BatchCheckInteractionsResponse::default();
         for (at, some) in requests.chunks(STRETCH).enumerate() {
             if at > 0 {
@@ -96,15 +97,16 @@ impl CheckApi {
                 yield_now().await;
             }
             part.results.clear();
-            part.results.extend(some.iter().map(|request| {
-                let outcome = match item(&glance, asked, request) {
-                    Ok(answer) => Outcome::Response(message(answer)),
-                    Err(refusal) => Outcome::Error(to_rpc_status(&refusal)),
-                };
-                BatchResult {
-                    outcome: Some(outcome),
-                }
-            }));
+            part.results
+                .extend(some.iter().zip(&mut seen).map(|(request, seen)| {
+                    let outcome = match item(&glance, seen, asked, request) {
+                        Ok(answer) => Outcome::Response(message(answer)),
+                        Err(refusal) => Outcome::Error(to_rpc_status(&refusal)),
+                    };
+                    BatchResult {
+                        outcome: Some(outcome),
+                    }
+                }));
             tell(&mut part);
         }
         traces::judged(requests.len());
@@ -115,6 +117,7 @@ impl CheckApi {
 /// One item of a batch.
 fn item(
     glance: &Glance<'_>,
+    seen: Result<Seen<'_>, Refusal>,
     asked: &Asked,
     request: &v1::CheckInteractionRequest,
 ) -> Result<Answer, Refusal> {
@@ -126,7 +129,7 @@ fn item(
             message,
         ));
     }
-    let seen = glance.tenant(&request.tenant)?;
+    let seen = seen?;
     asked.admit(Reach::Queue(seen.tenant, &request.queue))?;
     let identities = identities(request)?;
     let question = question(seen.tenant, asked, request, &identities)?;

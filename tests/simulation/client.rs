@@ -6,12 +6,13 @@ use std::{
 };
 
 use bancheck::{
-    checker::{Consistency, Question},
+    checker::{Consistency, Question, Seen},
     domain::{
         caller::Caller,
         channel::Channel,
         identity::{Given, IdentityKind},
         ids::TenantId,
+        refusal::Refusal,
     },
 };
 use tokio_util::task::TaskTracker;
@@ -190,16 +191,15 @@ pub(crate) async fn check_all(
             .glance(&caller, tenants, consistency(wish), deadline);
         match glance.await {
             Ok(glance) => {
-                let said = |asked: &Asked| {
+                let said = |(asked, seen): (&Asked, Result<Seen<'_>, Refusal>)| {
                     let identities = given(asked);
                     let question =
                         question(asked, &identities, Consistency::MinimizeLatency, deadline);
-                    let seen = glance.tenant(asked.tenant.as_str());
-                    let seen = seen.expect("a tenant that was looked at");
+                    let seen = seen.expect("a tenant that may be asked about");
                     let answer = glance.check(&seen, &question);
                     Said::of(&answer.expect("what is well formed is answered"))
                 };
-                let said: Vec<Said> = batch.iter().map(said).collect();
+                let said: Vec<Said> = batch.iter().zip(glance.seen()).map(said).collect();
                 world.judge.look(pod);
                 let now = pod.feed.clock().read().now;
                 let batch: Vec<(Asked, Said)> = batch.iter().cloned().zip(said).collect();
