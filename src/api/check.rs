@@ -68,12 +68,12 @@ impl CheckApi {
         Ok(message(answer))
     }
 
-    /// Judges the items of a batch in their order, and tells of some of them at a time.
+    /// Judges the items of a batch in their order, and tells of each.
     async fn check_batch(
         &self,
         asked: &Asked,
         request: &v1::BatchCheckInteractionsRequest,
-        mut tell: impl FnMut(&mut v1::BatchCheckInteractionsResponse),
+        mut tell: impl FnMut(Outcome),
     ) -> Result<(), Refusal> {
         let v1::BatchCheckInteractionsRequest {
             requests,
@@ -89,25 +89,15 @@ impl CheckApi {
             .checker
             .glance(&asked.pass.caller, tenants, wish, asked.deadline)
             .await?;
-        let mut seen = glance.seen();
-        let mut part = v1::BatchCheckInteractionsResponse::default();
-        for (at, some) in requests.chunks(STRETCH).enumerate() {
-            if at > 0 {
+        for (at, (request, seen)) in requests.iter().zip(glance.seen()).enumerate() {
+            if at > 0 && at % STRETCH == 0 {
                 // Others are answered on this thread as well.
                 yield_now().await;
             }
-            part.results.clear();
-            part.results
-                .extend(some.iter().zip(&mut seen).map(|(request, seen)| {
-                    let outcome = match item(&glance, seen, asked, request) {
-                        Ok(answer) => Outcome::Response(message(answer)),
-                        Err(refusal) => Outcome::Error(to_rpc_status(&refusal)),
-                    };
-                    BatchResult {
-                        outcome: Some(outcome),
-                    }
-                }));
-            tell(&mut part);
+            tell(match item(&glance, seen, asked, request) {
+                Ok(answer) => Outcome::Response(message(answer)),
+                Err(refusal) => Outcome::Error(to_rpc_status(&refusal)),
+            });
         }
         traces::judged(requests.len());
         Ok(())
@@ -155,8 +145,9 @@ impl v1::check_service_server::CheckService for CheckApi {
     ) -> Result<Response<v1::BatchCheckInteractionsResponse>, Status> {
         let asked = Asked::of(&request, CHECK_DEADLINE)?;
         let mut answers = v1::BatchCheckInteractionsResponse::default();
-        let gather = |part: &mut v1::BatchCheckInteractionsResponse| {
-            answers.results.append(&mut part.results);
+        let gather = |outcome| {
+            let outcome = Some(outcome);
+            answers.results.push(BatchResult { outcome });
         };
         self.check_batch(&asked, request.get_ref(), gather)
             .await

@@ -22,6 +22,7 @@ use http_body_util::{BodyStream, StreamBody};
 use prost::{
     Message,
     bytes::{BufMut as _, Bytes, BytesMut},
+    encoding::{WireType, encode_key, encode_varint},
 };
 use tonic::{
     Status,
@@ -36,7 +37,7 @@ use crate::{
         size::{BATCH, MAX_CHECK_MESSAGE, MAX_MESSAGE},
         to_status,
         v1::{
-            BatchCheckInteractionsRequest, BatchCheckInteractionsResponse,
+            BatchCheckInteractionsRequest, batch_check_interactions_response::result::Outcome,
             check_service_server::CheckServiceServer,
         },
     },
@@ -117,8 +118,7 @@ impl Ways {
         let answered = async {
             let asked = Asked::by(&parts.extensions, CHECK_DEADLINE)?;
             let mut written = begun(questions.requests.len().min(MAX_BATCH) * AN_ANSWER);
-            // A message is what its parts are, written one after another.
-            let write = |part: &mut BatchCheckInteractionsResponse| part.encode_raw(&mut written);
+            let write = |outcome| write_result(&mut written, &outcome);
             self.short.check_batch(&asked, &questions, write).await?;
             Ok(written)
         };
@@ -195,6 +195,16 @@ fn begun(length: usize) -> Vec<u8> {
     frame
 }
 
+/// Writes what came of an item, as [`BatchCheckInteractionsResponse`] has it: one of its `results`, which
+/// holds nothing else.
+///
+/// [`BatchCheckInteractionsResponse`]: crate::api::v1::BatchCheckInteractionsResponse
+fn write_result(written: &mut Vec<u8>, outcome: &Outcome) {
+    encode_key(1, WireType::LengthDelimited, written);
+    encode_varint(outcome.encoded_len() as u64, written);
+    outcome.encode(written);
+}
+
 fn told(written: Result<Vec<u8>, Refusal>) -> Response<Body> {
     let mut frame = match written {
         Ok(frame) => frame,
@@ -247,7 +257,12 @@ mod tests {
     use futures_util::TryStreamExt as _;
 
     use super::*;
-    use crate::api::v1::CheckInteractionRequest;
+    use crate::api::{
+        status::to_rpc_status,
+        v1::{
+            self, CheckInteractionRequest, batch_check_interactions_response::Result as BatchResult,
+        },
+    };
 
     fn framed(message: &CheckInteractionRequest) -> Vec<u8> {
         let message = message.encode_to_vec();
@@ -290,6 +305,31 @@ mod tests {
         let come = frames.fold(Bytes::new(), joined);
         assert_eq!(&come[..], [1, 1, 2, 2, 3, 3]);
         assert!(blocks.iter().all(Bytes::is_unique));
+    }
+
+    #[test]
+    fn a_result_is_written_as_the_answer_to_a_batch_has_it() {
+        let response = v1::CheckInteractionResponse {
+            decision_id: "d".repeat(200),
+            ..v1::CheckInteractionResponse::default()
+        };
+        let error = to_rpc_status(&Refusal::required("tenant"));
+        let outcomes = [
+            Outcome::Response(v1::CheckInteractionResponse::default()),
+            Outcome::Response(response),
+            Outcome::Error(error),
+        ];
+        let mut written = Vec::new();
+        for outcome in &outcomes {
+            write_result(&mut written, outcome);
+        }
+        let result = |outcome| BatchResult {
+            outcome: Some(outcome),
+        };
+        let whole = v1::BatchCheckInteractionsResponse {
+            results: outcomes.map(result).to_vec(),
+        };
+        assert_eq!(written, whole.encode_to_vec());
     }
 
     #[tokio::test]
