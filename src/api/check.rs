@@ -90,7 +90,7 @@ impl CheckApi {
             .glance(&asked.pass.caller, tenants, wish, asked.deadline)
             .await?;
         for (at, (request, seen)) in requests.iter().zip(glance.seen()).enumerate() {
-            if at > 0 && at % STRETCH == 0 {
+            if at > 0 && at.is_multiple_of(STRETCH) {
                 // Others are answered on this thread as well.
                 yield_now().await;
             }
