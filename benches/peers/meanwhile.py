@@ -66,10 +66,10 @@ class Meanwhile:
         over, failed, times = threading.Event(), [], [0]
 
         def go_on():
-            # This thread, and what it begins: it is the server whose checks may feel it, not the load.
-            os.sched_setaffinity(0, {LOAD_CORE})
-            os.nice(19)
             try:
+                # This thread, and what it begins: it is the server whose checks may feel it, not the load.
+                os.sched_setaffinity(0, {LOAD_CORE})
+                os.nice(19)
                 while not over.is_set():
                     event(product, over, times[0])
                     times[0] += 1

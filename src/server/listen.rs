@@ -100,10 +100,10 @@ fn bind(address: SocketAddr, shared: bool) -> anyhow::Result<TcpListener> {
 /// Has the threads that answer checks go before this one where there are too few cores for both: a tenth
 /// of a core is left to it, so that whoever bans somebody in the middle of a flood is served all the same.
 pub(super) fn give_way() {
-    // Elsewhere it would be the whole process.
+    // Elsewhere it would be the whole process. No sum: a thread that another one begins has its already.
     #[cfg(target_os = "linux")]
     // Where that is forbidden all are alike.
-    let _ = rustix::process::nice(10);
+    let _ = rustix::process::setpriority_process(None, 10);
 }
 
 /// Runs a future on a thread and a runtime of its own.

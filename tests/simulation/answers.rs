@@ -113,13 +113,10 @@ impl Judge {
                 return Err(("C-1", what));
             }
         }
-        let head = self.database.head();
         let ahead = token.epoch > last.position.epoch
             || (token.epoch == last.position.epoch && !last.row.includes(&row));
-        // Views that a feed has turned over before it was held up and could say so: what was read of
-        // a history that then forked is answered from as well, as STALE.
-        let turned = self.stumbles && (said.basis != Basis::Fresh || head.includes(&row));
-        if ahead && !turned {
+        // A feed that has turned views over may be held up before it says so, while history forks.
+        if ahead && !(self.stumbles && said.basis == Basis::Stale) {
             let what = format!(
                 "the answer's token is row #{}, and the pod has come to row #{} only",
                 row.number, last.row.number

@@ -196,10 +196,12 @@ pub(crate) async fn check_all(
                     let question =
                         question(asked, &identities, Consistency::MinimizeLatency, deadline);
                     let seen = seen.expect("a tenant that may be asked about");
+                    assert_eq!(seen.tenant, &asked.tenant);
                     let answer = glance.check(&seen, &question);
                     Said::of(&answer.expect("what is well formed is answered"))
                 };
                 let said: Vec<Said> = batch.iter().zip(glance.seen()).map(said).collect();
+                assert_eq!(said.len(), batch.len(), "as many answers as questions");
                 world.judge.look(pod);
                 let now = pod.feed.clock().read().now;
                 let batch: Vec<(Asked, Said)> = batch.iter().cloned().zip(said).collect();

@@ -98,8 +98,8 @@ pub(crate) struct Commit {
 
 type RequestKey = (TenantId, &'static str, String);
 
-/// So long after an epoch is no fork: nobody puts two backups back within moments, and an epoch counts
-/// seconds.
+/// So long after an epoch was raised there is no fork: epochs count seconds, and nobody puts a backup back
+/// so soon.
 const APART: Duration = Duration::from_secs(2);
 
 /// What stands in the database, and what no restore can undo.
@@ -112,12 +112,13 @@ pub(crate) struct Ground {
     pub(crate) life: u64,
     /// What its clock differs by from true time, in microseconds.
     pub(crate) clock_off: i64,
-    /// Whether a fork, or what may be one, has happened since the epoch was last raised.
-    pub(crate) fork_pending: bool,
+    /// The oldest row that a fork, or what may be one, has gone on from since the epoch was last raised.
+    pub(crate) unnoticed: Option<Revision>,
     /// How often the epoch was raised.
     pub(crate) raises: usize,
     /// What the epoch was raised from and to lately, and whether there was a fork to raise it for.
     pub(crate) raised: Option<(Epoch, Epoch, bool)>,
+    /// When that was.
     raised_at: Option<Duration>,
     rows: HashMap<Anchor, Arc<Row>>,
     requests: HashMap<RequestKey, Vec<Remembered>>,
@@ -168,7 +169,7 @@ impl Database {
             server: FIRST_SERVER,
             life: 0,
             clock_off: 0,
-            fork_pending: false,
+            unnoticed: None,
             raises: 0,
             raised: None,
             raised_at: None,
@@ -377,8 +378,8 @@ impl Database {
         if ground.meta.epoch <= seen {
             let from = ground.meta.epoch;
             ground.meta.epoch = Epoch(from.0 + 1).max(to);
-            ground.raised = Some((from, ground.meta.epoch, ground.fork_pending));
-            ground.fork_pending = false;
+            let forked = ground.unnoticed.take().is_some();
+            ground.raised = Some((from, ground.meta.epoch, forked));
             ground.raised_at = Some(self.start.elapsed());
             ground.raises += 1;
         }
@@ -392,37 +393,36 @@ impl Database {
         let server = ground.server;
         // Files put back that no pod has noticed yet cannot be told by one that begins then: that is
         // known, and left out of the schedules.
-        *ground.meta.server.get_or_insert(server) == server && !ground.fork_pending
+        *ground.meta.server.get_or_insert(server) == server && ground.unnoticed.is_none()
     }
 
     /// Forgets feed rows, but for the newest so many.
     pub(crate) fn prune(&self, keep: u64) {
         let mut ground = self.ground();
-        if ground.fork_pending {
-            // Rows are kept for hours: a fork is noticed before there is nothing to tell it by.
-            return;
-        }
-        let newest = ground.head.anchor.revision.0;
-        let floor = Revision(newest.saturating_sub(keep).max(1));
+        // Rows are kept for hours: a fork is noticed while there is something to tell it by.
+        let newest = ground.unnoticed.unwrap_or(ground.head.anchor.revision);
+        let floor = Revision(newest.0.saturating_sub(keep).max(1));
         ground.meta.floor = ground.meta.floor.max(floor);
     }
 
     /// Goes on from an older row on another server, as after a restore or a failover that lost
-    /// something; what was written since is in no history that stands.
-    pub(crate) fn fork(&self, to: &Arc<Row>, clock_off: i64) {
+    /// something; what was written since is in no history that stands. `false` = it is too soon for it.
+    pub(crate) fn fork(&self, to: &Arc<Row>, clock_off: i64) -> bool {
         let mut ground = self.ground();
         let within = |raised| self.start.elapsed() < raised + APART;
         if ground.raised_at.is_some_and(within) {
-            return;
+            return false;
         }
         // Nobody can tell a failover that lost nothing from one that did.
-        ground.fork_pending = true;
+        let from = to.anchor.revision;
+        ground.unnoticed = Some(ground.unnoticed.map_or(from, |before| before.min(from)));
         ground.head = Arc::clone(to);
         ground.meta = to.meta;
         ground.clock_off = clock_off;
         // Every other time the files of the same server are put back, which looks no different.
         ground.server += ground.life % 2;
         ground.life += 1;
+        true
     }
 
     /// The row that a backup of so many rows ago holds.

@@ -225,9 +225,11 @@ impl Run {
             Action::Away(away) => self.away(away),
             Action::Fork(rows, clock_off) => {
                 let backup = world.database.backup(rows);
+                if !world.database.fork(&backup, clock_off) {
+                    return world.judge.note(format_args!("no fork so soon"));
+                }
                 let number = backup.number;
                 world.judge.note(format_args!("goes on from row #{number}"));
-                world.database.fork(&backup, clock_off);
                 for pod in self.pods().iter() {
                     pod.network.reset();
                 }

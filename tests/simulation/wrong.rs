@@ -359,6 +359,20 @@ fn c5_an_answer_from_a_revision_that_the_pod_has_not_come_to_is_found() {
 }
 
 #[test]
+fn c3_an_answer_whose_token_the_pod_has_not_come_to_is_found() {
+    for basis in [Basis::Fresh, Basis::Stale] {
+        staged(async |scene| {
+            let one = scene.ban(1).await;
+            scene.stands(&one);
+            let two = scene.ban(2).await;
+            let opened = scene.open();
+            scene.says(&opened, &Wish::Whatever, 2, true, &two, basis);
+            assert_eq!(scene.found(), Some("C-3"), "{basis:?}");
+        });
+    }
+}
+
+#[test]
 fn c6_an_acknowledgement_of_what_was_never_committed_is_found() {
     staged(async |scene| {
         let one = scene.ban(1).await;
