@@ -21,7 +21,7 @@ use super::{
     },
 };
 use crate::{
-    checker::{Answer, Checker, Glance, Question, Seen},
+    checker::{Answer, Checker, Question, Seen},
     domain::{
         ban::MAX_IDENTITIES,
         caller::Reach,
@@ -94,7 +94,7 @@ impl CheckApi {
                 // Others are answered on this thread as well.
                 yield_now().await;
             }
-            tell(match item(&glance, seen, asked, request) {
+            tell(match item(seen, asked, request) {
                 Ok(answer) => Outcome::Response(message(answer)),
                 Err(refusal) => Outcome::Error(to_rpc_status(&refusal)),
             });
@@ -106,7 +106,6 @@ impl CheckApi {
 
 /// One item of a batch.
 fn item(
-    glance: &Glance<'_>,
     seen: Result<Seen<'_>, Refusal>,
     asked: &Asked,
     request: &v1::CheckInteractionRequest,
@@ -123,7 +122,7 @@ fn item(
     asked.admit(Reach::Queue(seen.tenant, &request.queue))?;
     let identities = identities(request)?;
     let question = question(seen.tenant, asked, request, &identities)?;
-    glance.check(&seen, &question)
+    seen.check(&question)
 }
 
 #[tonic::async_trait]

@@ -22,7 +22,7 @@ pub struct Glance<'a> {
     checker: &'a Checker,
     places: Vec<Place>,
     /// Which of the places each question is about.
-    of: Vec<usize>,
+    place_of: Vec<usize>,
 }
 
 impl Checker {
@@ -38,7 +38,7 @@ impl Checker {
         deadline: Duration,
     ) -> Result<Glance<'_>, Refusal> {
         self.await_freshness(wish, deadline).await?;
-        let (texts, of) = told_apart(tenants);
+        let (texts, place_of) = told_apart(tenants);
         let allowed = |text| {
             let tenant = fields::tenant(text)?;
             caller.needs_within(Scope::Check, &tenant)?;
@@ -48,7 +48,7 @@ impl Checker {
         Ok(Glance {
             checker: self,
             places: self.look_at(asked, wish, deadline).await?,
-            of,
+            place_of,
         })
     }
 
@@ -127,23 +127,30 @@ pub struct Seen<'a> {
     /// The tenant.
     pub tenant: &'a TenantId,
     ground: &'a Ground,
+    checker: &'a Checker,
 }
 
 impl Glance<'_> {
     /// The tenant that each question is about, in their order, if it may be asked about.
     pub fn seen(&self) -> impl Iterator<Item = Result<Seen<'_>, Refusal>> {
-        self.of.iter().map(|at| match &self.places[*at] {
-            Ok((tenant, ground)) => Ok(Seen { tenant, ground }),
+        self.place_of.iter().map(|at| match &self.places[*at] {
+            Ok((tenant, ground)) => Ok(Seen {
+                tenant,
+                ground,
+                checker: self.checker,
+            }),
             Err(refusal) => Err(refusal.clone()),
         })
     }
+}
 
-    /// Answers a question about a tenant, as [`Checker::check`] would at that moment.
+impl Seen<'_> {
+    /// Answers a question about the tenant, as [`Checker::check`] would at that moment.
     ///
-    /// How fresh it is, has been decided for all of them.
-    pub fn check(&self, seen: &Seen<'_>, question: &Question<'_>) -> Result<Answer, Refusal> {
+    /// How fresh it is, has been decided for all that was seen.
+    pub fn check(&self, question: &Question<'_>) -> Result<Answer, Refusal> {
         let stage = question.stage()?;
-        let judged = self.checker.judge_by(seen.ground, question, stage);
+        let judged = self.checker.judge_by(self.ground, question, stage);
         Ok(self.checker.told(stage, question, judged))
     }
 }

@@ -100,9 +100,9 @@ fn bind(address: SocketAddr, shared: bool) -> anyhow::Result<TcpListener> {
 /// Has the threads that answer checks go before this one where there are too few cores for both: a tenth
 /// of a core is left to it, so that whoever bans somebody in the middle of a flood is served all the same.
 pub(super) fn give_way() {
-    // Elsewhere it would be the whole process. No sum: a thread that another one begins has its already.
+    // Elsewhere it would be the whole process.
     #[cfg(target_os = "linux")]
-    // Where that is forbidden all are alike.
+    // Set and not added: a thread has what the one had that began it. Where it is forbidden all are alike.
     let _ = rustix::process::setpriority_process(None, 10);
 }
 

@@ -115,8 +115,10 @@ impl Judge {
         }
         let ahead = token.epoch > last.position.epoch
             || (token.epoch == last.position.epoch && !last.row.includes(&row));
-        // A feed that has turned views over may be held up before it says so, while history forks.
-        if ahead && !(self.stumbles && said.basis == Basis::Stale) {
+        // A feed that has turned views over may be held up before it says so, while history forks: then
+        // what it had read follows where it stands, and no longer stands itself.
+        let turned = || self.database.head().includes(&row) || row.includes(&last.row);
+        if ahead && !(self.stumbles && said.basis == Basis::Stale && turned()) {
             let what = format!(
                 "the answer's token is row #{}, and the pod has come to row #{} only",
                 row.number, last.row.number

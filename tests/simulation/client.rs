@@ -197,7 +197,7 @@ pub(crate) async fn check_all(
                         question(asked, &identities, Consistency::MinimizeLatency, deadline);
                     let seen = seen.expect("a tenant that may be asked about");
                     assert_eq!(seen.tenant, &asked.tenant);
-                    let answer = glance.check(&seen, &question);
+                    let answer = seen.check(&question);
                     Said::of(&answer.expect("what is well formed is answered"))
                 };
                 let said: Vec<Said> = batch.iter().zip(glance.seen()).map(said).collect();

@@ -118,7 +118,7 @@ pub(crate) struct Ground {
     pub(crate) raises: usize,
     /// What the epoch was raised from and to lately, and whether there was a fork to raise it for.
     pub(crate) raised: Option<(Epoch, Epoch, bool)>,
-    /// When that was.
+    /// When it was last raised.
     raised_at: Option<Duration>,
     rows: HashMap<Anchor, Arc<Row>>,
     requests: HashMap<RequestKey, Vec<Remembered>>,
@@ -409,8 +409,8 @@ impl Database {
     /// something; what was written since is in no history that stands. `false` = it is too soon for it.
     pub(crate) fn fork(&self, to: &Arc<Row>, clock_off: i64) -> bool {
         let mut ground = self.ground();
-        let within = |raised| self.start.elapsed() < raised + APART;
-        if ground.raised_at.is_some_and(within) {
+        let just = |raised| self.start.elapsed() < raised + APART;
+        if ground.raised_at.is_some_and(just) {
             return false;
         }
         // Nobody can tell a failover that lost nothing from one that did.
