@@ -18,7 +18,7 @@ use prometheus_client::{
     metrics::{counter::Counter, exemplar::HistogramWithExemplars, family::Family, gauge::Gauge},
     registry::{Registry, Unit},
 };
-use tracing_appender::non_blocking::WorkerGuard;
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 use self::{certificate::Certificate, pod::Pod, traces::Spans};
@@ -43,6 +43,10 @@ const CHECK_BUCKETS: [f64; 13] = [
 /// The same for a write.
 const WRITE_BUCKETS: [f64; 10] = [1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 1.0, 2.5];
 
+/// How many lines wait to be written at the most: some seconds' of a pod that denies much. Their places are
+/// in memory whether taken or not, and once a line has been in each they are some 10 MB.
+const LINES: usize = 16_384;
+
 /// In what form logs are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
@@ -64,7 +68,8 @@ pub fn log(format: LogFormat, filter: &str) -> WorkerGuard {
     // of numbers would tell the numbers.
     let filter = EnvFilter::try_new(format!("{filter},sqlx=error,rlibphonenumber=off"));
     let filter = filter.unwrap_or_else(|_| EnvFilter::new("info"));
-    let (writer, guard) = tracing_appender::non_blocking(stderr());
+    let lines = NonBlockingBuilder::default().buffered_lines_limit(LINES);
+    let (writer, guard) = lines.finish(stderr());
     let registry = tracing_subscriber::registry().with(filter);
     let layer = fmt::layer()
         .with_writer(writer)

@@ -87,7 +87,7 @@ pub(crate) fn without_ranges(count: u32) -> TenantView {
             page.clear();
         }
     }
-    loading.file().view()
+    loading.view()
 }
 
 /// A ban on this one, everywhere and for good.

@@ -13,7 +13,7 @@ use std::{
     sync::Arc,
 };
 
-pub use self::loading::{Filing, Loading};
+pub use self::loading::Loading;
 use self::{
     exceptions::{Exceptions, PROTECTED},
     index::{Change as Edit, Entry, Index, Key},

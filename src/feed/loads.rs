@@ -261,16 +261,15 @@ async fn attempt(store: &dyn Store, key: TenantKey, tenant: &TenantId, sign: &Si
     let view = None;
     let mut building = Building { key, view, sign };
     let found = store.load(tenant, &mut building).await?;
-    let Some((head, view)) = building.view.filter(|_| found) else {
+    let Some((head, mut view)) = building.view.filter(|_| found) else {
         return Ok(None);
     };
-    let mut filing = view.file();
-    while filing.go_on() {
+    while view.go_on() {
         sign.now();
         // Others of the pool have something to do meanwhile.
         yield_now().await;
     }
-    Ok(Some((head, filing.view())))
+    Ok(Some((head, view.view())))
 }
 
 /// Has the allocator hand back what a load needed on the way: it does so with what has been free for a

@@ -122,7 +122,7 @@ impl State {
         for page in rows.chunks(page) {
             loading.add(page);
         }
-        loading.file().view()
+        loading.view()
     }
 
     fn digest(&self) -> Digest {

@@ -17,7 +17,7 @@
 //!
 //! **Invariant:** a clone never changes. **Invariant:** nothing here reads a clock or decides.
 
-pub mod gathered;
+pub mod parts;
 mod sieve;
 
 use std::array;

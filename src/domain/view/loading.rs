@@ -1,16 +1,16 @@
-//! A view while its bans come in: they are gathered first, and filed once all are there.
+//! A view while its bans come in, filed many at a time.
 
 use super::{
     TenantView, entry,
-    index::gathered::{Gathered, Sorting},
+    index::{Entry, parts::Parts},
 };
-use crate::domain::{digest::Digest, keys::Space, record::BanRecord};
+use crate::domain::{keys::Space, record::BanRecord};
 
 /// A view that is being loaded.
 pub struct Loading {
     view: TenantView,
-    digests: Gathered,
-    ranges: Gathered,
+    digests: Parts,
+    ranges: Parts,
 }
 
 impl Loading {
@@ -18,8 +18,8 @@ impl Loading {
     pub fn of(view: TenantView) -> Self {
         Self {
             view,
-            digests: Gathered::default(),
-            ranges: Gathered::default(),
+            digests: Parts::default(),
+            ranges: Parts::default(),
         }
     }
 
@@ -28,46 +28,38 @@ impl Loading {
         for ban in bans.iter().filter(|ban| !ban.ended) {
             for key in &ban.keys {
                 self.view.widths.note(key);
-                match key.space {
-                    Space::Digest => self.digests.add(entry(ban, key)),
-                    Space::Range => self.ranges.add(entry(ban, key)),
+                self.wait(key.space, entry(ban, key));
+            }
+        }
+    }
+
+    fn wait(&mut self, space: Space, entry: Entry) {
+        match space {
+            Space::Digest => {
+                if let Some(full) = self.digests.add(entry) {
+                    self.view.edit(full, Vec::new());
+                }
+            }
+            Space::Range => {
+                if let Some(full) = self.ranges.add(entry) {
+                    self.view.edit(Vec::new(), full);
                 }
             }
         }
     }
 
-    /// Now that all have come.
-    pub fn file(self) -> Filing {
-        Filing {
-            view: self.view,
-            digests: self.digests.sort(),
-            ranges: self.ranges.sort(),
-        }
-    }
-}
-
-/// A view whose bans are being filed, a few at a time: a million take as long as some hundred checks.
-pub struct Filing {
-    view: TenantView,
-    digests: Sorting,
-    ranges: Sorting,
-}
-
-impl Filing {
-    /// Files some; `false` = all are filed.
+    /// Files some of what waits, once all have come; `false` = nothing does.
     pub fn go_on(&mut self) -> bool {
-        let sum = &mut self.view.entries;
-        let mut keep = |space, entry: &_| *sum = sum.with(Digest::of_entry(space, entry));
-        let digests = self.digests.go_on(|entry| keep(Space::Digest, entry));
-        let ranges = self.ranges.go_on(|entry| keep(Space::Range, entry));
-        digests || ranges
+        let (digests, ranges) = (self.digests.rest(), self.ranges.rest());
+        let waited = digests.is_some() || ranges.is_some();
+        self.view
+            .edit(digests.unwrap_or_default(), ranges.unwrap_or_default());
+        waited
     }
 
     /// The view, with what is not filed yet.
     pub fn view(mut self) -> TenantView {
         while self.go_on() {}
-        self.view.digests = self.digests.index();
-        self.view.ranges = self.ranges.index();
         self.view
     }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, iter};
 
 type Model = BTreeMap<(u128, [u8; 16]), Entry>;
 
@@ -283,14 +283,15 @@ fn a_version_shares_with_the_next_all_but_what_changed() {
 
 /// However many there are, whether their keys are even or a few that come again and again.
 #[test]
-fn entries_gathered_are_those_put_one_by_one() {
+fn entries_filed_by_parts_are_those_put_one_by_one() {
     let mut dice = Dice(17);
     for round in 0..13 {
         let count = [0, 1, 50, 3_000, 9_000, 40_000][round % 6];
         let skewed = round > 6;
         let count = if skewed { count / 20 } else { count };
-        let (mut gathered, mut model) = (gathered::Gathered::default(), Model::new());
-        let mut changes = Vec::new();
+        let (mut parts, mut model) = (parts::Parts::default(), Model::new());
+        let (mut index, mut changes) = (Index::default(), Vec::new());
+        let mut file = |mut full| index.apply(&mut full, |_, _| ());
         for number in 0..count {
             let key = if skewed {
                 u128::from(dice.below(40)) << 90
@@ -298,18 +299,14 @@ fn entries_gathered_are_those_put_one_by_one() {
                 dice.digest()
             };
             let entry = entry(key, ban(dice.below(count / 2 + 1)), number.cast_signed());
-            gathered.add(entry);
+            parts.add(entry).into_iter().for_each(&mut file);
             model.insert((key, *entry.ban.bytes()), entry);
             changes.push(Change::Put(entry));
         }
-        let mut told = Vec::new();
-        let mut sorting = gathered.sort();
-        while sorting.go_on(|entry| told.push(*entry)) {}
-        let index = sorting.index();
-        let one_by_one = index_of(changes);
+        iter::from_fn(|| parts.rest()).for_each(file);
         assert_same(&index, &model, &[0]);
-        assert!(index.iter().eq(&told), "round {round}");
-        assert_eq!(index.len(), one_by_one.len());
+        let one_by_one = index_of(changes);
+        assert!(index.iter().eq(one_by_one.iter()), "round {round}");
         for (key, _) in model.keys().take(200) {
             let key = Key::from(*key);
             assert!(index.may_hold(key));
@@ -319,7 +316,27 @@ fn entries_gathered_are_those_put_one_by_one() {
     }
 }
 
-/// What was gathered takes changes in as what was put one by one.
+/// An eighth of what is filed, in each of the parts.
+#[test]
+fn of_what_is_to_be_filed_little_waits_however_much_has_come() {
+    let (mut dice, mut parts) = (Dice(5), parts::Parts::default());
+    let (mut waiting, mut filed) = (0, 0);
+    for number in 0..60_000 {
+        let Change::Put(entry) = put(dice.digest(), number) else {
+            unreachable!("this is what it puts");
+        };
+        waiting += 1;
+        if let Some(full) = parts.add(entry) {
+            waiting -= full.len();
+            filed += full.len();
+        }
+        assert!(waiting <= 16 * 64 + filed / 8, "{waiting} beside {filed}");
+    }
+    let rest: usize = iter::from_fn(|| parts.rest()).map(|part| part.len()).sum();
+    assert_eq!(rest, waiting);
+}
+
+/// What was filed by parts takes changes in as what was put one by one.
 fn grown_alike(mut index: Index, mut other: Index, dice: &mut Dice) {
     for _ in 0..20 {
         let mut changes: Vec<_> = (0..300)
