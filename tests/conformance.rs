@@ -43,6 +43,8 @@ mod counts;
 mod database;
 #[path = "conformance/desk.rs"]
 mod desk;
+#[path = "conformance/ends.rs"]
+mod ends;
 #[path = "conformance/events.rs"]
 mod events;
 #[path = "conformance/exceptions.rs"]

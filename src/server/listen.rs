@@ -106,13 +106,14 @@ pub(super) fn give_way() {
     let _ = rustix::process::setpriority_process(None, 10);
 }
 
-/// Runs a future on a thread and a runtime of its own.
+/// Runs a future on a thread and a runtime of its own; what may block on the way does so elsewhere, and gives way.
 pub(super) fn on_thread(
     name: &str,
     future: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        .on_thread_start(give_way)
         .build()?;
     let thread = std::thread::Builder::new().name(name.to_owned());
     Ok(thread.spawn(move || {

@@ -1,14 +1,16 @@
 //! Reading what a view needs of bans that can still hold, in the order of their ids: of all there are, or
 //! of some that were made one after another.
 
-use futures_util::future::join;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use futures_util::future::{OptionFuture, join, try_join};
 use sqlx::any::AnyRow;
 
 use super::{
     LoadSink, Result,
     ids::{AFTER_ALL, are_close, just_before},
     pool::Lent,
-    rows::{BanColumns, KeyColumns, bytes, ids, to_json},
+    rows::{self, BanColumns, KeyColumns, bytes, ids, to_json},
     sql::{self, Statements},
 };
 use crate::domain::{ids::BanId, record::BanRecord};
@@ -19,26 +21,133 @@ const PAGE: usize = 4_096;
 /// of bans that have ended.
 const KEYS: usize = 4 * 4_096;
 
-/// All of a tenant's bans that can still hold, in a transaction that reads one snapshot.
+/// All of a tenant's bans that can still hold, in a transaction that reads one snapshot. Where there are many,
+/// another one that reads the same is asked for, and reads from their other end.
 pub(super) async fn all(
-    tx: &mut Lent,
+    front: &mut Lent,
+    back: impl Future<Output = Option<Lent>>,
     say: &Statements,
     tenant: &str,
     sink: &mut dyn LoadSink,
 ) -> Result<()> {
-    let mut read = Page::read(tx, say, tenant, Vec::new(), &AFTER_ALL, PAGE).await?;
-    while let Some(page) = read {
-        let last = page.last.clone();
-        let filed = async {
-            sink.page(&page.records()?);
-            Ok(())
-        };
-        // The database reads on while a page is filed.
-        let next = Page::read(tx, say, tenant, last, &AFTER_ALL, PAGE);
-        let (next, filed) = join(next, filed).await;
-        read = filed.and(next)?;
+    let load = Load {
+        say,
+        tenant,
+        rest: Mutex::new(Span::all()),
+        sink: Mutex::new(sink),
+    };
+    let first = load.next(front, End::Front).await?;
+    let back = match &first {
+        Some(page) if page.is_full => back.await,
+        _ => None,
+    };
+    let Some(mut back) = back else {
+        return load.go_on(front, End::Front, first).await;
+    };
+    let backwards = async {
+        let last = load.next(&mut back, End::Back).await?;
+        load.go_on(&mut back, End::Back, last).await
+    };
+    // First the one that has nothing to file yet.
+    try_join(backwards, load.go_on(front, End::Front, first)).await?;
+    Ok(back.commit().await?)
+}
+
+/// From which end of what is still to be read somebody reads.
+#[derive(Clone, Copy)]
+enum End {
+    Front,
+    Back,
+}
+
+/// All ids after one and up to another.
+#[derive(Clone)]
+struct Span {
+    after: Vec<u8>,
+    until: Vec<u8>,
+}
+
+impl Span {
+    fn all() -> Self {
+        Self {
+            after: Vec::new(),
+            until: AFTER_ALL.to_vec(),
+        }
     }
-    Ok(())
+
+    fn is_empty(&self) -> bool {
+        self.after >= self.until
+    }
+
+    fn has(&self, ban: BanId) -> bool {
+        let id = &ban.bytes()[..];
+        &self.after[..] < id && id <= &self.until[..]
+    }
+
+    /// Takes from this one what another has at an end of it.
+    fn take(&mut self, end: End, other: &Self) -> Self {
+        let mut taken = self.clone();
+        match end {
+            End::Front => {
+                taken.until = other.until.clone().min(taken.until);
+                self.after.clone_from(&taken.until);
+            }
+            End::Back => {
+                taken.after = other.after.clone().max(taken.after);
+                self.until.clone_from(&taken.after);
+            }
+        }
+        taken
+    }
+}
+
+/// A load that goes on.
+struct Load<'a> {
+    say: &'a Statements,
+    tenant: &'a str,
+    /// What is still to be read.
+    rest: Mutex<Span>,
+    sink: Mutex<&'a mut dyn LoadSink>,
+}
+
+impl Load<'_> {
+    /// Files a page while the next one is read, until all have come.
+    async fn go_on(&self, tx: &mut Lent, end: End, mut come: Option<Page>) -> Result<()> {
+        while let Some(page) = come {
+            let next = async {
+                let next = page.is_full.then(|| self.next(tx, end));
+                OptionFuture::from(next).await.transpose()
+            };
+            // The database reads on while a page is filed.
+            let (next, filed) = join(next, async { self.file(&page) }).await;
+            filed?;
+            come = next?.flatten();
+        }
+        Ok(())
+    }
+
+    /// The next page from an end, unless all has come.
+    async fn next(&self, tx: &mut Lent, end: End) -> Result<Option<Page>> {
+        let rest = held(&self.rest).clone();
+        if rest.is_empty() {
+            return Ok(None);
+        }
+        let page = Page::read(tx, self.say, self.tenant, rest, end, PAGE).await?;
+        // What of it came from the other end meanwhile is not taken twice.
+        Ok(page.map(|page| Page {
+            span: held(&self.rest).take(end, &page.span),
+            ..page
+        }))
+    }
+
+    fn file(&self, page: &Page) -> Result<()> {
+        held(&self.sink).page(&page.records()?);
+        Ok(())
+    }
+}
+
+fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// These bans, if they are many and no other is between the first and the last, as it is with what a chunk
@@ -55,8 +164,11 @@ pub(super) async fn made_together(
     if bans.len() <= sql::FEW || !are_close(*first, *last) {
         return Ok(None);
     }
-    let after = just_before(*first);
-    let read = Page::read(tx, say, tenant, after, last.bytes(), bans.len()).await?;
+    let span = Span {
+        after: just_before(*first),
+        until: last.bytes().to_vec(),
+    };
+    let read = Page::read(tx, say, tenant, span, End::Front, bans.len()).await?;
     let records = read.map_or_else(|| Ok(Vec::new()), |page| page.records())?;
     let are_these = records
         .iter()
@@ -70,34 +182,53 @@ pub(super) async fn made_together(
 struct Page {
     bans: AnyRow,
     keys: AnyRow,
-    last: Vec<u8>,
+    /// Where it has all bans that there are.
+    span: Span,
+    /// Whether there may be more.
+    is_full: bool,
 }
 
 impl Page {
-    /// So many bans that come after an id and up to another; `None` = there are no more.
+    /// So many bans of a span, from one end of it; `None` = there are none.
     async fn read(
         tx: &mut Lent,
         say: &Statements,
         tenant: &str,
-        after: Vec<u8>,
-        until: &[u8],
+        mut span: Span,
+        end: End,
         many: usize,
     ) -> Result<Option<Self>> {
-        let bans = sql::about_many(&say.load, many)
+        let load = match end {
+            End::Front => &say.load,
+            End::Back => &say.load_back,
+        };
+        let bans = sql::about_many(load, many)
             .bind(tenant.to_owned())
-            .bind(after.clone())
-            .bind(until.to_vec())
+            .bind(span.after.clone())
+            .bind(span.until.clone())
             .bind(i64::try_from(many).unwrap_or(i64::MAX))
             .fetch_one(&mut *tx)
             .await?;
-        let Some(last) = ids(&bans)?.next_back() else {
-            return Ok(None);
+        let (is_full, last) = {
+            let mut found = ids(&bans)?;
+            let is_full = found.len() >= many;
+            let last = match end {
+                End::Front => found.next_back(),
+                End::Back => found.next(),
+            };
+            let Some(last) = last else {
+                return Ok(None);
+            };
+            (is_full, rows::ban_id(&bytes(&last.to_lowercase())?)?)
         };
-        let last = bytes(&last.to_lowercase())?;
+        match end {
+            End::Front => span.until = last.bytes().to_vec(),
+            End::Back => span.after = just_before(last),
+        }
         let mut keys = sql::about_many(&say.load_keys, many)
             .bind(tenant.to_owned())
-            .bind(after)
-            .bind(last.clone())
+            .bind(span.after.clone())
+            .bind(span.until.clone())
             .bind(i64::try_from(KEYS).unwrap_or(i64::MAX))
             .fetch_one(&mut *tx)
             .await?;
@@ -109,10 +240,56 @@ impl Page {
                 .fetch_one(tx)
                 .await?;
         }
-        Ok(Some(Self { bans, keys, last }))
+        Ok(Some(Self {
+            bans,
+            keys,
+            span,
+            is_full,
+        }))
     }
 
+    /// What a decision needs of those in the span.
     fn records(&self) -> Result<Vec<BanRecord>> {
-        BanColumns::read(&self.bans)?.with(&KeyColumns::read(&self.keys)?)
+        let mut records = BanColumns::read(&self.bans)?.with(&KeyColumns::read(&self.keys)?)?;
+        records.retain(|record| self.span.has(record.ban));
+        Ok(records)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(number: u128) -> BanId {
+        BanId::from_bytes(number.to_be_bytes())
+    }
+
+    /// From the front comes what is up to `number`, from the back what is from it on.
+    fn page(end: End, number: u128) -> Span {
+        let mut span = Span::all();
+        match end {
+            End::Front => span.until = id(number).bytes().to_vec(),
+            End::Back => span.after = just_before(id(number)),
+        }
+        span
+    }
+
+    #[test]
+    fn of_what_comes_from_both_ends_each_is_taken_once_however_far_either_has_read() {
+        for (front, back) in [(3, 7), (7, 3), (5, 5), (5, 6), (6, 5), (9, 1)] {
+            let mut rest = Span::all();
+            let taken = [
+                (End::Front, 2),
+                (End::Back, 9),
+                (End::Front, front),
+                (End::Back, back),
+            ]
+            .map(|(end, number)| rest.take(end, &page(end, number)));
+            for number in 1..=10 {
+                let by = taken.iter().filter(|span| span.has(id(number))).count();
+                assert_eq!(by + usize::from(rest.has(id(number))), 1, "{number}");
+            }
+            assert_eq!(rest.is_empty(), back <= front + 1, "{front} {back}");
+        }
     }
 }

@@ -26,7 +26,9 @@ use sqlx::{
     any::AnyConnectOptions,
 };
 use tokio::{
-    sync::Semaphore,
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::spawn_blocking,
     time::{Instant, sleep, timeout_at},
 };
 
@@ -117,6 +119,22 @@ impl Pool {
         self.lend_with(Some(self.said(begin, whose))).await
     }
 
+    /// The same, if half of the connections stay free, at once and without an error.
+    pub(super) async fn begin_if_to_spare(
+        &self,
+        begin: &'static str,
+        whose: Whose<'_>,
+    ) -> Option<Lent> {
+        let Inner { places, habits, .. } = &*self.0;
+        if places.available_permits() <= habits.most / 2 {
+            return None;
+        }
+        let place = Arc::clone(places).try_acquire_owned().ok()?;
+        let until = Instant::now() + ACQUIRE;
+        let begin = Some(self.said(begin, whose));
+        self.lend_in(place, until, begin).await.ok()
+    }
+
     fn said(&self, begin: &'static str, whose: Whose<'_>) -> SqlStr {
         if self.0.habits.says_whose {
             AssertSqlSafe(whose.said_by(begin)).into_sql_str()
@@ -125,15 +143,23 @@ impl Pool {
         }
     }
 
-    /// Lends the first connection that shows that it lives: the one used last, else a new one.
     async fn lend_with(&self, begin: Option<SqlStr>) -> Asked<Lent> {
         let until = Instant::now() + ACQUIRE;
         let place = Arc::clone(&self.0.places).acquire_owned();
-        let mut place = match timeout_at(until, place).await {
-            Ok(Ok(place)) => place,
-            Ok(Err(_)) => return Err(sqlx::Error::PoolClosed),
-            Err(_) => return Err(sqlx::Error::PoolTimedOut),
-        };
+        match timeout_at(until, place).await {
+            Ok(Ok(place)) => self.lend_in(place, until, begin).await,
+            Ok(Err(_)) => Err(sqlx::Error::PoolClosed),
+            Err(_) => Err(sqlx::Error::PoolTimedOut),
+        }
+    }
+
+    /// Lends the first connection that shows that it lives: the one used last, else a new one.
+    async fn lend_in(
+        &self,
+        mut place: OwnedSemaphorePermit,
+        until: Instant,
+        begin: Option<SqlStr>,
+    ) -> Asked<Lent> {
         let idle = self.idle().pop();
         if let Some(Idle { conn, born, since }) = idle {
             let mut lent = Lent::new(self.clone(), place, conn, born);
@@ -186,7 +212,17 @@ impl Pool {
     }
 
     async fn greet(&self) -> Asked<AnyConnection> {
-        let mut conn = self.0.options.connect().await?;
+        let options = self.0.options.clone();
+        let connecting = async move { options.connect().await };
+        let mut conn = if self.0.habits.remote {
+            connecting.await?
+        } else {
+            // A file is read by a thread of its own, which goes before others or gives way as the one does that
+            // began it: it is not to be a thread of checks or of the feed.
+            let handle = Handle::current();
+            let connected = spawn_blocking(move || handle.block_on(connecting)).await;
+            connected.unwrap_or(Err(sqlx::Error::WorkerCrashed))?
+        };
         if let Some(greeting) = self.0.habits.greeting {
             conn.execute(greeting).await?;
         }

@@ -95,6 +95,17 @@ impl SqlStore {
         Ok(self.readers.begin(self.dialect.begin_read, whose).await?)
     }
 
+    /// Another transaction that reads what one at that row does, where a connection is to spare: of what views are
+    /// made of nothing changes without a row.
+    async fn reading_beside(&self, tenant: &TenantId, at: Anchor) -> Option<Lent> {
+        let begun = self
+            .readers
+            .begin_if_to_spare(self.dialect.begin_read, Whose::Tenant(tenant));
+        let mut beside = begun.await?.patiently(SEARCH);
+        let (also_at, _) = self.primary_head(&mut beside).await.ok()?;
+        (also_at == at).then_some(beside)
+    }
+
     /// The newest row, of a server that has all that was acknowledged (S-1).
     pub(super) async fn primary_head(&self, tx: &mut Lent) -> Result<(Anchor, Timestamp)> {
         let row = sqlx::query(self.say.head.clone()).fetch_one(tx).await?;
@@ -258,9 +269,9 @@ impl Store for SqlStore {
         let Some(loaded) = self.loaded_tenant(tenant, &mut tx).await? else {
             return Ok(false);
         };
+        let beside = self.reading_beside(tenant, loaded.head);
         sink.open(loaded);
-
-        load::all(&mut tx, &self.say, tenant.as_str(), sink).await?;
+        load::all(&mut tx, beside, &self.say, tenant.as_str(), sink).await?;
         tx.commit().await?;
         Ok(true)
     }
