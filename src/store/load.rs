@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::{OptionFuture, join, try_join};
 use sqlx::any::AnyRow;
+use tokio::task::yield_now;
 
 use super::{
     LoadSink, Result,
@@ -17,6 +18,8 @@ use crate::domain::{ids::BanId, record::BanRecord};
 
 /// How many bans are read at once.
 const PAGE: usize = 4_096;
+/// How many are filed at once.
+const AT_ONCE: usize = 512;
 /// The most keys that are read at once for lying between those bans. Where there are as many, most may be
 /// of bans that have ended.
 const KEYS: usize = 4 * 4_096;
@@ -119,7 +122,7 @@ impl Load<'_> {
                 OptionFuture::from(next).await.transpose()
             };
             // The database reads on while a page is filed.
-            let (next, filed) = join(next, async { self.file(&page) }).await;
+            let (next, filed) = join(next, self.file(&page)).await;
             filed?;
             come = next?.flatten();
         }
@@ -140,8 +143,12 @@ impl Load<'_> {
         }))
     }
 
-    fn file(&self, page: &Page) -> Result<()> {
-        held(&self.sink).page(&page.records()?);
+    async fn file(&self, page: &Page) -> Result<()> {
+        for some in page.records()?.chunks(AT_ONCE) {
+            held(&self.sink).page(some);
+            // What has come meanwhile, from either end, is answered by the next question first.
+            yield_now().await;
+        }
         Ok(())
     }
 }
@@ -182,6 +189,8 @@ pub(super) async fn made_together(
 struct Page {
     bans: AnyRow,
     keys: AnyRow,
+    /// The end that it begins with.
+    end: End,
     /// Where it has all bans that there are.
     span: Span,
     /// Whether there may be more.
@@ -209,18 +218,12 @@ impl Page {
             .bind(i64::try_from(many).unwrap_or(i64::MAX))
             .fetch_one(&mut *tx)
             .await?;
-        let (is_full, last) = {
-            let mut found = ids(&bans)?;
-            let is_full = found.len() >= many;
-            let last = match end {
-                End::Front => found.next_back(),
-                End::Back => found.next(),
-            };
-            let Some(last) = last else {
-                return Ok(None);
-            };
-            (is_full, rows::ban_id(&bytes(&last.to_lowercase())?)?)
+        let mut found = ids(&bans)?;
+        let is_full = found.len() >= many;
+        let Some(last) = found.next_back() else {
+            return Ok(None);
         };
+        let last = rows::ban_id(&bytes(&last.to_lowercase())?)?;
         match end {
             End::Front => span.until = last.bytes().to_vec(),
             End::Back => span.after = just_before(last),
@@ -240,9 +243,11 @@ impl Page {
                 .fetch_one(tx)
                 .await?;
         }
+        drop(found);
         Ok(Some(Self {
             bans,
             keys,
+            end,
             span,
             is_full,
         }))
@@ -250,7 +255,12 @@ impl Page {
 
     /// What a decision needs of those in the span.
     fn records(&self) -> Result<Vec<BanRecord>> {
-        let mut records = BanColumns::read(&self.bans)?.with(&KeyColumns::read(&self.keys)?)?;
+        let bans = BanColumns::read(&self.bans)?;
+        let bans = match self.end {
+            End::Front => bans,
+            End::Back => bans.reversed(),
+        };
+        let mut records = bans.with(&KeyColumns::read(&self.keys)?)?;
         records.retain(|record| self.span.has(record.ban));
         Ok(records)
     }

@@ -22,7 +22,7 @@ use crate::{
 /// How many hexadecimal digits an id has, and a key.
 const DIGITS: usize = 32;
 
-/// Bans in the order of their ids, without their keys.
+/// Bans, without their keys.
 pub(in crate::store) struct BanColumns {
     ids: Vec<u128>,
     starts: Vec<Option<i64>>,
@@ -59,6 +59,27 @@ impl BanColumns {
         })
     }
 
+    /// The last one first.
+    pub(in crate::store) fn reversed(mut self) -> Self {
+        let Self {
+            ids,
+            starts,
+            expires,
+            generations,
+            channels,
+            enforcements,
+            ended,
+        } = &mut self;
+        ids.reverse();
+        starts.reverse();
+        expires.reverse();
+        generations.reverse();
+        channels.reverse();
+        enforcements.reverse();
+        ended.reverse();
+        self
+    }
+
     /// One of them, with no keys yet.
     fn record(&self, at: usize) -> Result<BanRecord> {
         Ok(BanRecord {
@@ -76,7 +97,7 @@ impl BanColumns {
         })
     }
 
-    /// Them with their keys, which may be among those of others.
+    /// Them, in the order of their ids, with their keys, which may be among those of others.
     pub(in crate::store) fn with(&self, keys: &KeyColumns) -> Result<Vec<BanRecord>> {
         let mut next = 0;
         let mut records = Vec::with_capacity(self.ids.len());

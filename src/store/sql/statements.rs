@@ -265,10 +265,10 @@ statements! {
     load = "SELECT {bans_by_column} FROM (SELECT {ban_record} FROM bans b
             WHERE b.tenant = $1 AND b.ban_id > $2 AND b.ban_id <= $3 AND b.ended = 0
             ORDER BY b.ban_id LIMIT $4) p";
-    /// The same from the other end, in the order of their ids all the same.
-    load_back = "SELECT {bans_by_column} FROM (SELECT * FROM (SELECT {ban_record} FROM bans b
+    /// The same from the other end on; turned round there they would take half as long again.
+    load_back = "SELECT {bans_by_column} FROM (SELECT {ban_record} FROM bans b
             WHERE b.tenant = $1 AND b.ban_id > $2 AND b.ban_id <= $3 AND b.ended = 0
-            ORDER BY b.ban_id DESC LIMIT $4) l ORDER BY l.ban_id) p";
+            ORDER BY b.ban_id DESC LIMIT $4) p";
     /// The first $4 keys in their range: to look for those of each ban would be most of a load's work.
     load_keys = "SELECT {keys_by_column} FROM (SELECT k.ban_id, {key_record} FROM ban_keys k
             WHERE k.tenant = $1 AND k.ban_id > $2 AND k.ban_id <= $3
