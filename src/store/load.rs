@@ -17,12 +17,12 @@ use super::{
 use crate::domain::{ids::BanId, record::BanRecord};
 
 /// How many bans are read at once.
-const PAGE: usize = 4_096;
+const PAGE: usize = 2_048;
 /// How many are filed at once.
 const AT_ONCE: usize = 512;
 /// The most keys that are read at once for lying between those bans. Where there are as many, most may be
 /// of bans that have ended.
-const KEYS: usize = 4 * 4_096;
+const KEYS: usize = 4 * PAGE;
 
 /// All of a tenant's bans that can still hold, in a transaction that reads one snapshot. Where there are many,
 /// another one that reads the same is asked for, and reads from their other end.

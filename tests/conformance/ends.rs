@@ -23,9 +23,9 @@ on_both_stores!(
 );
 
 /// How many come at once.
-const PAGE: usize = 4_096;
+const PAGE: usize = 2_048;
 
-/// More than three pages of them, in the order in which they were made.
+/// Six pages of them and more, in the order in which they were made.
 async fn many(house: &House, tenant: &TenantId) -> Vec<NewBan> {
     let mut made = Vec::new();
     for chunk in 0..13 {

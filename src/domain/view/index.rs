@@ -37,6 +37,8 @@ const LEAF_TARGET: usize = 60;
 const ENTRIES_PER_SLOT: usize = 64;
 /// Entries of a node from which on it keeps a sieve; smaller ones are in the near caches anyway.
 const SIEVED: usize = 1_024;
+/// Nodes whose leaves are made anew in one go.
+const STRAIGHTENED: usize = 16;
 /// The two counts an `Arc` keeps before its value.
 const ARC_HEADER: usize = 2 * size_of::<usize>();
 
@@ -203,6 +205,21 @@ impl Index {
         changes.clear();
     }
 
+    /// Makes the leaves of some nodes anew, each after the one before it, from a slot of the directory on;
+    /// returns the next slot, unless those were the last.
+    ///
+    /// Those made one by one as entries came lie wherever something shorter was, and leave holes.
+    pub fn straighten(&mut self, mut slot: usize) -> Option<usize> {
+        for _ in 0..STRAIGHTENED {
+            let node = self.directory.get(slot)?;
+            let width = self.directory.len() >> node.depth;
+            let straight = Arc::new(node.straight());
+            Arc::make_mut(&mut self.directory)[slot..slot + width].fill(straight);
+            slot += width;
+        }
+        Some(slot)
+    }
+
     /// Splits the node those bits lead to, then its halves, until none is overfull.
     fn split_while_overfull(&mut self, bits: u128) {
         let node = self.node(bits);
@@ -269,6 +286,14 @@ impl Node {
         self.sieve
             .as_ref()
             .is_none_or(|sieve| sieve.may_hold(leaf, key))
+    }
+
+    fn straight(&self) -> Self {
+        Self {
+            depth: self.depth,
+            leaves: array::from_fn(|at| leaf_from(&self.leaves[at])),
+            sieve: self.sieve.clone(),
+        }
     }
 
     /// Makes a sieve, if the node is worth one by now.

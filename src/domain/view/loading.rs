@@ -11,6 +11,8 @@ pub struct Loading {
     view: TenantView,
     digests: Parts,
     ranges: Parts,
+    /// How far the leaves of digests, by far the most, have been put side by side; `None` = to the end.
+    straight: Option<usize>,
 }
 
 impl Loading {
@@ -20,6 +22,7 @@ impl Loading {
             view,
             digests: Parts::default(),
             ranges: Parts::default(),
+            straight: Some(0),
         }
     }
 
@@ -48,13 +51,18 @@ impl Loading {
         }
     }
 
-    /// Files some of what waits, once all have come; `false` = nothing does.
+    /// Files some of what waits, once all have come, and then puts some of it in order; `false` = all is.
     pub fn go_on(&mut self) -> bool {
         let (digests, ranges) = (self.digests.rest(), self.ranges.rest());
-        let waited = digests.is_some() || ranges.is_some();
-        self.view
-            .edit(digests.unwrap_or_default(), ranges.unwrap_or_default());
-        waited
+        if digests.is_some() || ranges.is_some() {
+            let [digests, ranges] = [digests, ranges].map(Option::unwrap_or_default);
+            self.view.edit(digests, ranges);
+            return true;
+        }
+        if let Some(slot) = self.straight {
+            self.straight = self.view.digests.straighten(slot);
+        }
+        self.straight.is_some()
     }
 
     /// The view, with what is not filed yet.

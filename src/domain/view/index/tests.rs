@@ -305,6 +305,10 @@ fn entries_filed_by_parts_are_those_put_one_by_one() {
         }
         iter::from_fn(|| parts.rest()).for_each(file);
         assert_same(&index, &model, &[0]);
+        let bytes = index.bytes();
+        iter::successors(Some(0), |slot| index.straighten(*slot)).for_each(drop);
+        assert_same(&index, &model, &[0]);
+        assert_eq!(index.bytes(), bytes);
         let one_by_one = index_of(changes);
         assert!(index.iter().eq(one_by_one.iter()), "round {round}");
         for (key, _) in model.keys().take(200) {
