@@ -12,7 +12,7 @@ use super::{Change, Entry, take};
 const PART_BITS: u32 = 4;
 /// One entry may wait for so many that are filed: more would be copied too often, fewer would be much
 /// memory.
-const FILED_FOR_EACH: usize = 8;
+const FILED_FOR_EACH: usize = 4;
 /// So many may wait where next to none are filed.
 const FEW: usize = 64;
 

@@ -320,7 +320,7 @@ fn entries_filed_by_parts_are_those_put_one_by_one() {
     }
 }
 
-/// An eighth of what is filed, in each of the parts.
+/// A quarter of what is filed, in each of the parts.
 #[test]
 fn of_what_is_to_be_filed_little_waits_however_much_has_come() {
     let (mut dice, mut parts) = (Dice(5), parts::Parts::default());
@@ -334,7 +334,7 @@ fn of_what_is_to_be_filed_little_waits_however_much_has_come() {
             waiting -= full.len();
             filed += full.len();
         }
-        assert!(waiting <= 16 * 64 + filed / 8, "{waiting} beside {filed}");
+        assert!(waiting <= 16 * 64 + filed / 4, "{waiting} beside {filed}");
     }
     let rest: usize = iter::from_fn(|| parts.rest()).map(|part| part.len()).sum();
     assert_eq!(rest, waiting);
