@@ -108,7 +108,9 @@ impl Server {
             .build()
             .context("cannot start threads")?;
         let tasks = TaskTracker::new();
-        let store = open(config.place.clone(), &tasks, &admin_runtime)?;
+        let store = admin_runtime
+            .block_on(store::open(&config.place))
+            .context("the store was not opened")?;
 
         let ending = Ending::default();
         let counters = Arc::new(Counters::new());
@@ -299,13 +301,6 @@ impl Server {
         }
         admin_runtime.shutdown_timeout(Duration::from_secs(1));
     }
-}
-
-/// Opens the store on a thread of the pool: SQLite's own threads give way as far as whoever began them.
-fn open(place: Place, tasks: &TaskTracker, pool: &Runtime) -> anyhow::Result<Arc<dyn Store>> {
-    let opens = async move { store::open(&place).await };
-    let opened = pool.block_on(tasks.spawn_on(opens, pool.handle()));
-    Ok(opened.context("the store was not opened")??)
 }
 
 /// Who decides whose a request is, and the issuer of tokens, its keys read for the first time.

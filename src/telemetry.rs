@@ -43,9 +43,8 @@ const CHECK_BUCKETS: [f64; 13] = [
 /// The same for a write.
 const WRITE_BUCKETS: [f64; 10] = [1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 1.0, 2.5];
 
-/// How many lines wait to be written at the most: some seconds' of a pod that denies much. Their places are
-/// in memory whether taken or not, and once a line has been in each they are some 10 MB.
-const LINES: usize = 16_384;
+/// How many lines wait to be written at the most: their places take memory from the beginning, 32 bytes each.
+const LINES: usize = 32_768;
 
 /// In what form logs are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, clap::ValueEnum)]

@@ -25,28 +25,22 @@ use super::{
     },
 };
 
-/// The largest message, in bytes; one check's is smaller.
+/// The largest message, in bytes; that of checks is smaller, but for a batch.
 pub(super) const MAX_MESSAGE: usize = 4 << 20;
 pub(super) const MAX_CHECK_MESSAGE: usize = 64 << 10;
-
-pub(super) const BATCH: &str = "/bancheck.v1.CheckService/BatchCheckInteractions";
 
 /// A service whose messages are bounded; of one that is too large it is said so in our words.
 #[derive(Clone)]
 pub struct Bounded<S> {
     service: S,
-    /// The same service for messages that may be larger, and the method that takes them.
-    larger: Option<(&'static str, S)>,
 }
 
 impl Bounded<CheckServiceServer<CheckApi>> {
-    /// Checks, of which a batch may be larger than one alone.
+    /// Checks, but for batches that may be larger and do not come this way.
     pub fn check(api: CheckApi) -> Self {
         let service = CheckServiceServer::new(api);
-        let larger = service.clone().max_decoding_message_size(MAX_MESSAGE);
         Self {
             service: service.max_decoding_message_size(MAX_CHECK_MESSAGE),
-            larger: Some((BATCH, larger)),
         }
     }
 }
@@ -58,7 +52,6 @@ macro_rules! bounded {
             pub fn $name(api: $api) -> Self {
                 Self {
                     service: $server::new(api).max_decoding_message_size(MAX_MESSAGE),
-                    larger: None,
                 }
             }
         })+
@@ -94,11 +87,7 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let service = match &mut self.larger {
-            Some((path, larger)) if request.uri().path() == *path => larger,
-            _ => &mut self.service,
-        };
-        service.call(request).map(reworded)
+        self.service.call(request).map(reworded)
     }
 }
 

@@ -40,12 +40,19 @@ const TOO_LARGE: &str = "Error, decoded message length too large: ";
 /// A status of the transport, in the contract's words where it has some.
 pub(super) fn in_our_words(status: Status) -> Status {
     match status.message().strip_prefix(TOO_LARGE) {
-        Some(sizes) if status.code() == Code::OutOfRange => {
-            let message = format!("the message is too large, split it: {sizes}");
-            to_status(&Refusal::new(Reason::MessageTooLarge, message))
-        }
+        Some(sizes) if status.code() == Code::OutOfRange => of_sizes(sizes),
         _ => status,
     }
+}
+
+/// What is told of a message of so many bytes where no more than `most` may be.
+pub(super) fn too_large(found: usize, most: usize) -> Status {
+    of_sizes(&format!("found {found} bytes, the limit is: {most} bytes"))
+}
+
+fn of_sizes(sizes: &str) -> Status {
+    let message = format!("the message is too large, split it: {sizes}");
+    to_status(&Refusal::new(Reason::MessageTooLarge, message))
 }
 
 /// What the caller of one thing among many is told, within a message.

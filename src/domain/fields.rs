@@ -116,11 +116,17 @@ fn no_controls<'a>(
 
 /// A list of up to so many items.
 pub fn items<'a, T>(field: &str, items: &'a [T], most: usize) -> Result<&'a [T], Refusal> {
-    if items.len() > most {
-        let message = format!("{} items; at most {most} are taken", items.len());
+    count(field, items.len(), most)?;
+    Ok(items)
+}
+
+/// The number of items, of which so many are taken.
+pub fn count(field: &str, items: usize, most: usize) -> Result<(), Refusal> {
+    if items > most {
+        let message = format!("{items} items; at most {most} are taken");
         return Err(Refusal::of_field(Reason::TooManyItems, field, message));
     }
-    Ok(items)
+    Ok(())
 }
 
 /// The thing that a number of the wire stands for.

@@ -106,7 +106,7 @@ pub(super) fn give_way() {
     let _ = rustix::process::setpriority_process(None, 10);
 }
 
-/// Runs a future on a thread and a runtime of its own; what may block on the way does so elsewhere, and gives way.
+/// Runs a future on a thread and a runtime of its own; what would block it has other threads, which give way.
 pub(super) fn on_thread(
     name: &str,
     future: impl Future<Output = ()> + Send + 'static,

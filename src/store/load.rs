@@ -1,11 +1,14 @@
-//! Reading what a view needs of bans that can still hold, in the order of their ids: of all there are, or
-//! of some that were made one after another.
+//! Reading what a view needs of bans that can still hold: of all there are, or of some that were made one after
+//! another.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    pin::pin,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
-use futures_util::future::{OptionFuture, join, try_join};
+use futures_util::future::{Either, select, try_join};
 use sqlx::any::AnyRow;
-use tokio::task::yield_now;
+use tokio::{sync::mpsc, task::yield_now};
 
 use super::{
     LoadSink, Result,
@@ -18,14 +21,14 @@ use crate::domain::{ids::BanId, record::BanRecord};
 
 /// How many bans are read at once.
 const PAGE: usize = 2_048;
-/// How many are filed at once.
+/// How many are handed over to be filed at once.
 const AT_ONCE: usize = 512;
 /// The most keys that are read at once for lying between those bans. Where there are as many, most may be
 /// of bans that have ended.
 const KEYS: usize = 4 * PAGE;
 
 /// All of a tenant's bans that can still hold, in a transaction that reads one snapshot. Where there are many,
-/// another one that reads the same is asked for, and reads from their other end.
+/// another one that reads the same is asked for, and reads from their other end as far as it comes.
 pub(super) async fn all(
     front: &mut Lent,
     back: impl Future<Output = Option<Lent>>,
@@ -37,23 +40,42 @@ pub(super) async fn all(
         say,
         tenant,
         rest: Mutex::new(Span::all()),
-        sink: Mutex::new(sink),
     };
-    let first = load.next(front, End::Front).await?;
-    let back = match &first {
-        Some(page) if page.is_full => back.await,
-        _ => None,
+    // Two, so that neither end waits for a page to be filed while there is nothing else to file.
+    let (pages, come) = mpsc::channel(2);
+    let read = async {
+        let pages = pages;
+        if !load.read(front, End::Front, &pages, 1).await? {
+            return Ok(());
+        }
+        let backwards = async {
+            if let Some(mut back) = back.await {
+                // What it has not read is left to the other.
+                let _ = load.read(&mut back, End::Back, &pages, usize::MAX).await;
+            }
+        };
+        let forwards = load.read(front, End::Front, &pages, usize::MAX);
+        match select(pin!(forwards), pin!(backwards)).await {
+            // Of what the other still asks for nothing has been taken.
+            Either::Left((read, _)) => read,
+            Either::Right(((), forwards)) => forwards.await,
+        }?;
+        Ok(())
     };
-    let Some(mut back) = back else {
-        return load.go_on(front, End::Front, first).await;
-    };
-    let backwards = async {
-        let last = load.next(&mut back, End::Back).await?;
-        load.go_on(&mut back, End::Back, last).await
-    };
-    // First the one that has nothing to file yet.
-    try_join(backwards, load.go_on(front, End::Front, first)).await?;
-    Ok(back.commit().await?)
+    try_join(read, file(come, sink)).await?;
+    Ok(())
+}
+
+/// Files pages as they come, until nobody reads any more.
+async fn file(mut come: mpsc::Receiver<Page>, sink: &mut dyn LoadSink) -> Result<()> {
+    while let Some(page) = come.recv().await {
+        for some in page.records()?.chunks(AT_ONCE) {
+            sink.page(some);
+            // What a database has answered meanwhile is followed by the next question first.
+            yield_now().await;
+        }
+    }
+    Ok(())
 }
 
 /// From which end of what is still to be read somebody reads.
@@ -110,51 +132,46 @@ struct Load<'a> {
     tenant: &'a str,
     /// What is still to be read.
     rest: Mutex<Span>,
-    sink: Mutex<&'a mut dyn LoadSink>,
 }
 
 impl Load<'_> {
-    /// Files a page while the next one is read, until all have come.
-    async fn go_on(&self, tx: &mut Lent, end: End, mut come: Option<Page>) -> Result<()> {
-        while let Some(page) = come {
-            let next = async {
-                let next = page.is_full.then(|| self.next(tx, end));
-                OptionFuture::from(next).await.transpose()
+    /// Reads from an end, so many pages at the most; `false` = all has been read from there.
+    ///
+    /// Dropped midway, all that has been taken from the rest is among the pages.
+    async fn read(
+        &self,
+        tx: &mut Lent,
+        end: End,
+        pages: &mpsc::Sender<Page>,
+        most: usize,
+    ) -> Result<bool> {
+        for _ in 0..most {
+            // Whoever files them may have failed.
+            let Ok(place) = pages.reserve().await else {
+                return Ok(false);
             };
-            // The database reads on while a page is filed.
-            let (next, filed) = join(next, self.file(&page)).await;
-            filed?;
-            come = next?.flatten();
+            let rest = self.rest().clone();
+            if rest.is_empty() {
+                return Ok(false);
+            }
+            let page = Page::read(tx, self.say, self.tenant, rest, end, PAGE).await?;
+            let Some(page) = page else {
+                return Ok(false);
+            };
+            let is_full = page.is_full;
+            // What of it came from the other end meanwhile is not taken twice.
+            let span = self.rest().take(end, &page.span);
+            place.send(Page { span, ..page });
+            if !is_full {
+                return Ok(false);
+            }
         }
-        Ok(())
+        Ok(true)
     }
 
-    /// The next page from an end, unless all has come.
-    async fn next(&self, tx: &mut Lent, end: End) -> Result<Option<Page>> {
-        let rest = held(&self.rest).clone();
-        if rest.is_empty() {
-            return Ok(None);
-        }
-        let page = Page::read(tx, self.say, self.tenant, rest, end, PAGE).await?;
-        // What of it came from the other end meanwhile is not taken twice.
-        Ok(page.map(|page| Page {
-            span: held(&self.rest).take(end, &page.span),
-            ..page
-        }))
+    fn rest(&self) -> MutexGuard<'_, Span> {
+        self.rest.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    async fn file(&self, page: &Page) -> Result<()> {
-        for some in page.records()?.chunks(AT_ONCE) {
-            held(&self.sink).page(some);
-            // What has come meanwhile, from either end, is answered by the next question first.
-            yield_now().await;
-        }
-        Ok(())
-    }
-}
-
-fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
-    lock.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// These bans, if they are many and no other is between the first and the last, as it is with what a chunk

@@ -119,14 +119,15 @@ impl Pool {
         self.lend_with(Some(self.said(begin, whose))).await
     }
 
-    /// The same, if half of the connections stay free, at once and without an error.
+    /// The same, if half of the connections stay free and the work is another machine's: a file is read by this
+    /// process, which a second reader would take from checks what it gives to a load.
     pub(super) async fn begin_if_to_spare(
         &self,
         begin: &'static str,
         whose: Whose<'_>,
     ) -> Option<Lent> {
         let Inner { places, habits, .. } = &*self.0;
-        if places.available_permits() <= habits.most / 2 {
+        if !habits.remote || places.available_permits() <= habits.most / 2 {
             return None;
         }
         let place = Arc::clone(places).try_acquire_owned().ok()?;

@@ -95,8 +95,8 @@ impl SqlStore {
         Ok(self.readers.begin(self.dialect.begin_read, whose).await?)
     }
 
-    /// Another transaction that reads what one at that row does, where a connection is to spare: of what views are
-    /// made of nothing changes without a row.
+    /// Another transaction that reads what one at that row does, where a connection is to spare: what views are
+    /// made of changes with a row alone. What is purged without one has ended, or its tenant is gone.
     async fn reading_beside(&self, tenant: &TenantId, at: Anchor) -> Option<Lent> {
         let begun = self
             .readers

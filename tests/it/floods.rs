@@ -29,6 +29,7 @@ use crate::{
     server::{Client, Server, TENANT, config, runtime},
 };
 
+const BATCH: &str = "/bancheck.v1.CheckService/BatchCheckInteractions";
 const CHECK: &str = "/bancheck.v1.CheckService/CheckInteraction";
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -370,6 +371,37 @@ fn a_message_that_is_packed_is_refused_and_not_unpacked() {
         println!("{more} bytes more of memory");
         assert!(more < 32 << 20, "{more}");
         check(&client).await.expect("an answer");
+    });
+}
+
+/// Two bytes each, which would be two hundred in memory.
+#[test]
+fn a_batch_of_two_million_empty_parts_is_refused_and_not_read() {
+    run(Limits::default(), async |mut client, _| {
+        let before = memory();
+        let items = [0x0a, 0].repeat(2_000_000);
+        let identities = [0x2a, 0].repeat(2_000_000);
+        // What has a length of 4 000 000 in the first field.
+        let of_one_item = [&[0x0a, 0x80, 0x92, 0xf4, 0x01], &identities[..]].concat();
+        for (message, most) in [(items, 1_000), (of_one_item, 8_000)] {
+            let length = u32::try_from(message.len()).expect("a length");
+            let message = [&[0], &length.to_be_bytes()[..], &message].concat();
+            let request = http::Request::post(format!("http://x{BATCH}"))
+                .header("content-type", "application/grpc")
+                .header("te", "trailers")
+                .body(Body::new(Full::new(Bytes::from(message))))
+                .expect("a request");
+            let listener = &mut client.check_listener;
+            let answered = listener.ready().await.expect("a connection").call(request);
+            let answered = answered.await.expect("an answer");
+            let status = Status::from_header_map(answered.headers()).expect("a refusal");
+            let words = format!(" 2000000 items; at most {most} are taken");
+            assert_eq!(status.code(), Code::InvalidArgument);
+            assert!(status.message().ends_with(&words), "{status}");
+        }
+        let more = memory().saturating_sub(before);
+        println!("{more} bytes more of memory");
+        assert!(more < 64 << 20, "{more}");
     });
 }
 

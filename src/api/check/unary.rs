@@ -3,25 +3,27 @@
 //! tonic reads and writes every call as a stream of messages: two buffers of 8 KiB, a box for each part
 //! and a state machine each way, which together cost about as much as to judge; and the answers of a batch
 //! it takes all together, and moves them as its buffer grows. What is not the plain case (a message that
-//! is or might be compressed, too large, malformed, or none) goes tonic's way with all that was read of
-//! it, and is answered as it always would be.
+//! is or might be compressed, none, or several) goes tonic's way with all that was read of it, and is
+//! answered as it always would be.
+
+mod counted;
+mod message;
 
 use std::{
     convert::Infallible,
-    future::poll_fn,
     mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
 
-use futures_util::{StreamExt as _, stream};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header::CONTENT_TYPE};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Request, Response, header::CONTENT_TYPE, request::Parts,
+};
 use http_body::{Body as HttpBody, Frame};
-use http_body_util::{BodyStream, StreamBody};
 use prost::{
     Message,
-    bytes::{BufMut as _, Bytes, BytesMut},
+    bytes::{BufMut as _, Bytes},
     encoding::{WireType, encode_key, encode_varint},
 };
 use tonic::{
@@ -30,11 +32,12 @@ use tonic::{
     codegen::{BoxFuture, Service},
 };
 
-use super::{CheckApi, MAX_BATCH};
+use self::message::{PREFIX, Unread};
+use super::CheckApi;
 use crate::{
     api::{
         Asked, Bounded, CHECK_DEADLINE,
-        size::{BATCH, MAX_CHECK_MESSAGE, MAX_MESSAGE},
+        size::{MAX_CHECK_MESSAGE, MAX_MESSAGE},
         to_status,
         v1::{
             BatchCheckInteractionsRequest, batch_check_interactions_response::result::Outcome,
@@ -45,8 +48,7 @@ use crate::{
 };
 
 const CHECK: &str = "/bancheck.v1.CheckService/CheckInteraction";
-/// Before each message on the wire: whether it is compressed, and its length in four bytes.
-const PREFIX: usize = 5;
+const BATCH: &str = "/bancheck.v1.CheckService/BatchCheckInteractions";
 /// Bytes that are kept ready for each answer of a batch, of which most have some fewer.
 const AN_ANSWER: usize = 160;
 /// Says how messages are compressed, even where those that come are not.
@@ -95,9 +97,10 @@ impl Service<Request<Body>> for Unary {
 impl Ways {
     async fn check(self: Arc<Self>, request: Request<Body>) -> Result<Response<Body>, Infallible> {
         let (parts, body) = request.into_parts();
-        let question = match read(body, MAX_CHECK_MESSAGE).await {
+        let message = message::of(body, MAX_CHECK_MESSAGE).await;
+        let question = match message.and_then(read) {
             Ok(question) => question,
-            Err(body) => return self.tonics_way(Request::from_parts(parts, body)).await,
+            Err(unread) => return self.otherwise(parts, unread).await,
         };
         let answered = async {
             let asked = Asked::by(&parts.extensions, CHECK_DEADLINE)?;
@@ -111,13 +114,15 @@ impl Ways {
 
     async fn batch(self: Arc<Self>, request: Request<Body>) -> Result<Response<Body>, Infallible> {
         let (parts, body) = request.into_parts();
-        let questions: BatchCheckInteractionsRequest = match read(body, MAX_MESSAGE).await {
+        let message = message::of(body, MAX_MESSAGE).await;
+        let questions = match message.and_then(counted::bounded).and_then(read) {
             Ok(questions) => questions,
-            Err(body) => return self.tonics_way(Request::from_parts(parts, body)).await,
+            Err(unread) => return self.otherwise(parts, unread).await,
         };
         let answered = async {
             let asked = Asked::by(&parts.extensions, CHECK_DEADLINE)?;
-            let mut written = begun(questions.requests.len().min(MAX_BATCH) * AN_ANSWER);
+            let BatchCheckInteractionsRequest { requests, .. } = &questions;
+            let mut written = begun(requests.len() * AN_ANSWER);
             let write = |outcome| write_result(&mut written, &outcome);
             self.short.check_batch(&asked, &questions, write).await?;
             Ok(written)
@@ -125,67 +130,20 @@ impl Ways {
         Ok(told(answered.await))
     }
 
-    async fn tonics_way(&self, request: Request<Body>) -> Result<Response<Body>, Infallible> {
-        self.tonics.clone().call(request).await
-    }
-}
-
-/// The one message of a body, of no more bytes than `most`; where it is not the plain case, a body that begins
-/// once more.
-async fn read<M: Message + Default>(mut body: Body, most: usize) -> Result<M, Body> {
-    let mut come = Bytes::new();
-    while let Some(frame) = next(&mut body).await {
-        let data = match frame.map(Frame::into_data) {
-            Ok(Ok(data)) => data,
-            Ok(Err(other)) => return Err(anew(come, Some(Ok(other)), body)),
-            Err(broken) => return Err(anew(come, Some(Err(broken)), body)),
-        };
-        come = joined(come, data);
-        let fits = |whole| whole <= PREFIX + most && come.len() <= whole;
-        if !whole(&come).is_some_and(fits) {
-            return Err(anew(come, None, body));
-        }
-        if body.is_end_stream() {
-            break;
+    async fn otherwise(&self, parts: Parts, unread: Unread) -> Result<Response<Body>, Infallible> {
+        match unread {
+            Unread::Wrong(status) => Ok(status.into_http()),
+            Unread::Odd(body) => {
+                let request = Request::from_parts(parts, body);
+                self.tonics.clone().call(request).await
+            }
         }
     }
-    if whole(&come) != Some(come.len()) {
-        return Err(anew(come, None, body));
-    }
-    M::decode(come.slice(PREFIX..)).map_err(|_| anew(come, None, body))
 }
 
-/// What has come, and more. A frame holds the block that the transport has read it in: of several, however
-/// small, the bytes alone are kept.
-fn joined(come: Bytes, more: Bytes) -> Bytes {
-    if come.is_empty() {
-        return more;
-    }
-    let mut all = come
-        .try_into_mut()
-        .unwrap_or_else(|come| BytesMut::from(&come[..]));
-    all.extend_from_slice(&more);
-    all.freeze()
-}
-
-/// How many bytes a message has with its prefix, if that has come and says that it is not compressed.
-fn whole(come: &[u8]) -> Option<usize> {
-    let (compressed, length) = come.get(..PREFIX)?.split_first()?;
-    let length = u32::from_be_bytes(length.try_into().ok()?);
-    (*compressed == 0).then_some(PREFIX + usize::try_from(length).ok()?)
-}
-
-async fn next(body: &mut Body) -> Option<Result<Frame<Bytes>, Status>> {
-    poll_fn(|context| Pin::new(&mut *body).poll_frame(context)).await
-}
-
-/// A body of what has come, then of something else that came, then of the rest.
-fn anew(come: Bytes, odd: Option<Result<Frame<Bytes>, Status>>, rest: Body) -> Body {
-    let come = Some(come).filter(|come| !come.is_empty());
-    let come = come.into_iter().map(|data| Ok(Frame::data(data)));
-    Body::new(StreamBody::new(
-        stream::iter(come.chain(odd)).chain(BodyStream::new(rest)),
-    ))
+/// What cannot be read is told of as tonic does it.
+fn read<M: Message + Default>(message: Bytes) -> Result<M, Unread> {
+    M::decode(message).map_err(|error| Unread::Wrong(Status::internal(error.to_string())))
 }
 
 /// A message that is about to be written, of about so many bytes.
@@ -254,58 +212,11 @@ impl HttpBody for Written {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::TryStreamExt as _;
-
     use super::*;
     use crate::api::{
         status::to_rpc_status,
-        v1::{
-            self, CheckInteractionRequest, batch_check_interactions_response::Result as BatchResult,
-        },
+        v1::{self, batch_check_interactions_response::Result as BatchResult},
     };
-
-    fn framed(message: &CheckInteractionRequest) -> Vec<u8> {
-        let message = message.encode_to_vec();
-        let length = u32::try_from(message.len()).unwrap().to_be_bytes();
-        [&[0][..], &length, &message].concat()
-    }
-
-    fn of(frames: &[&[u8]]) -> Body {
-        let frames: Vec<_> = frames
-            .iter()
-            .map(|frame| Ok::<_, Status>(Frame::data(Bytes::copy_from_slice(frame))))
-            .collect();
-        Body::new(StreamBody::new(stream::iter(frames)))
-    }
-
-    fn question() -> CheckInteractionRequest {
-        CheckInteractionRequest {
-            tenant: "default".to_owned(),
-            ..CheckInteractionRequest::default()
-        }
-    }
-
-    async fn read(frames: &[&[u8]]) -> Result<CheckInteractionRequest, Body> {
-        super::read(of(frames), MAX_CHECK_MESSAGE).await
-    }
-
-    #[tokio::test]
-    async fn a_question_is_read_at_once_in_however_many_frames_it_comes() {
-        let whole = framed(&question());
-        let (head, tail) = whole.split_at(7);
-        for frames in [&[&whole[..]][..], &[&whole, b""], &[head, tail]] {
-            assert_eq!(read(frames).await.unwrap(), question());
-        }
-    }
-
-    #[test]
-    fn of_a_message_in_several_frames_no_block_is_held_that_they_were_read_in() {
-        let blocks = [1, 2, 3].map(|fill| Bytes::from(vec![fill; 8 << 10]));
-        let frames = blocks.iter().map(|block| block.slice(..2));
-        let come = frames.fold(Bytes::new(), joined);
-        assert_eq!(&come[..], [1, 1, 2, 2, 3, 3]);
-        assert!(blocks.iter().all(Bytes::is_unique));
-    }
 
     #[test]
     fn a_result_is_written_as_the_answer_to_a_batch_has_it() {
@@ -330,36 +241,5 @@ mod tests {
             results: outcomes.map(result).to_vec(),
         };
         assert_eq!(written, whole.encode_to_vec());
-    }
-
-    #[tokio::test]
-    async fn whatever_is_not_the_plain_case_is_left_to_the_transport_with_all_that_came() {
-        let whole = framed(&question());
-        let (head, tail) = whole.split_at(7);
-        let compressed = [&[1], &whole[1..]].concat();
-        let large = framed(&CheckInteractionRequest {
-            queue: "q".repeat(MAX_CHECK_MESSAGE),
-            ..question()
-        });
-        let garbage = [0, 0, 0, 0, 2, 0xff, 0xff];
-        for frames in [
-            &[][..],
-            &[head],
-            &[head, tail, b"more"],
-            &[&whole, &whole],
-            &[&whole[..3]],
-            &[&whole[..3], &whole[3..]],
-            &[&compressed],
-            &[&large],
-            &[&garbage],
-        ] {
-            let left = read(frames).await.unwrap_err();
-            let come: Vec<_> = BodyStream::new(left)
-                .map_ok(|frame| frame.into_data().unwrap())
-                .try_collect()
-                .await
-                .unwrap();
-            assert_eq!(come.concat(), frames.concat());
-        }
     }
 }

@@ -208,7 +208,7 @@ impl Index {
     /// Makes the leaves of some nodes anew, each after the one before it, from a slot of the directory on;
     /// returns the next slot, unless those were the last.
     ///
-    /// Those made one by one as entries came lie wherever something shorter was, and leave holes.
+    /// Where they were made while entries came, some lie where something shorter was, with holes between.
     pub fn straighten(&mut self, mut slot: usize) -> Option<usize> {
         for _ in 0..STRAIGHTENED {
             let node = self.directory.get(slot)?;

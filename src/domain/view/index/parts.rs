@@ -2,14 +2,14 @@
 //!
 //! Filed as they come, in no order, they would touch leaves all over again and again, and leave the
 //! allocator full of holes where the shorter ones were; filed once all are there, they would be held twice.
-//! A part's leaves lie side by side, are made anew one after another, and leave whole pages of memory free.
+//! A part's leaves are made anew one after another, so what they leave free is mostly whole pages of memory.
 
 use std::{array, mem};
 
 use super::{Change, Entry, take};
 
 /// Leading bits of a key that say of which part it is: the more parts, the less is filed at once.
-const PART_BITS: u32 = 4;
+const PART_BITS: u32 = 5;
 /// One entry may wait for so many that are filed: more would be copied too often, fewer would be much
 /// memory.
 const FILED_FOR_EACH: usize = 4;

@@ -334,7 +334,7 @@ fn of_what_is_to_be_filed_little_waits_however_much_has_come() {
             waiting -= full.len();
             filed += full.len();
         }
-        assert!(waiting <= 16 * 64 + filed / 4, "{waiting} beside {filed}");
+        assert!(waiting <= 32 * 64 + filed / 4, "{waiting} beside {filed}");
     }
     let rest: usize = iter::from_fn(|| parts.rest()).map(|part| part.len()).sum();
     assert_eq!(rest, waiting);
