@@ -161,6 +161,8 @@ impl BanEdit {
                 End::At(at) => Some(at.max(now)),
                 End::After(period) => Some(after(period, now, work.settings(), "ban.expire_time")?),
             };
+            // One that was over before is the sweep's to mark, which notes when it was.
+            ban.ended |= ban.expire.is_some_and(|expire| expire <= now);
             changed.push("expire_time");
         }
         if let Some(start) = ban.start {
@@ -174,7 +176,6 @@ impl BanEdit {
                 let field = "ban.expire_time";
                 return Err(Refusal::of_field(Reason::ExpireBeforeStart, field, message));
             }
-            ban.ended |= expire <= now;
         }
         Ok(changed)
     }

@@ -299,15 +299,19 @@ pub(crate) fn token(number: usize) -> String {
     format!("visitor-token-{number:08}")
 }
 
-/// The ban that the desk makes of what is asked for, at an instant.
-pub(crate) fn made_at(tenant: &TenantId, asked: &CreateBan, now: Timestamp) -> NewBan {
-    let about = Circumstances {
+/// What surrounds a write at an instant.
+pub(crate) fn about(tenant: &TenantId, now: Timestamp) -> Circumstances {
+    Circumstances {
         now,
         tenant: tenant.clone(),
         actor: "alice".to_owned(),
         keys: MasterKey::new(&[7; 32]),
-    };
-    let prepared = prepare(asked, &TenantSettings::default(), None, &about);
+    }
+}
+
+/// The ban that the desk makes of what is asked for, at an instant.
+pub(crate) fn made_at(tenant: &TenantId, asked: &CreateBan, now: Timestamp) -> NewBan {
+    let prepared = prepare(asked, &TenantSettings::default(), None, &about(tenant, now));
     prepared.expect("a ban that may be made").0
 }
 

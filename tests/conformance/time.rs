@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bancheck::{
-    desk::End,
+    desk::{BanEdit, End, Job as _, UpdateBan},
     domain::{
         ban::{Ban, State},
         clock::Timestamp,
@@ -16,8 +16,8 @@ use bancheck::{
 use tokio::task::JoinSet;
 
 use crate::house::{
-    House, NOW, SECOND, asked, exception_on, intent, intent_at, lifted, made_at, token, token_ban,
-    within,
+    House, NOW, SECOND, about, asked, exception_on, intent, intent_at, lifted, made_at, token,
+    token_ban, within,
 };
 
 on_both_stores!(
@@ -29,6 +29,7 @@ on_both_stores!(
     a_ban_that_began_and_ended_unnoticed_is_noted_to_have_done_both_in_that_order,
     what_is_noted_comes_in_the_order_in_which_it_happened,
     s10_a_ban_that_makes_way_for_one_alike_is_noted_to_have_expired_once,
+    a_ban_that_was_over_when_its_reason_was_mended_is_noted_to_have_expired,
     a_beginning_is_noted_before_somebody_moves_it,
     a_ban_that_is_scheduled_anew_begins_anew,
     a_lifted_ban_neither_begins_nor_ends,
@@ -303,6 +304,32 @@ async fn s10_a_ban_that_makes_way_for_one_alike_is_noted_to_have_expired_once(ho
     assert_eq!(house.last_news().await.anchor.nonce, intent.nonce);
     assert_eq!(swept(&house, &tenant, 100).await, (0, 0));
     assert_eq!(noted(&house, &tenant, Some(&old)).await, both);
+}
+
+/// The sweep may come up to a second later, and somebody in between.
+async fn a_ban_that_was_over_when_its_reason_was_mended_is_noted_to_have_expired(house: House) {
+    let tenant = house.tenant("one").await;
+    let ban = house
+        .place(&tenant, lasting(&tenant, 1, Some(2), Some(5)))
+        .await;
+    let mend = UpdateBan {
+        ban_id: ban.ban_id,
+        etag: String::new(),
+        edit: BanEdit {
+            reason: Some("mended".to_owned()),
+            ..BanEdit::default()
+        },
+    };
+    let mut work = house.begin(&intent_at(&tenant, second(6))).await;
+    let mended = mend.run(&mut *work, &about(&tenant, second(6))).await;
+    assert!(mended.is_ok());
+    work.commit(&Answer::default()).await.expect("a commit");
+    assert_eq!(swept(&house, &tenant, 7).await, (0, 1));
+    let mut all = noted(&house, &tenant, Some(&ban)).await;
+    all.sort_by_key(|(_, at)| *at);
+    let life = [told("STARTED", 2), told("EXPIRED", 5), told("UPDATED", 6)];
+    assert_eq!(all, life);
+    assert_eq!(house.kept(&ban).await.reason, "mended");
 }
 
 async fn a_beginning_is_noted_before_somebody_moves_it(house: House) {
