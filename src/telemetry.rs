@@ -9,7 +9,7 @@ pub mod traces;
 
 use std::{
     io::{IsTerminal, stderr},
-    sync::{LazyLock, atomic::AtomicU64},
+    sync::{LazyLock, OnceLock, atomic::AtomicU64},
     time::{Duration, UNIX_EPOCH},
 };
 
@@ -18,7 +18,7 @@ use prometheus_client::{
     metrics::{counter::Counter, exemplar::HistogramWithExemplars, family::Family, gauge::Gauge},
     registry::{Registry, Unit},
 };
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 use self::{certificate::Certificate, pod::Pod, traces::Spans};
@@ -45,6 +45,8 @@ const WRITE_BUCKETS: [f64; 10] = [1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0
 
 /// How many lines wait to be written at the most: their places take memory from the beginning, 32 bytes each.
 const LINES: usize = 32_768;
+/// Lines for which there was no room, in this process, which has one log.
+static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
 
 /// In what form logs are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, clap::ValueEnum)]
@@ -59,8 +61,8 @@ pub enum LogFormat {
 
 /// Begins to log to standard error, as loud as `filter` says, until the guard is dropped.
 ///
-/// Lines are written by a thread of its own and dropped when it falls behind by very many: whoever
-/// reads the log cannot make a check wait.
+/// Lines are written by a thread of its own, and dropped and counted when it falls behind by very many:
+/// whoever reads the log cannot make a check wait.
 #[must_use = "dropping the guard ends the log"]
 pub fn log(format: LogFormat, filter: &str) -> WorkerGuard {
     // The database driver's news are told again, in our words, where they are handled; the parser
@@ -69,6 +71,8 @@ pub fn log(format: LogFormat, filter: &str) -> WorkerGuard {
     let filter = filter.unwrap_or_else(|_| EnvFilter::new("info"));
     let lines = NonBlockingBuilder::default().buffered_lines_limit(LINES);
     let (writer, guard) = lines.finish(stderr());
+    // As with the log itself, the first one is kept.
+    let _ = DROPPED.set(writer.error_counter());
     let registry = tracing_subscriber::registry().with(filter);
     let layer = fmt::layer()
         .with_writer(writer)
@@ -80,6 +84,11 @@ pub fn log(format: LogFormat, filter: &str) -> WorkerGuard {
         LogFormat::Json => registry.with(layer.json()).try_init(),
     };
     guard
+}
+
+fn dropped_lines() -> u64 {
+    let dropped = DROPPED.get().map_or(0, ErrorCounter::dropped_lines);
+    u64::try_from(dropped).unwrap_or(u64::MAX)
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]

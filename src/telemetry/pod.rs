@@ -8,6 +8,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+use super::dropped_lines;
 use crate::{
     feed::{Begun, Ended, Feed},
     views::Views,
@@ -37,6 +38,7 @@ pub(super) struct Pod {
     views_bytes: Whole,
     views_leaving: Whole,
     views_evicted: Count,
+    log_lines_dropped: Count,
 }
 
 impl Pod {
@@ -51,6 +53,7 @@ impl Pod {
             views_bytes: Gauge::default(),
             views_leaving: Gauge::default(),
             views_evicted: Counter::default(),
+            log_lines_dropped: Counter::default(),
         };
         let help =
             "Time since the last complete look at the feed was sent; above 2, answers are STALE";
@@ -79,6 +82,9 @@ impl Pod {
         registry.register("views_leaving", help, pod.views_leaving.clone());
         let help = "Views that had to leave memory for want of room";
         registry.register("views_evicted", help, pod.views_evicted.clone());
+        let help = "Lines of the log for which there was no room, since whoever reads it is slow";
+        let dropped = pod.log_lines_dropped.clone();
+        registry.register("log_lines_dropped", help, dropped);
         pod
     }
 
@@ -111,6 +117,7 @@ impl Pod {
         let leaving = u64::try_from(views.leaving()).unwrap_or(u64::MAX);
         self.views_leaving.set(whole(leaving));
         tell(&self.views_evicted, views.evicted());
+        tell(&self.log_lines_dropped, dropped_lines());
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::{
     fs::File,
-    io::{Read as _, Write as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
     path::Path,
-    process::{Child, Command, ExitStatus},
+    process::{Child, ChildStderr, Command, ExitStatus, Stdio},
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
@@ -17,6 +17,8 @@ use crate::server::MASTER_KEY;
 /// The binary; killed when dropped.
 pub(crate) struct Process {
     child: Child,
+    /// What it says and nobody reads.
+    _unread: Option<BufReader<ChildStderr>>,
     /// Where checks are answered, everything else is, and metrics are.
     pub(crate) addresses: [String; 3],
 }
@@ -38,36 +40,42 @@ impl Process {
     /// The same on a database of Postgres, where a URL names one.
     pub(crate) fn start_on(url: &str, folder: &Path, settings: &[&str]) -> Self {
         let log = File::create(folder.join("log")).expect("a log");
-        let listen = ["--check-listen", "--admin-listen", "--metrics-listen"];
-        let mut child = Command::new(env!("CARGO_BIN_EXE_bancheck"))
-            .args(["serve", "--set", "log_format=json", "--database-url", url])
-            .args([
-                "--set",
-                &format!("master_key={}", BASE64_STANDARD.encode(MASTER_KEY)),
-            ])
-            .args(settings.iter().flat_map(|setting| ["--set", setting]))
-            .args(listen.iter().flat_map(|flag| [flag, "127.0.0.1:0"]))
-            .arg("--data-dir")
-            .arg(folder.join("data"))
-            .stderr(log)
-            .spawn()
-            .expect("the server starts");
+        let mut command = command(url, folder, settings);
+        let mut child = command.stderr(log).spawn().expect("the server starts");
         loop {
             let told = lines(folder);
-            let ready = told.iter().any(|line| said(line).starts_with("ready"));
-            let listening = told.iter().find(|line| said(line) == "listening");
-            if let (true, Some(line)) = (ready, listening) {
-                let address = |name| {
-                    line["fields"][name]
-                        .as_str()
-                        .expect("an address")
-                        .to_owned()
+            if let Some(addresses) = ready(&told) {
+                return Self {
+                    child,
+                    _unread: None,
+                    addresses,
                 };
-                let addresses = ["check", "admin", "metrics"].map(address);
-                return Self { child, addresses };
             }
             let ended = child.try_wait().expect("a process");
             assert!(ended.is_none(), "it ended: {told:?}");
+        }
+    }
+
+    /// Starts one whose log is read until it is ready, and no further.
+    pub(crate) fn start_unread(folder: &Path) -> Self {
+        let mut command = command("", folder, &[]);
+        let piped = command.stderr(Stdio::piped());
+        let mut child = piped.spawn().expect("the server starts");
+        let mut log = BufReader::new(child.stderr.take().expect("its log"));
+        let mut told = Vec::new();
+        let addresses = loop {
+            if let Some(addresses) = ready(&told) {
+                break addresses;
+            }
+            let mut line = String::new();
+            let read = log.read_line(&mut line).expect("its log");
+            assert!(read > 0, "it ended: {told:?}");
+            told.extend(serde_json::from_str(&line));
+        };
+        Self {
+            child,
+            _unread: Some(log),
+            addresses,
         }
     }
 
@@ -118,6 +126,33 @@ impl Process {
     pub(crate) fn ended(&mut self) -> ExitStatus {
         self.child.wait().expect("a process")
     }
+}
+
+fn command(url: &str, folder: &Path, settings: &[&str]) -> Command {
+    let listen = ["--check-listen", "--admin-listen", "--metrics-listen"];
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bancheck"));
+    command
+        .args(["serve", "--set", "log_format=json", "--database-url", url])
+        .args([
+            "--set",
+            &format!("master_key={}", BASE64_STANDARD.encode(MASTER_KEY)),
+        ])
+        .args(settings.iter().flat_map(|setting| ["--set", setting]))
+        .args(listen.iter().flat_map(|flag| [flag, "127.0.0.1:0"]))
+        .arg("--data-dir")
+        .arg(folder.join("data"));
+    command
+}
+
+/// Where it listens, once it has said that it is ready.
+fn ready(told: &[serde_json::Value]) -> Option<[String; 3]> {
+    let listening = told.iter().find(|line| said(line) == "listening")?;
+    let address = |name| {
+        let address = listening["fields"][name].as_str();
+        address.expect("an address").to_owned()
+    };
+    let is_ready = told.iter().any(|line| said(line).starts_with("ready"));
+    is_ready.then(|| ["check", "admin", "metrics"].map(address))
 }
 
 /// What it has logged.
