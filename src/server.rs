@@ -36,7 +36,7 @@ use crate::{
     domain::keys::MasterKey,
     feed::{self, Feed, Machine, Source, ThisMachine},
     keeper::Keeper,
-    store::{self, Place, Store},
+    store::{Place, Store},
     tally::{self, Tally},
     telemetry::{Counters, Traces},
     views::Views,
@@ -108,9 +108,7 @@ impl Server {
             .build()
             .context("cannot start threads")?;
         let tasks = TaskTracker::new();
-        let store = admin_runtime
-            .block_on(store::open(&config.place))
-            .context("the store was not opened")?;
+        let store = admin_runtime.block_on(boot::store(&config.place))?;
 
         let ending = Ending::default();
         let counters = Arc::new(Counters::new());

@@ -6,6 +6,7 @@ use std::{
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     pin::pin,
+    sync::Arc,
     time::Duration,
 };
 
@@ -21,7 +22,7 @@ use crate::{
         ids::TenantId,
         keys::{Fingerprints, MasterKey},
     },
-    store::{Place, Store, StoreError},
+    store::{self, Place, Store, StoreError},
     teeth::{Bug, bites},
 };
 
@@ -51,6 +52,12 @@ pub fn data_lock(place: &Place) -> anyhow::Result<Option<File>> {
         bail!("another bancheck is using {shown}; ask it, or end it first");
     }
     Ok(Some(lock))
+}
+
+/// The store, whose schema may not be there yet.
+pub(super) async fn store(place: &Place) -> anyhow::Result<Arc<dyn Store>> {
+    let opened = store::open(place).await;
+    opened.context("the store was not opened")
 }
 
 /// The ring of master keys: as given, or an embedded store's own, made at its first start.

@@ -136,7 +136,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_message_that_is_too_large_or_cut_is_refused_as_soon_as_that_is_known() {
-        let whole = framed(&[7; MOST + 1]);
+        let whole = framed(&vec![7; MOST + 1]);
         for (frames, words) in [
             (
                 &[&whole[..3], &whole[3..PREFIX]][..],
