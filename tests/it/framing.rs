@@ -2,7 +2,8 @@
 
 use bancheck::api::v1::{
     BatchCheckInteractionsRequest, BatchCheckInteractionsResponse, Channel,
-    CheckInteractionResponse, Decision, batch_check_interactions_response::result::Outcome,
+    CheckInteractionRequest, CheckInteractionResponse, Decision,
+    batch_check_interactions_response::result::Outcome,
 };
 use futures_util::stream;
 use http::Response;
@@ -20,6 +21,7 @@ use crate::{
 on_both_stores!(
     a_check_is_answered_alike_however_its_message_is_cut,
     so_is_a_batch_and_one_that_is_broken_is_refused,
+    a_batch_may_be_larger_than_a_check_and_say_that_it_is_not_compressed,
 );
 
 /// A message behind its prefix.
@@ -33,13 +35,27 @@ const CHECK: &str = "CheckInteraction";
 const BATCH: &str = "BatchCheckInteractions";
 
 async fn sent(client: &mut Client, method: &str, pieces: &[&[u8]]) -> Response<Body> {
+    sent_as(client, method, pieces, &[]).await
+}
+
+async fn sent_as(
+    client: &mut Client,
+    method: &str,
+    pieces: &[&[u8]],
+    headers: &[(&str, &str)],
+) -> Response<Body> {
     let pieces: Vec<_> = pieces
         .iter()
         .map(|piece| Ok::<_, Status>(Frame::data(Bytes::copy_from_slice(piece))))
         .collect();
     let request = http::Request::post(format!("http://x/bancheck.v1.CheckService/{method}"))
         .header("content-type", "application/grpc")
-        .header("te", "trailers")
+        .header("te", "trailers");
+    let request = headers
+        .iter()
+        .fold(request, |request, (name, value)| {
+            request.header(*name, *value)
+        })
         .body(Body::new(StreamBody::new(stream::iter(pieces))))
         .expect("a request");
     let listener = client.check_listener.ready().await.expect("a connection");
@@ -140,4 +156,25 @@ async fn so_is_a_batch_and_one_that_is_broken_is_refused(mut client: Client) {
         let answer = sent(&mut client, BATCH, pieces).await;
         assert_eq!(refused(&answer).code(), code);
     }
+}
+
+async fn a_batch_may_be_larger_than_a_check_and_say_that_it_is_not_compressed(mut client: Client) {
+    client.ban(add(phone(NUMBER))).await;
+    let check = CheckInteractionRequest {
+        interaction_id: "i".repeat(100),
+        ..connect(Channel::Call, phone(NUMBER))
+    };
+    let batch = BatchCheckInteractionsRequest {
+        requests: vec![check; 1_000],
+        consistency: None,
+    };
+    let whole = framed(&batch);
+    assert!(whole.len() > 2 * (64 << 10), "{}", whole.len());
+    for headers in [&[][..], &[("grpc-encoding", "identity")]] {
+        let answers = sent_as(&mut client, BATCH, &[&whole], headers).await;
+        let answers: BatchCheckInteractionsResponse = read(answers).await;
+        assert_eq!(answers.results.len(), 1_000);
+    }
+    let cut = sent(&mut client, BATCH, &[&whole[..100_000]]).await;
+    assert_eq!(refused(&cut).code(), Code::Internal);
 }

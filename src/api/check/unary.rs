@@ -53,6 +53,7 @@ const BATCH: &str = "/bancheck.v1.CheckService/BatchCheckInteractions";
 const AN_ANSWER: usize = 160;
 /// Says how messages are compressed, even where those that come are not.
 const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
+const NONE: &str = "identity";
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 const OK: HeaderValue = HeaderValue::from_static("0");
 
@@ -85,7 +86,8 @@ impl Service<Request<Body>> for Unary {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let plain = !request.headers().contains_key(ENCODING);
+        let encoding = request.headers().get(ENCODING);
+        let plain = encoding.is_none_or(|encoding| encoding == NONE);
         match request.uri().path() {
             CHECK if plain => Box::pin(Arc::clone(&self.0).check(request)),
             BATCH if plain => Box::pin(Arc::clone(&self.0).batch(request)),
