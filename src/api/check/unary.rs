@@ -3,8 +3,8 @@
 //! tonic reads and writes every call as a stream of messages: two buffers of 8 KiB, a box for each part
 //! and a state machine each way, which together cost about as much as to judge; and the answers of a batch
 //! it takes all together, and moves them as its buffer grows. What is not the plain case (a message that
-//! is or might be compressed, none, or several) goes tonic's way with all that was read of it, and is
-//! answered as it always would be.
+//! is or might be compressed, or none) goes tonic's way with all that was read of it, and is answered as it
+//! always would be.
 
 mod counted;
 mod message;

@@ -11,12 +11,15 @@ use prost::{
 use super::message::Unread;
 use crate::{
     api::{check::MAX_BATCH, to_status},
-    domain::{ban::MAX_IDENTITIES, fields, refusal::Refusal},
+    domain::{fields, refusal::Refusal},
 };
 
 /// The field of a batch that has its items, and that of an item which has its identities.
 const REQUESTS: u32 = 1;
 const IDENTITIES: u32 = 5;
+/// The most identities of all items: several times as many as may be, for those that an item has too many of are
+/// that item's fault alone.
+const MAX_IDENTITIES_IN_ALL: usize = 32 * MAX_BATCH;
 
 /// A batch that does not ask about too many.
 pub(super) fn bounded(batch: Bytes) -> Result<Bytes, Unread> {
@@ -30,12 +33,7 @@ fn count(batch: &[u8]) -> Result<(), Refusal> {
     let items = || parts(batch, REQUESTS);
     fields::count("requests", items().count(), MAX_BATCH)?;
     let identities = items().map(|item| parts(item, IDENTITIES).count()).sum();
-    // Of those that each item may have, it is said item by item.
-    fields::count(
-        "requests.identities",
-        identities,
-        MAX_BATCH * MAX_IDENTITIES,
-    )
+    fields::count("requests.identities", identities, MAX_IDENTITIES_IN_ALL)
 }
 
 /// What a message has in a field, up to where it is broken, which whoever reads it is told of.
@@ -84,12 +82,12 @@ mod tests {
 
     #[test]
     fn a_batch_has_so_many_items_and_so_many_identities_in_all() {
-        assert!(count(&batch(1_000, 8)).is_ok());
-        assert!(count(&batch(1, 8_000)).is_ok(), "the item is refused");
+        assert!(count(&batch(1_000, 32)).is_ok());
+        assert!(count(&batch(1, 32_000)).is_ok());
         for (items, identities, words) in [
             (1_001, 0, "1001 items; at most 1000 are taken"),
-            (1_000, 9, "9000 items; at most 8000 are taken"),
-            (1, 8_001, "8001 items; at most 8000 are taken"),
+            (1_000, 33, "33000 items; at most 32000 are taken"),
+            (1, 32_001, "32001 items; at most 32000 are taken"),
         ] {
             let refusal = count(&batch(items, identities)).unwrap_err();
             assert_eq!(refusal.message, words);

@@ -23,22 +23,31 @@ pub(super) enum Unread {
 }
 
 /// The one message of a body, of no more bytes than `most`, without what is before it.
+///
+/// Whatever has begun as one is not left to tonic, which would make of it what it is before more is known.
 pub(super) async fn of(mut body: Body, most: usize) -> Result<Bytes, Unread> {
     let mut come = Bytes::new();
     while let Some(frame) = next(&mut body).await {
         let data = match frame.map(Frame::into_data) {
             Ok(Ok(data)) => data,
-            Ok(Err(other)) => return Err(Unread::Odd(anew(come, Some(Ok(other)), body))),
-            Err(broken) => return Err(Unread::Odd(anew(come, Some(Err(broken)), body))),
+            // Nothing follows what is said last.
+            Ok(Err(_)) if !come.is_empty() => break,
+            Ok(Err(other)) => return Err(Unread::Odd(anew(come, Some(other), body))),
+            Err(broken) => return Err(Unread::Wrong(broken)),
         };
         come = joined(come, data);
-        let whole = whole(&come);
-        if let Some(whole) = whole.filter(|whole| *whole > PREFIX + most) {
-            return Err(Unread::Wrong(too_large(whole - PREFIX, most)));
-        }
-        let is_compressed = come.first().is_some_and(|flag| *flag != NOT_COMPRESSED);
-        if is_compressed || whole.is_some_and(|whole| come.len() > whole) {
+        if come.first().is_some_and(|flag| *flag != NOT_COMPRESSED) {
             return Err(Unread::Odd(anew(come, None, body)));
+        }
+        match whole(&come) {
+            Some(whole) if whole > PREFIX + most => {
+                return Err(Unread::Wrong(too_large(whole - PREFIX, most)));
+            }
+            Some(whole) if come.len() > whole => {
+                let words = "more than one message was sent";
+                return Err(Unread::Wrong(Status::internal(words)));
+            }
+            _ => {}
         }
         if body.is_end_stream() {
             break;
@@ -78,17 +87,18 @@ async fn next(body: &mut Body) -> Option<Result<Frame<Bytes>, Status>> {
 }
 
 /// A body of what has come, then of something else that came, then of the rest.
-fn anew(come: Bytes, odd: Option<Result<Frame<Bytes>, Status>>, rest: Body) -> Body {
-    let come = Some(come).filter(|come| !come.is_empty());
-    let come = come.into_iter().map(|data| Ok(Frame::data(data)));
+fn anew(come: Bytes, odd: Option<Frame<Bytes>>, rest: Body) -> Body {
+    let come = Some(come).filter(|come| !come.is_empty()).map(Frame::data);
+    let come = come.into_iter().chain(odd).map(Ok);
     Body::new(StreamBody::new(
-        stream::iter(come.chain(odd)).chain(BodyStream::new(rest)),
+        stream::iter(come).chain(BodyStream::new(rest)),
     ))
 }
 
 #[cfg(test)]
 mod tests {
     use futures_util::TryStreamExt as _;
+    use http::HeaderMap;
 
     use super::*;
 
@@ -100,11 +110,13 @@ mod tests {
     }
 
     async fn read(frames: &[&[u8]]) -> Result<Bytes, Unread> {
-        let frames: Vec<_> = frames
-            .iter()
-            .map(|frame| Ok::<_, Status>(Frame::data(Bytes::copy_from_slice(frame))))
-            .collect();
-        of(Body::new(StreamBody::new(stream::iter(frames))), MOST).await
+        let frames = frames.iter().map(|frame| Bytes::copy_from_slice(frame));
+        of_frames(frames.map(Frame::data).collect()).await
+    }
+
+    async fn of_frames(frames: Vec<Frame<Bytes>>) -> Result<Bytes, Unread> {
+        let frames = stream::iter(frames.into_iter().map(Ok::<_, Status>));
+        of(Body::new(StreamBody::new(frames)), MOST).await
     }
 
     #[tokio::test]
@@ -125,6 +137,17 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn what_is_said_last_ends_a_message() {
+        let whole = Bytes::from(framed(b"a message"));
+        let last = || Frame::trailers(HeaderMap::new());
+        let read = of_frames(vec![Frame::data(whole.clone()), last()]).await;
+        assert!(read.is_ok_and(|message| &message[..] == b"a message"));
+        let cut = of_frames(vec![Frame::data(whole.slice(..9)), last()]).await;
+        assert!(matches!(cut, Err(Unread::Wrong(_))));
+        assert!(matches!(of_frames(vec![last()]).await, Err(Unread::Odd(_))));
+    }
+
     #[test]
     fn of_a_message_in_several_frames_no_block_is_held_that_they_were_read_in() {
         let blocks = [1, 2, 3].map(|fill| Bytes::from(vec![fill; 8 << 10]));
@@ -135,7 +158,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_message_that_is_too_large_or_cut_is_refused_as_soon_as_that_is_known() {
+    async fn a_message_that_is_too_large_cut_or_not_alone_is_refused_as_soon_as_that_is_known() {
         let whole = framed(&vec![7; MOST + 1]);
         for (frames, words) in [
             (
@@ -150,6 +173,11 @@ mod tests {
                 &[&framed(b"cut")[..6]],
                 "the message ends before its length",
             ),
+            (
+                &[&framed(b"one"), &framed(b"two")],
+                "more than one message was sent",
+            ),
+            (&[&framed(b"one"), b"\0"], "more than one message was sent"),
         ] {
             let Err(Unread::Wrong(status)) = read(frames).await else {
                 panic!("{words}")
@@ -164,9 +192,7 @@ mod tests {
         let compressed = [&[1], &whole[1..]].concat();
         for frames in [
             &[][..],
-            &[&whole, &b"more"[..]],
-            &[&whole, &whole],
-            &[&compressed],
+            &[&compressed[..]],
             &[&compressed[..2], &compressed[2..]],
         ] {
             let Err(Unread::Odd(left)) = read(frames).await else {
