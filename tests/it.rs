@@ -173,8 +173,8 @@ mod tls;
 mod tokens;
 #[path = "it/traces.rs"]
 mod traces;
-#[path = "it/unread.rs"]
-mod unread;
+#[path = "it/unread_log.rs"]
+mod unread_log;
 #[path = "it/versions.rs"]
 mod versions;
 #[path = "it/walk.rs"]

@@ -35,23 +35,13 @@ pub struct Bounded<S> {
     service: S,
 }
 
-impl Bounded<CheckServiceServer<CheckApi>> {
-    /// Checks, but for batches that may be larger and do not come this way.
-    pub fn check(api: CheckApi) -> Self {
-        let service = CheckServiceServer::new(api);
-        Self {
-            service: service.max_decoding_message_size(MAX_CHECK_MESSAGE),
-        }
-    }
-}
-
 macro_rules! bounded {
-    ($($name:ident: $server:ident<$api:ident>,)+) => {
+    ($($name:ident: $server:ident<$api:ident> to $most:ident,)+) => {
         $(impl Bounded<$server<$api>> {
-            /// This service with the bound that all have but for checks.
+            /// This service with the bound of its messages.
             pub fn $name(api: $api) -> Self {
                 Self {
-                    service: $server::new(api).max_decoding_message_size(MAX_MESSAGE),
+                    service: $server::new(api).max_decoding_message_size($most),
                 }
             }
         })+
@@ -59,12 +49,14 @@ macro_rules! bounded {
 }
 
 bounded! {
-    access: AccessServiceServer<AccessApi>,
-    admin: AdminServiceServer<AdminApi>,
-    config: ConfigServiceServer<ConfigApi>,
-    diagnostic: DiagnosticServiceServer<DiagnosticApi>,
-    privacy: PrivacyServiceServer<PrivacyApi>,
-    watch: WatchServiceServer<WatchApi>,
+    access: AccessServiceServer<AccessApi> to MAX_MESSAGE,
+    admin: AdminServiceServer<AdminApi> to MAX_MESSAGE,
+    // Batches, which may be larger, do not come this way.
+    check: CheckServiceServer<CheckApi> to MAX_CHECK_MESSAGE,
+    config: ConfigServiceServer<ConfigApi> to MAX_MESSAGE,
+    diagnostic: DiagnosticServiceServer<DiagnosticApi> to MAX_MESSAGE,
+    privacy: PrivacyServiceServer<PrivacyApi> to MAX_MESSAGE,
+    watch: WatchServiceServer<WatchApi> to MAX_MESSAGE,
 }
 
 type Answer = Result<Response<Body>, Infallible>;

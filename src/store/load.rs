@@ -45,22 +45,21 @@ pub(super) async fn all(
     let (pages, come) = mpsc::channel(2);
     let read = async {
         let pages = pages;
-        if !load.read(front, End::Front, &pages, 1).await? {
+        if !load.page(front, End::Front, &pages).await? {
             return Ok(());
         }
         let backwards = async {
             if let Some(mut back) = back.await {
                 // What it has not read is left to the other.
-                let _ = load.read(&mut back, End::Back, &pages, usize::MAX).await;
+                let _ = load.pages(&mut back, End::Back, &pages).await;
             }
         };
-        let forwards = load.read(front, End::Front, &pages, usize::MAX);
+        let forwards = load.pages(front, End::Front, &pages);
         match select(pin!(forwards), pin!(backwards)).await {
             // Of what the other still asks for nothing has been taken.
             Either::Left((read, _)) => read,
             Either::Right(((), forwards)) => forwards.await,
-        }?;
-        Ok(())
+        }
     };
     try_join(read, file(come, sink)).await?;
     Ok(())
@@ -135,38 +134,34 @@ struct Load<'a> {
 }
 
 impl Load<'_> {
-    /// Reads from an end, so many pages at the most; `false` = all has been read from there.
+    /// Reads from an end until all has been read from there.
     ///
     /// Dropped midway, all that has been taken from the rest is among the pages.
-    async fn read(
-        &self,
-        tx: &mut Lent,
-        end: End,
-        pages: &mpsc::Sender<Page>,
-        most: usize,
-    ) -> Result<bool> {
-        for _ in 0..most {
-            // Whoever files them may have failed.
-            let Ok(place) = pages.reserve().await else {
-                return Ok(false);
-            };
-            let rest = self.rest().clone();
-            if rest.is_empty() {
-                return Ok(false);
-            }
-            let page = Page::read(tx, self.say, self.tenant, rest, end, PAGE).await?;
-            let Some(page) = page else {
-                return Ok(false);
-            };
-            let is_full = page.is_full;
-            // What of it came from the other end meanwhile is not taken twice.
-            let span = self.rest().take(end, &page.span);
-            place.send(Page { span, ..page });
-            if !is_full {
-                return Ok(false);
-            }
+    async fn pages(&self, tx: &mut Lent, end: End, pages: &mpsc::Sender<Page>) -> Result<()> {
+        while self.page(tx, end, pages).await? {}
+        Ok(())
+    }
+
+    /// Reads a page from an end; `false` = all has been read from there.
+    async fn page(&self, tx: &mut Lent, end: End, pages: &mpsc::Sender<Page>) -> Result<bool> {
+        // Before anything is taken: then it is also sent.
+        let Ok(place) = pages.reserve().await else {
+            // Whoever files them has failed.
+            return Ok(false);
+        };
+        let rest = self.rest().clone();
+        if rest.is_empty() {
+            return Ok(false);
         }
-        Ok(true)
+        let page = Page::read(tx, self.say, self.tenant, rest, end, PAGE).await?;
+        let Some(page) = page else {
+            return Ok(false);
+        };
+        let is_full = page.is_full;
+        // What of it came from the other end meanwhile is not taken twice.
+        let span = self.rest().take(end, &page.span);
+        place.send(Page { span, ..page });
+        Ok(is_full)
     }
 
     fn rest(&self) -> MutexGuard<'_, Span> {
@@ -235,9 +230,8 @@ impl Page {
             .bind(i64::try_from(many).unwrap_or(i64::MAX))
             .fetch_one(&mut *tx)
             .await?;
-        let mut found = ids(&bans)?;
-        let is_full = found.len() >= many;
-        let Some(last) = found.next_back() else {
+        let is_full = ids(&bans)?.len() >= many;
+        let Some(last) = ids(&bans)?.next_back() else {
             return Ok(None);
         };
         let last = rows::ban_id(&bytes(&last.to_lowercase())?)?;
@@ -260,7 +254,6 @@ impl Page {
                 .fetch_one(tx)
                 .await?;
         }
-        drop(found);
         Ok(Some(Self {
             bans,
             keys,

@@ -218,8 +218,8 @@ impl Pool {
         let mut conn = if self.0.habits.remote {
             connecting.await?
         } else {
-            // A file is read by a thread of its own, which goes before others or gives way as the one does that
-            // began it: it is not to be a thread of checks or of the feed.
+            // A file is read by a thread of its own, which has the rank of the one that began it; those that may
+            // block give way to checks and to the feed.
             let handle = Handle::current();
             let connected = spawn_blocking(move || handle.block_on(connecting)).await;
             connected.unwrap_or(Err(sqlx::Error::WorkerCrashed))?

@@ -32,7 +32,7 @@ use tonic::{
     codegen::{BoxFuture, Service},
 };
 
-use self::message::{PREFIX, Unread};
+use self::message::{Otherwise, PREFIX};
 use super::CheckApi;
 use crate::{
     api::{
@@ -53,7 +53,8 @@ const BATCH: &str = "/bancheck.v1.CheckService/BatchCheckInteractions";
 const AN_ANSWER: usize = 160;
 /// Says how messages are compressed, even where those that come are not.
 const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
-const NONE: &str = "identity";
+/// That they are not.
+const NOT_COMPRESSED: &str = "identity";
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 const OK: HeaderValue = HeaderValue::from_static("0");
 
@@ -87,7 +88,7 @@ impl Service<Request<Body>> for Unary {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let encoding = request.headers().get(ENCODING);
-        let plain = encoding.is_none_or(|encoding| encoding == NONE);
+        let plain = encoding.is_none_or(|encoding| encoding == NOT_COMPRESSED);
         match request.uri().path() {
             CHECK if plain => Box::pin(Arc::clone(&self.0).check(request)),
             BATCH if plain => Box::pin(Arc::clone(&self.0).batch(request)),
@@ -102,7 +103,7 @@ impl Ways {
         let message = message::of(body, MAX_CHECK_MESSAGE).await;
         let question = match message.and_then(read) {
             Ok(question) => question,
-            Err(unread) => return self.otherwise(parts, unread).await,
+            Err(otherwise) => return self.answer(parts, otherwise).await,
         };
         let answered = async {
             let asked = Asked::by(&parts.extensions, CHECK_DEADLINE)?;
@@ -117,14 +118,14 @@ impl Ways {
     async fn batch(self: Arc<Self>, request: Request<Body>) -> Result<Response<Body>, Infallible> {
         let (parts, body) = request.into_parts();
         let message = message::of(body, MAX_MESSAGE).await;
-        let questions = match message.and_then(counted::bounded).and_then(read) {
-            Ok(questions) => questions,
-            Err(unread) => return self.otherwise(parts, unread).await,
-        };
+        let questions: BatchCheckInteractionsRequest =
+            match message.and_then(counted::bounded).and_then(read) {
+                Ok(questions) => questions,
+                Err(otherwise) => return self.answer(parts, otherwise).await,
+            };
         let answered = async {
             let asked = Asked::by(&parts.extensions, CHECK_DEADLINE)?;
-            let BatchCheckInteractionsRequest { requests, .. } = &questions;
-            let mut written = begun(requests.len() * AN_ANSWER);
+            let mut written = begun(questions.requests.len() * AN_ANSWER);
             let write = |outcome| write_result(&mut written, &outcome);
             self.short.check_batch(&asked, &questions, write).await?;
             Ok(written)
@@ -132,10 +133,14 @@ impl Ways {
         Ok(told(answered.await))
     }
 
-    async fn otherwise(&self, parts: Parts, unread: Unread) -> Result<Response<Body>, Infallible> {
-        match unread {
-            Unread::Wrong(status) => Ok(status.into_http()),
-            Unread::Odd(body) => {
+    async fn answer(
+        &self,
+        parts: Parts,
+        otherwise: Otherwise,
+    ) -> Result<Response<Body>, Infallible> {
+        match otherwise {
+            Otherwise::Refused(status) => Ok(status.into_http()),
+            Otherwise::Tonics(body) => {
                 let request = Request::from_parts(parts, body);
                 self.tonics.clone().call(request).await
             }
@@ -144,8 +149,8 @@ impl Ways {
 }
 
 /// What cannot be read is told of as tonic does it.
-fn read<M: Message + Default>(message: Bytes) -> Result<M, Unread> {
-    M::decode(message).map_err(|error| Unread::Wrong(Status::internal(error.to_string())))
+fn read<M: Message + Default>(message: Bytes) -> Result<M, Otherwise> {
+    M::decode(message).map_err(|error| Otherwise::Refused(Status::internal(error.to_string())))
 }
 
 /// A message that is about to be written, of about so many bytes.

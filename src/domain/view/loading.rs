@@ -31,23 +31,18 @@ impl Loading {
         for ban in bans.iter().filter(|ban| !ban.ended) {
             for key in &ban.keys {
                 self.view.widths.note(key);
-                self.wait(key.space, entry(ban, key));
+                self.keep(key.space, entry(ban, key));
             }
         }
     }
 
-    fn wait(&mut self, space: Space, entry: Entry) {
-        match space {
-            Space::Digest => {
-                if let Some(full) = self.digests.add(entry) {
-                    self.view.edit(full, Vec::new());
-                }
-            }
-            Space::Range => {
-                if let Some(full) = self.ranges.add(entry) {
-                    self.view.edit(Vec::new(), full);
-                }
-            }
+    fn keep(&mut self, space: Space, entry: Entry) {
+        let due = match space {
+            Space::Digest => self.digests.add(entry).map(|due| (due, Vec::new())),
+            Space::Range => self.ranges.add(entry).map(|due| (Vec::new(), due)),
+        };
+        if let Some((digests, ranges)) = due {
+            self.view.edit(digests, ranges);
         }
     }
 

@@ -8,7 +8,7 @@ use prost::{
     encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field},
 };
 
-use super::message::Unread;
+use super::message::Otherwise;
 use crate::{
     api::{check::MAX_BATCH, to_status},
     domain::{fields, refusal::Refusal},
@@ -22,10 +22,10 @@ const IDENTITIES: u32 = 5;
 const MAX_IDENTITIES_IN_ALL: usize = 32 * MAX_BATCH;
 
 /// A batch that does not ask about too many.
-pub(super) fn bounded(batch: Bytes) -> Result<Bytes, Unread> {
+pub(super) fn bounded(batch: Bytes) -> Result<Bytes, Otherwise> {
     match count(&batch) {
         Ok(()) => Ok(batch),
-        Err(refusal) => Err(Unread::Wrong(to_status(&refusal))),
+        Err(refusal) => Err(Otherwise::Refused(to_status(&refusal))),
     }
 }
 

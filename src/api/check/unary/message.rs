@@ -14,38 +14,38 @@ use crate::api::status::too_large;
 pub(super) const PREFIX: usize = 5;
 const NOT_COMPRESSED: u8 = 0;
 
-/// Why a message was not read.
-pub(super) enum Unread {
+/// What becomes of a body where it is not answered as a message.
+pub(super) enum Otherwise {
     /// It is refused.
-    Wrong(Status),
-    /// It is not the plain case; a body that begins once more.
-    Odd(Body),
+    Refused(Status),
+    /// It is not the plain case, and goes tonic's way: a body that begins once more.
+    Tonics(Body),
 }
 
 /// The one message of a body, of no more bytes than `most`, without what is before it.
 ///
 /// Whatever has begun as one is not left to tonic, which would make of it what it is before more is known.
-pub(super) async fn of(mut body: Body, most: usize) -> Result<Bytes, Unread> {
+pub(super) async fn of(mut body: Body, most: usize) -> Result<Bytes, Otherwise> {
     let mut come = Bytes::new();
     while let Some(frame) = next(&mut body).await {
         let data = match frame.map(Frame::into_data) {
             Ok(Ok(data)) => data,
             // Nothing follows what is said last.
             Ok(Err(_)) if !come.is_empty() => break,
-            Ok(Err(other)) => return Err(Unread::Odd(anew(come, Some(other), body))),
-            Err(broken) => return Err(Unread::Wrong(broken)),
+            Ok(Err(other)) => return Err(Otherwise::Tonics(anew(come, Some(other), body))),
+            Err(broken) => return Err(Otherwise::Refused(broken)),
         };
         come = joined(come, data);
         if come.first().is_some_and(|flag| *flag != NOT_COMPRESSED) {
-            return Err(Unread::Odd(anew(come, None, body)));
+            return Err(Otherwise::Tonics(anew(come, None, body)));
         }
         match whole(&come) {
             Some(whole) if whole > PREFIX + most => {
-                return Err(Unread::Wrong(too_large(whole - PREFIX, most)));
+                return Err(Otherwise::Refused(too_large(whole - PREFIX, most)));
             }
             Some(whole) if come.len() > whole => {
                 let words = "more than one message was sent";
-                return Err(Unread::Wrong(Status::internal(words)));
+                return Err(Otherwise::Refused(Status::internal(words)));
             }
             _ => {}
         }
@@ -55,8 +55,8 @@ pub(super) async fn of(mut body: Body, most: usize) -> Result<Bytes, Unread> {
     }
     match whole(&come) {
         Some(whole) if whole == come.len() => Ok(come.slice(PREFIX..)),
-        _ if come.is_empty() => Err(Unread::Odd(anew(come, None, body))),
-        _ => Err(Unread::Wrong(Status::internal(
+        _ if come.is_empty() => Err(Otherwise::Tonics(anew(come, None, body))),
+        _ => Err(Otherwise::Refused(Status::internal(
             "the message ends before its length",
         ))),
     }
@@ -109,12 +109,12 @@ mod tests {
         [&[NOT_COMPRESSED][..], &length, message].concat()
     }
 
-    async fn read(frames: &[&[u8]]) -> Result<Bytes, Unread> {
+    async fn read(frames: &[&[u8]]) -> Result<Bytes, Otherwise> {
         let frames = frames.iter().map(|frame| Bytes::copy_from_slice(frame));
         of_frames(frames.map(Frame::data).collect()).await
     }
 
-    async fn of_frames(frames: Vec<Frame<Bytes>>) -> Result<Bytes, Unread> {
+    async fn of_frames(frames: Vec<Frame<Bytes>>) -> Result<Bytes, Otherwise> {
         let frames = stream::iter(frames.into_iter().map(Ok::<_, Status>));
         of(Body::new(StreamBody::new(frames)), MOST).await
     }
@@ -144,8 +144,11 @@ mod tests {
         let read = of_frames(vec![Frame::data(whole.clone()), last()]).await;
         assert!(read.is_ok_and(|message| &message[..] == b"a message"));
         let cut = of_frames(vec![Frame::data(whole.slice(..9)), last()]).await;
-        assert!(matches!(cut, Err(Unread::Wrong(_))));
-        assert!(matches!(of_frames(vec![last()]).await, Err(Unread::Odd(_))));
+        assert!(matches!(cut, Err(Otherwise::Refused(_))));
+        assert!(matches!(
+            of_frames(vec![last()]).await,
+            Err(Otherwise::Tonics(_))
+        ));
     }
 
     #[test]
@@ -179,7 +182,7 @@ mod tests {
             ),
             (&[&framed(b"one"), b"\0"], "more than one message was sent"),
         ] {
-            let Err(Unread::Wrong(status)) = read(frames).await else {
+            let Err(Otherwise::Refused(status)) = read(frames).await else {
                 panic!("{words}")
             };
             assert!(status.message().contains(words), "{status}");
@@ -195,7 +198,7 @@ mod tests {
             &[&compressed[..]],
             &[&compressed[..2], &compressed[2..]],
         ] {
-            let Err(Unread::Odd(left)) = read(frames).await else {
+            let Err(Otherwise::Tonics(left)) = read(frames).await else {
                 panic!("{frames:?}")
             };
             let come: Vec<_> = BodyStream::new(left)

@@ -10,8 +10,8 @@ use super::{Change, Entry, take};
 
 /// Leading bits of a key that say of which part it is: the more parts, the less is filed at once.
 const PART_BITS: u32 = 5;
-/// One entry may wait for so many that are filed: more would be copied too often, fewer would be much
-/// memory.
+/// So many are filed for each that waits: with more of them leaves would be copied too often, with fewer much memory
+/// would only wait.
 const FILED_FOR_EACH: usize = 4;
 /// So many may wait where next to none are filed.
 const FEW: usize = 64;
