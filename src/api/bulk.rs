@@ -67,15 +67,15 @@ impl AdminApi {
         };
         let (terms, rules) = bulk::terms(&header).map_err(refused)?;
         let mut import = self.desk.import(order, terms).await.map_err(refused)?;
-        let mut judge = import.judge();
-        let mut chunk = read_chunk(&mut parts, &rules, &mut judge).await?;
+        let judge = import.judge();
+        let mut chunk = read_chunk(&mut parts, &rules, &judge).await?;
         while !chunk.rows.is_empty() {
             let last = chunk.last;
             let next = async {
                 if last {
                     Ok(Chunk::default())
                 } else {
-                    read_chunk(&mut parts, &rules, &mut judge).await
+                    read_chunk(&mut parts, &rules, &judge).await
                 }
             };
             let (written, next) = tokio::join!(import.rows(chunk.rows, &chunk.body), next);
@@ -126,7 +126,7 @@ async fn next_part(
 async fn read_chunk(
     parts: &mut Streaming<v1::ImportBansRequest>,
     rules: &bulk::RowRules,
-    judge: &mut Judge,
+    judge: &Judge,
 ) -> Result<Chunk, Status> {
     let (mut chunk, mut rows) = (Chunk::default(), Vec::new());
     while rows.len() < MAX_CHUNK && chunk.body.len() < MAX_CHUNK_BYTES {
@@ -149,7 +149,8 @@ async fn read_chunk(
             }
         }
     }
-    chunk.rows = judge.judge(rows);
+    let judged = judge.judge(rows).await;
+    chunk.rows = judged.map_err(|refusal| to_status(&refusal))?;
     Ok(chunk)
 }
 

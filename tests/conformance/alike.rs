@@ -24,6 +24,7 @@ on_both_stores!(
     s10_a_ban_alike_is_refused_and_the_standing_one_is_named,
     s10_the_database_itself_refuses_a_second_one_alike,
     s10_so_it_does_where_many_have_come_and_gone,
+    s10_so_it_does_however_many_that_are_newer_have_gone,
     s10_what_has_ended_keeps_the_database_from_nothing,
     s10_of_many_alike_made_at_once_one_stands,
     s10_of_two_alike_in_one_chunk_the_first_stands,
@@ -138,6 +139,27 @@ async fn s10_so_it_does_where_many_have_come_and_gone(house: House) {
     let ban = house.place(&tenant, token_ban(&tenant, 1)).await;
     let refused = copied(&house, &ban, false).await;
     assert!(matches!(refused, Err(StoreError::Alike)), "{refused:?}");
+}
+
+async fn s10_so_it_does_however_many_that_are_newer_have_gone(house: House) {
+    let tenant = house.tenant("one").await;
+    let standing = house.place(&tenant, token_ban(&tenant, 1)).await;
+    for _ in 0..20 {
+        let new = shadow(&tenant, 1);
+        let likeness = new.likeness;
+        let other = house.place(&tenant, new).await;
+        house.change(&lifted(&other), likeness).await;
+    }
+    let refused = copied(&house, &standing, false).await;
+    assert!(matches!(refused, Err(StoreError::Alike)), "{refused:?}");
+    let mut raw = house.raw().await;
+    let clean = sqlx::query("DELETE FROM bans WHERE ban_id = unhex('00')");
+    clean.execute(&mut raw).await.expect("no half of it left");
+    let chunk: Vec<_> = (0..300).map(|number| token_ban(&tenant, number)).collect();
+    let mut work = house.begin(&intent(&tenant)).await;
+    let added = work.add_bans(&chunk).await.expect("bans added");
+    assert_eq!(added[1], Added::Alike(standing.ban_id));
+    assert_eq!(added.iter().filter(|one| **one == Added::Made).count(), 299);
 }
 
 async fn s10_what_has_ended_keeps_the_database_from_nothing(house: House) {

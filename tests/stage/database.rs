@@ -1,7 +1,13 @@
 //! An empty database for one test, gone when the test is over.
 
+use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    sync::Arc,
+    thread,
+};
+
 use bancheck::store::{Apart, Place, Store, open};
-use std::sync::Arc;
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 
 /// Which of the two kinds of store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,24 +38,79 @@ pub(crate) fn postgres_url() -> String {
     )
 }
 
-fn psql(url: &str, statement: &str) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    runtime.expect("a runtime").block_on(async {
-        use sqlx::{AssertSqlSafe, Connection, Executor};
-        let mut connection = sqlx::PgConnection::connect(url)
-            .await
-            .expect("the test server");
-        connection
-            .execute(AssertSqlSafe(statement.to_owned()))
-            .await
-            .expect("a statement");
+/// Whoever has it makes the template, if there is none.
+const TURN: i64 = 7_166_011_403_264_135;
+
+/// Does something with a connection to the server, on a thread of its own: the test may be inside a runtime
+/// already.
+fn psql(
+    url: &str,
+    act: impl AsyncFnOnce(sqlx::PgConnection) + Send + 'static,
+) -> thread::Result<()> {
+    let url = url.to_owned();
+    let acting = thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        runtime.expect("a runtime").block_on(async {
+            let connection = sqlx::PgConnection::connect(&url).await;
+            act(connection.expect("the test server")).await;
+        });
     });
+    acting.join()
+}
+
+async fn say(connection: &mut sqlx::PgConnection, statement: String) {
+    let said = connection.execute(AssertSqlSafe(statement)).await;
+    said.expect("a statement");
+}
+
+/// Where a database of this name is on the test server.
+fn beside(server: &str, name: &str) -> Place {
+    let (base, _) = server.rsplit_once('/').expect("postgres://host/database");
+    Place::Postgres {
+        url: format!("{base}/{name}"),
+        bell: true,
+        apart: Apart::default(),
+    }
+}
+
+/// A database on the server that has the schema, of which others are copies: to bring each up to date would
+/// take most tests as long as what they are about.
+async fn template(server: &str, connection: &mut sqlx::PgConnection) -> String {
+    let mut digest = DefaultHasher::new();
+    for migration in sqlx::migrate!("migrations/postgres").iter() {
+        migration.checksum.hash(&mut digest);
+    }
+    let name = format!("template_{:016x}", digest.finish());
+    say(connection, format!("SELECT pg_advisory_lock({TURN})")).await;
+    let there = sqlx::query("SELECT 1 FROM pg_database WHERE datname = $1")
+        .bind(&name)
+        .fetch_optional(&mut *connection)
+        .await;
+    if there.expect("an answer").is_none() {
+        let begun = format!("{name}_begun");
+        say(
+            connection,
+            format!("DROP DATABASE IF EXISTS {begun} WITH (FORCE)"),
+        )
+        .await;
+        say(connection, format!("CREATE DATABASE {begun}")).await;
+        let store = open(&beside(server, &begun)).await.expect("a store");
+        store.migrate().await.expect("a schema");
+        drop(store);
+        say(
+            connection,
+            format!("ALTER DATABASE {begun} RENAME TO {name}"),
+        )
+        .await;
+    }
+    say(connection, format!("SELECT pg_advisory_unlock({TURN})")).await;
+    name
 }
 
 impl Database {
-    /// A new one, without a schema.
+    /// A new one; on Postgres it has its schema already.
     pub(crate) fn fresh(kind: Kind) -> Self {
         match kind {
             Kind::Sqlite => {
@@ -64,21 +125,15 @@ impl Database {
             Kind::Postgres => {
                 let server = postgres_url();
                 let name = format!("test_{}", uuid::Uuid::now_v7().simple());
-                let maker = server.clone();
-                let statement = format!("CREATE DATABASE {name}");
-                // On a thread of its own: the test may be inside a runtime already.
-                std::thread::spawn(move || psql(&maker, &statement))
-                    .join()
-                    .expect("a database");
-                let (base, _) = server.rsplit_once('/').expect("postgres://host/database");
-                let url = format!("{base}/{name}");
-                let place = Place::Postgres {
-                    url,
-                    bell: true,
-                    apart: Apart::default(),
+                let (maker, made) = (server.clone(), name.clone());
+                let make = async move |mut connection: sqlx::PgConnection| {
+                    let template = template(&maker, &mut connection).await;
+                    let statement = format!("CREATE DATABASE {made} TEMPLATE {template}");
+                    say(&mut connection, statement).await;
                 };
+                psql(&server, make).expect("a database");
                 Self {
-                    place,
+                    place: beside(&server, &name),
                     folder: None,
                     drop_with: Some((server, name)),
                 }
@@ -110,9 +165,14 @@ impl Drop for Database {
     fn drop(&mut self) {
         drop(self.folder.take());
         if let Some((server, name)) = self.drop_with.take() {
-            let statement = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
             // The cluster is thrown away in the end, so a database left behind does no harm.
-            let _ = std::thread::spawn(move || psql(&server, &statement)).join();
+            let _ = psql(&server, async move |mut connection: sqlx::PgConnection| {
+                say(
+                    &mut connection,
+                    format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"),
+                )
+                .await;
+            });
         }
     }
 }

@@ -6,9 +6,11 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::task::spawn_blocking;
+
 use super::{Import, ImportRow};
 use crate::{
-    desk::{Circumstances, Desk, create::prepare_with},
+    desk::{Circumstances, Desk, create::prepare_with, internal},
     domain::{clock::Timestamp, list::BanList, policy::TenantSettings, refusal::Refusal},
     store::NewBan,
 };
@@ -28,6 +30,7 @@ pub(super) struct Rules {
 pub(super) struct LastChunk(Arc<Mutex<Option<(Rules, Timestamp)>>>);
 
 /// Judges rows of an import before their turn to be written comes.
+#[derive(Clone)]
 pub struct Judge {
     desk: Desk,
     about: Circumstances,
@@ -79,12 +82,24 @@ impl Import {
 
 impl Judge {
     /// Judges rows by what the last chunk was judged by.
-    pub fn judge(&mut self, rows: Vec<ImportRow>) -> JudgedRows {
+    ///
+    /// That takes milliseconds, and is done on a thread of its own: on one of the runtime's it would keep
+    /// waiting what the same task has just set going, which is to write the chunk before.
+    pub async fn judge(&self, rows: Vec<ImportRow>) -> Result<JudgedRows, Refusal> {
+        let this = self.clone();
+        let judged = spawn_blocking(move || this.judge_here(rows)).await;
+        judged.map_err(|_| internal())
+    }
+
+    fn judge_here(&self, rows: Vec<ImportRow>) -> JudgedRows {
         let ahead = self.last.get().map(|(rules, _)| {
-            self.about.now = self.desk.now();
+            let about = Circumstances {
+                now: self.desk.now(),
+                ..self.about.clone()
+            };
             Judgment {
-                bans: judge(&rows, &rules, &self.about),
-                at: self.about.now,
+                bans: judge(&rows, &rules, &about),
+                at: about.now,
                 rules,
             }
         });

@@ -55,9 +55,6 @@ pub(in crate::store) struct Dialect {
     /// Whether what those rows have of their own is in an array for each, as SQLite takes it in soonest, or
     /// in one for each column, as Postgres does.
     pub(super) by_place: bool,
-    /// Whether many rows are tried as if each were like no other: to look under their keys first is a third of
-    /// what they cost Postgres, whose index refuses them anyway; SQLite has no such index.
-    pub(super) tries_as_new: bool,
 }
 
 impl Dialect {
@@ -186,7 +183,6 @@ pub(in crate::store) static POSTGRES: Dialect = Dialect {
         )
     },
     by_place: false,
-    tries_as_new: true,
 };
 
 pub(in crate::store) static SQLITE: Dialect = Dialect {
@@ -233,5 +229,4 @@ pub(in crate::store) static SQLITE: Dialect = Dialect {
         )
     },
     by_place: true,
-    tries_as_new: false,
 };

@@ -13,8 +13,6 @@ macro_rules! statements {
             pub(in crate::store) purge_configuration: Vec<SqlStr>,
             /// How rows enter; see [`Dialect`].
             pub(in crate::store) by_place: bool,
-            /// How many rows enter; see [`Dialect`].
-            pub(in crate::store) tries_as_new: bool,
         }
 
         impl Statements {
@@ -27,7 +25,6 @@ macro_rules! statements {
                         .map(|table| AssertSqlSafe(purge(table)).into_sql_str())
                         .collect(),
                     by_place: dialect.by_place,
-                    tries_as_new: dialect.tries_as_new,
                 }
             }
 

@@ -1,5 +1,7 @@
 //! Bans that come in, with their targets and keys.
 
+use futures_util::future::join;
+
 use super::SqlWork;
 use crate::store::{
     Added, MAX_CHUNK, NewBan, Result, StoreError,
@@ -14,7 +16,7 @@ impl SqlWork {
             bans.len() <= MAX_CHUNK,
             "a chunk holds at most {MAX_CHUNK} bans"
         );
-        if self.say.tries_as_new && bans.len() > sql::FEW && self.enter_as_new(bans).await? {
+        if bans.len() > sql::FEW && self.enter_as_new(bans).await? {
             return Ok(vec![Added::Made; bans.len()]);
         }
         let alike: Vec<_> = bans.iter().map(NewBan::alike).collect();
@@ -51,19 +53,25 @@ impl SqlWork {
     }
 
     async fn write(&mut self, bans: &[&NewBan]) -> Result<()> {
+        let by_place = self.say.by_place;
         let rows: Vec<_> = bans.iter().copied().map(NewBanRow::of).collect();
-        sqlx::query(self.say.add_bans.clone())
+        let enter = sqlx::query(self.say.add_bans.clone())
             .bind(self.tenant())
-            .bind(rows::entering(&rows, self.say.by_place)?)
-            .execute(&mut self.tx)
-            .await?;
-        let (mut targets, mut keys) = (Vec::new(), Vec::new());
-        for new in bans {
-            let (its_targets, its_keys) = rows::parts(new);
-            targets.extend(its_targets);
-            keys.extend(its_keys);
-        }
-        self.add_parts(&targets, &keys).await?;
+            .bind(rows::entering(&rows, by_place)?)
+            .execute(&mut self.tx);
+        // To write down a chunk takes about as long as it takes the database to read it.
+        let write_down = async {
+            let (mut targets, mut keys) = (Vec::new(), Vec::new());
+            for new in bans {
+                let (its_targets, its_keys) = rows::parts(new);
+                targets.extend(its_targets);
+                keys.extend(its_keys);
+            }
+            Parts::of(&targets, &keys, by_place)
+        };
+        let (entered, parts) = join(enter, write_down).await;
+        entered?;
+        self.add_parts(parts?).await?;
         for new in bans {
             self.touch_ban(new.ban.ban_id);
         }
@@ -71,22 +79,34 @@ impl SqlWork {
     }
 
     /// Adds targets and keys of bans that are there.
-    pub(super) async fn add_parts(
-        &mut self,
-        targets: &[NewTargetRow],
-        keys: &[KeyRow],
-    ) -> Result<()> {
+    pub(super) async fn add_parts(&mut self, parts: Parts) -> Result<()> {
         sqlx::query(self.say.add_targets.clone())
             .bind(self.tenant())
-            .bind(rows::entering(targets, self.say.by_place)?)
+            .bind(parts.targets)
             .bind(self.made_under)
             .execute(&mut self.tx)
             .await?;
         sqlx::query(self.say.add_keys.clone())
             .bind(self.tenant())
-            .bind(rows::entering(keys, self.say.by_place)?)
+            .bind(parts.keys)
             .execute(&mut self.tx)
             .await?;
         Ok(())
+    }
+}
+
+/// Targets and keys of bans, as they enter.
+pub(super) struct Parts {
+    targets: String,
+    keys: String,
+}
+
+impl Parts {
+    /// Of these; see [`rows::entering`].
+    pub(super) fn of(targets: &[NewTargetRow], keys: &[KeyRow], by_place: bool) -> Result<Self> {
+        Ok(Self {
+            targets: rows::entering(targets, by_place)?,
+            keys: rows::entering(keys, by_place)?,
+        })
     }
 }

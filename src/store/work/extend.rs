@@ -1,6 +1,6 @@
 //! One target more for a ban.
 
-use super::SqlWork;
+use super::{SqlWork, enter::Parts};
 use crate::{
     domain::{ban::Ban, ids::BanId, keys::MatchKey},
     store::{
@@ -35,7 +35,8 @@ impl SqlWork {
             .into_iter()
             .collect();
         let keys = rows::key_rows(ban.ban_id.bytes(), first, keys);
-        self.add_parts(&targets, &keys).await?;
+        let parts = Parts::of(&targets, &keys, self.say.by_place)?;
+        self.add_parts(parts).await?;
         sqlx::query(self.say.extend_ban.clone())
             .bind(tenant)
             .bind(id)

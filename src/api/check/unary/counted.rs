@@ -10,7 +10,7 @@ use prost::{
 
 use super::message::Otherwise;
 use crate::{
-    api::{check::MAX_BATCH, to_status},
+    api::{check::MAX_BATCH, size::MAX_CHECK_MESSAGE, to_status},
     domain::{fields, refusal::Refusal},
 };
 
@@ -21,8 +21,12 @@ const IDENTITIES: u32 = 5;
 /// that item's fault alone.
 const MAX_IDENTITIES_IN_ALL: usize = 32 * MAX_BATCH;
 
-/// A batch that does not ask about too many.
+/// A batch that does not ask about too many. One no longer than a check may be is not counted: a check may
+/// have as many identities as that has room for.
 pub(super) fn bounded(batch: Bytes) -> Result<Bytes, Otherwise> {
+    if batch.len() <= MAX_CHECK_MESSAGE {
+        return Ok(batch);
+    }
     match count(&batch) {
         Ok(()) => Ok(batch),
         Err(refusal) => Err(Otherwise::Refused(to_status(&refusal))),

@@ -1,0 +1,1 @@
+-- Of SQLite alone, whose triggers do what an index does here.
