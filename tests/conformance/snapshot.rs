@@ -158,7 +158,7 @@ async fn s1_a_load_of_many_tells_each_ban_that_can_hold_with_its_keys(house: Hou
     };
     assert!(loaded().await == placed, "each with its key");
 
-    // And more keys between two of them than bans: of one that has ended.
+    // And more keys between two of them than bans: other names of one that has ended.
     house
         .run(
             "UPDATE bans SET ended = 1 WHERE ban_id IN
@@ -167,7 +167,7 @@ async fn s1_a_load_of_many_tells_each_ban_that_can_hold_with_its_keys(house: Hou
              INSERT INTO ban_keys (tenant, ban_id, ordinal, position, space, width, match_key, kind,
                  matches, canonicaliser_version)
              SELECT k.tenant, k.ban_id, n.i, k.position, k.space, k.width, k.match_key, k.kind,
-                 k.matches, k.canonicaliser_version
+                 2, k.canonicaliser_version
              FROM n, ban_keys k WHERE k.ban_id IN (SELECT ban_id FROM bans WHERE ended = 1)",
         )
         .await;
