@@ -1,6 +1,6 @@
 //! The schema, the key and the epoch: what a store keeps of itself.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc};
 
 use bancheck::{
     domain::{
@@ -13,10 +13,7 @@ use bancheck::{
 };
 use tokio::task::JoinSet;
 
-use crate::{
-    database::Kind,
-    house::{House, intent, token_ban, within},
-};
+use crate::house::{House, intent, token_ban, within};
 
 on_both_stores!(
     migrating_again_changes_nothing,
@@ -55,36 +52,6 @@ async fn a_store_opened_again_knows_what_it_knew(house: House) {
         again.directory().await.expect("a directory").tenants.len(),
         1
     );
-}
-
-/// Whether a file has a ban without its log.
-async fn file_has(house: &House, tenant: &TenantId, ban: BanId) -> bool {
-    let Place::Sqlite(folder) = &house.database.place else {
-        panic!("a file")
-    };
-    let alone = tempfile::tempdir().expect("a folder");
-    let name = "bancheck.db";
-    std::fs::copy(folder.join(name), alone.path().join(name)).expect("a copy");
-    let store = open(&Place::Sqlite(alone.path().to_owned())).await;
-    let found = store.expect("a store").ban(tenant, ban).await;
-    found.is_ok_and(|found| found.is_some())
-}
-
-#[tokio::test]
-async fn what_was_committed_is_moved_from_the_log_into_the_file_beside_who_writes() {
-    let house = House::new(Kind::Sqlite).await;
-    let tenant = house.tenant("one").await;
-    for number in 0..2 {
-        let ban = house.place(&tenant, token_ban(&tenant, number)).await;
-        assert!(!file_has(&house, &tenant, ban.ban_id).await);
-        house.store.ring().await.expect("a bell");
-        let moved = async {
-            while !file_has(&house, &tenant, ban.ban_id).await {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        };
-        within("the log moved", moved).await;
-    }
 }
 
 async fn a_wrong_key_is_recognised(house: House) {

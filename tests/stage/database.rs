@@ -1,4 +1,4 @@
-//! An empty database for one test, gone when the test is over.
+//! A database for one test, without a tenant, and gone when the test is over.
 
 use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
@@ -76,7 +76,7 @@ fn beside(server: &str, name: &str) -> Place {
 }
 
 /// A database on the server that has the schema, of which others are copies: to bring each up to date would
-/// take most tests as long as what they are about.
+/// take most tests as long as what they are about. The first row of their feeds is the same.
 async fn template(server: &str, connection: &mut sqlx::PgConnection) -> String {
     let mut digest = DefaultHasher::new();
     for migration in sqlx::migrate!("migrations/postgres").iter() {

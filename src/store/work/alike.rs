@@ -2,7 +2,7 @@
 //!
 //! They are looked for under their keys: an index of likenesses would have SQLite write a page more for
 //! each ban. The tenant's row, held, makes that as good as a constraint; and what is made under one key of
-//! the ring the databases refuse a second time.
+//! the ring the databases refuse a second time, SQLite where it is changed beside the newest sixteen alone.
 
 use std::collections::{HashMap, HashSet};
 
