@@ -125,10 +125,10 @@ impl Database {
             Kind::Postgres => {
                 let server = postgres_url();
                 let name = format!("test_{}", uuid::Uuid::now_v7().simple());
-                let (maker, made) = (server.clone(), name.clone());
+                let (at, copy) = (server.clone(), name.clone());
                 let make = async move |mut connection: sqlx::PgConnection| {
-                    let template = template(&maker, &mut connection).await;
-                    let statement = format!("CREATE DATABASE {made} TEMPLATE {template}");
+                    let template = template(&at, &mut connection).await;
+                    let statement = format!("CREATE DATABASE {copy} TEMPLATE {template}");
                     say(&mut connection, statement).await;
                 };
                 psql(&server, make).expect("a database");

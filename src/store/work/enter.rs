@@ -59,7 +59,7 @@ impl SqlWork {
             .bind(self.tenant())
             .bind(rows::entering(&rows, by_place)?)
             .execute(&mut self.tx);
-        // To write down a chunk takes about as long as it takes the database to read it.
+        // Meanwhile, for it takes milliseconds.
         let write_down = async {
             let (mut targets, mut keys) = (Vec::new(), Vec::new());
             for new in bans {
