@@ -77,8 +77,7 @@ async fn s10_a_ban_alike_is_refused_and_the_standing_one_is_named(house: House) 
 }
 
 /// A ban that was made and lifted.
-async fn come_and_gone(house: &House, tenant: &TenantId) -> Ban {
-    let new = token_ban(tenant, 1);
+async fn come_and_gone(house: &House, tenant: &TenantId, new: NewBan) -> Ban {
     let likeness = new.likeness;
     let ban = house.place(tenant, new).await;
     house.change(&lifted(&ban), likeness).await;
@@ -115,17 +114,23 @@ async fn copied(house: &House, ban: &Ban, ended: bool) -> Result<(), StoreError>
     Ok(())
 }
 
-async fn s10_the_database_itself_refuses_a_second_one_alike(house: House) {
-    let tenant = house.tenant("one").await;
-    let ban = house.place(&tenant, token_ban(&tenant, 1)).await;
-    let refused = copied(&house, &ban, false).await;
+/// The database refuses such a copy of a ban that stands.
+async fn keeps_out_a_copy(house: &House, standing: &Ban) {
+    let refused = copied(house, standing, false).await;
     assert!(matches!(refused, Err(StoreError::Alike)), "{refused:?}");
     let mut raw = house.raw().await;
     let clean = sqlx::query("DELETE FROM bans WHERE ban_id = unhex('00')");
     clean.execute(&mut raw).await.expect("no half of it left");
+}
+
+async fn s10_the_database_itself_refuses_a_second_one_alike(house: House) {
+    let tenant = house.tenant("one").await;
+    let ban = house.place(&tenant, token_ban(&tenant, 1)).await;
+    keeps_out_a_copy(&house, &ban).await;
     copied(&house, &ban, true)
         .await
         .expect("one that has ended, beside one that stands");
+    let mut raw = house.raw().await;
     let revived = sqlx::query("UPDATE bans SET ended = 0 WHERE ban_id = unhex('00')");
     let revived = revived.execute(&mut raw).await.map_err(StoreError::from);
     assert!(matches!(revived, Err(StoreError::Alike)), "{revived:?}");
@@ -134,27 +139,19 @@ async fn s10_the_database_itself_refuses_a_second_one_alike(house: House) {
 async fn s10_so_it_does_where_many_have_come_and_gone(house: House) {
     let tenant = house.tenant("one").await;
     for _ in 0..20 {
-        come_and_gone(&house, &tenant).await;
+        come_and_gone(&house, &tenant, token_ban(&tenant, 1)).await;
     }
     let ban = house.place(&tenant, token_ban(&tenant, 1)).await;
-    let refused = copied(&house, &ban, false).await;
-    assert!(matches!(refused, Err(StoreError::Alike)), "{refused:?}");
+    keeps_out_a_copy(&house, &ban).await;
 }
 
 async fn s10_so_it_does_however_many_that_are_newer_have_gone(house: House) {
     let tenant = house.tenant("one").await;
     let standing = house.place(&tenant, token_ban(&tenant, 1)).await;
     for _ in 0..20 {
-        let new = shadow(&tenant, 1);
-        let likeness = new.likeness;
-        let other = house.place(&tenant, new).await;
-        house.change(&lifted(&other), likeness).await;
+        come_and_gone(&house, &tenant, shadow(&tenant, 1)).await;
     }
-    let refused = copied(&house, &standing, false).await;
-    assert!(matches!(refused, Err(StoreError::Alike)), "{refused:?}");
-    let mut raw = house.raw().await;
-    let clean = sqlx::query("DELETE FROM bans WHERE ban_id = unhex('00')");
-    clean.execute(&mut raw).await.expect("no half of it left");
+    keeps_out_a_copy(&house, &standing).await;
     let chunk: Vec<_> = (0..300).map(|number| token_ban(&tenant, number)).collect();
     let mut work = house.begin(&intent(&tenant)).await;
     let added = work.add_bans(&chunk).await.expect("bans added");
@@ -164,7 +161,7 @@ async fn s10_so_it_does_however_many_that_are_newer_have_gone(house: House) {
 
 async fn s10_what_has_ended_keeps_the_database_from_nothing(house: House) {
     let tenant = house.tenant("one").await;
-    let ban = come_and_gone(&house, &tenant).await;
+    let ban = come_and_gone(&house, &tenant, token_ban(&tenant, 1)).await;
     copied(&house, &ban, false)
         .await
         .expect("one that stands, beside one that has ended");
@@ -329,7 +326,7 @@ async fn s10_a_ban_can_be_made_again_at_the_instant_the_old_one_ends(house: Hous
 
 async fn s10_a_lifted_ban_can_be_made_again(house: House) {
     let tenant = house.tenant("one").await;
-    let old = come_and_gone(&house, &tenant).await;
+    let old = come_and_gone(&house, &tenant, token_ban(&tenant, 1)).await;
     let new = house.place(&tenant, token_ban(&tenant, 1)).await;
     assert_ne!(new.ban_id, old.ban_id);
     assert_eq!(house.kept(&old).await.state(NOW), State::Deactivated);

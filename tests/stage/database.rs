@@ -38,12 +38,12 @@ pub(crate) fn postgres_url() -> String {
     )
 }
 
-/// Whoever has it makes the template, if there is none.
-const TURN: i64 = 7_166_011_403_264_135;
+/// The lock of whoever looks for the template, and makes it if there is none.
+const TEMPLATE_LOCK: i64 = 7_166_011_403_264_135;
 
 /// Does something with a connection to the server, on a thread of its own: the test may be inside a runtime
 /// already.
-fn psql(
+fn on_server(
     url: &str,
     act: impl AsyncFnOnce(sqlx::PgConnection) + Send + 'static,
 ) -> thread::Result<()> {
@@ -60,9 +60,9 @@ fn psql(
     acting.join()
 }
 
-async fn say(connection: &mut sqlx::PgConnection, statement: String) {
-    let said = connection.execute(AssertSqlSafe(statement)).await;
-    said.expect("a statement");
+async fn execute(connection: &mut sqlx::PgConnection, statement: String) {
+    let executed = connection.execute(AssertSqlSafe(statement)).await;
+    executed.expect("a statement");
 }
 
 /// Where a database of this name is on the test server.
@@ -83,29 +83,37 @@ async fn template(server: &str, connection: &mut sqlx::PgConnection) -> String {
         migration.checksum.hash(&mut digest);
     }
     let name = format!("template_{:016x}", digest.finish());
-    say(connection, format!("SELECT pg_advisory_lock({TURN})")).await;
+    execute(
+        connection,
+        format!("SELECT pg_advisory_lock({TEMPLATE_LOCK})"),
+    )
+    .await;
     let there = sqlx::query("SELECT 1 FROM pg_database WHERE datname = $1")
         .bind(&name)
         .fetch_optional(&mut *connection)
         .await;
     if there.expect("an answer").is_none() {
         let begun = format!("{name}_begun");
-        say(
+        execute(
             connection,
             format!("DROP DATABASE IF EXISTS {begun} WITH (FORCE)"),
         )
         .await;
-        say(connection, format!("CREATE DATABASE {begun}")).await;
+        execute(connection, format!("CREATE DATABASE {begun}")).await;
         let store = open(&beside(server, &begun)).await.expect("a store");
         store.migrate().await.expect("a schema");
         drop(store);
-        say(
+        execute(
             connection,
             format!("ALTER DATABASE {begun} RENAME TO {name}"),
         )
         .await;
     }
-    say(connection, format!("SELECT pg_advisory_unlock({TURN})")).await;
+    execute(
+        connection,
+        format!("SELECT pg_advisory_unlock({TEMPLATE_LOCK})"),
+    )
+    .await;
     name
 }
 
@@ -125,13 +133,13 @@ impl Database {
             Kind::Postgres => {
                 let server = postgres_url();
                 let name = format!("test_{}", uuid::Uuid::now_v7().simple());
-                let (at, copy) = (server.clone(), name.clone());
-                let make = async move |mut connection: sqlx::PgConnection| {
-                    let template = template(&at, &mut connection).await;
+                let (maker, copy) = (server.clone(), name.clone());
+                let copying = async move |mut connection: sqlx::PgConnection| {
+                    let template = template(&maker, &mut connection).await;
                     let statement = format!("CREATE DATABASE {copy} TEMPLATE {template}");
-                    say(&mut connection, statement).await;
+                    execute(&mut connection, statement).await;
                 };
-                psql(&server, make).expect("a database");
+                on_server(&server, copying).expect("a database");
                 Self {
                     place: beside(&server, &name),
                     folder: None,
@@ -166,8 +174,8 @@ impl Drop for Database {
         drop(self.folder.take());
         if let Some((server, name)) = self.drop_with.take() {
             // The cluster is thrown away in the end, so a database left behind does no harm.
-            let _ = psql(&server, async move |mut connection: sqlx::PgConnection| {
-                say(
+            let _ = on_server(&server, async move |mut connection: sqlx::PgConnection| {
+                execute(
                     &mut connection,
                     format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"),
                 )

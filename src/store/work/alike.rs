@@ -1,8 +1,8 @@
 //! Bans in being that are like others (S-10).
 //!
 //! They are looked for under their keys: an index of likenesses would have SQLite write a page more for
-//! each ban. The tenant's row, held, makes that as good as a constraint; and what is made under one key of
-//! the ring the databases refuse a second time, SQLite where it is changed beside the newest sixteen alone.
+//! each ban. The tenant's row, held, makes that as good as a constraint; and under one key of the ring the
+//! databases refuse a second one alike themselves, SQLite a changed one beside the newest sixteen only.
 
 use std::collections::{HashMap, HashSet};
 

@@ -59,7 +59,7 @@ impl SqlWork {
             .bind(self.tenant())
             .bind(rows::entering(&rows, by_place)?)
             .execute(&mut self.tx);
-        // Meanwhile, for it takes milliseconds.
+        // While the database takes in the bans.
         let write_down = async {
             let (mut targets, mut keys) = (Vec::new(), Vec::new());
             for new in bans {

@@ -10,7 +10,7 @@ use prost::{
 
 use super::message::Otherwise;
 use crate::{
-    api::{check::MAX_BATCH, size::MAX_CHECK_MESSAGE, to_status},
+    api::{check::MAX_BATCH, to_status},
     domain::{fields, refusal::Refusal},
 };
 
@@ -21,10 +21,13 @@ const IDENTITIES: u32 = 5;
 /// that item's fault alone.
 const MAX_IDENTITIES_IN_ALL: usize = 32 * MAX_BATCH;
 
-/// A batch that does not ask about too many. One no longer than a check may be is not counted: a check may
-/// have as many identities as that has room for.
+/// Bytes that an identity takes at the least.
+const AN_IDENTITY: usize = 2;
+
+/// A batch that does not ask about too many. A short one has no room for too many identities, and its items
+/// are counted by whoever judges them.
 pub(super) fn bounded(batch: Bytes) -> Result<Bytes, Otherwise> {
-    if batch.len() <= MAX_CHECK_MESSAGE {
+    if batch.len() <= AN_IDENTITY * MAX_IDENTITIES_IN_ALL {
         return Ok(batch);
     }
     match count(&batch) {
@@ -88,6 +91,8 @@ mod tests {
     fn a_batch_has_so_many_items_and_so_many_identities_in_all() {
         assert!(count(&batch(1_000, 32)).is_ok());
         assert!(count(&batch(1, 32_000)).is_ok());
+        assert!(bounded(batch(1_000, 33).into()).is_err());
+        assert!(bounded(batch(1, 32_001).into()).is_err());
         for (items, identities, words) in [
             (1_001, 0, "1001 items; at most 1000 are taken"),
             (1_000, 33, "33000 items; at most 32000 are taken"),
